@@ -1,0 +1,39 @@
+# The environment lives in .venv and is made from pyproject.toml and constraints.txt alone.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(shell date +%Y%m%d-%H%M%S)
+
+.PHONY: run test lint clean
+.DEFAULT_GOAL := help
+
+help:  ## show the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+
+$(VENV)/.base: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"equiprop needs Python 3.11 or newer, this is {v[0]}.{v[1]}: try make PYTHON=python3.12 $(MAKECMDGOALS)")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.base
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'
+	@touch $@
+
+run: $(VENV)/.base  ## the main job on the built-in digits: three runs, a table and an HTML report
+	@for name in homeostasis plain adjoint; do \
+	  $(BIN)/equiprop train --config experiments/digits_$$name.toml --out runs/digits-$(STAMP)/$$name || exit $$?; \
+	done
+	@$(BIN)/equiprop report runs/digits-$(STAMP)/homeostasis runs/digits-$(STAMP)/plain runs/digits-$(STAMP)/adjoint --out runs/digits-$(STAMP)
+
+test: $(VENV)/.dev  ## the whole test suite
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+lint: $(VENV)/.dev  ## style, types and the order of the rooms
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+clean:  ## remove the environment and the caches
+	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .cache .import_linter_cache

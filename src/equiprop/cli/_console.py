@@ -1,0 +1,77 @@
+"""Printing: progress, tables, JSON."""
+
+import json
+import math
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+
+def print_json(document: Any) -> None:
+    """One JSON document; what JSON has no number for becomes null."""
+    print(json.dumps(plain(document), indent=2, allow_nan=False))
+
+
+def plain(value: Any) -> Any:
+    match value:
+        case Mapping():
+            return {str(k): plain(v) for k, v in value.items()}
+        case list() | tuple():
+            return [plain(v) for v in value]
+        case float():
+            return value if math.isfinite(value) else None
+    return value
+
+
+def print_table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> None:
+    """A table; each column is a heading and whether it holds numbers."""
+    console = stdout_console()
+    table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
+    for heading, numeric in columns:
+        table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+
+
+def print_side_by_side(headings: Sequence[str], names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:
+    """A table with a row for every quantity in `headings` and a column for each of `names`: many figures of few things."""
+    rows = [[heading, *(column[i] for column in columns)] for i, heading in enumerate(headings)]
+    print_table("", [("", False), *((name, True) for name in names)], rows)
+
+
+def stdout_console(stderr: bool = False) -> Console:
+    """A pipe has no width of its own; folding lines there to 80 columns would only make them harder to read."""
+    console = Console(stderr=stderr, highlight=False)
+    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+
+
+def figure(value: float | None, digits: int = 3) -> str:
+    """A number for reading; a dash where there is none."""
+    if value is None or math.isnan(value):
+        return "–"
+    if math.isinf(value):
+        return "∞"
+    if value != 0 and not 10**-digits <= abs(value) < 1e5:
+        return f"{value:.1e}"
+    return f"{value:.{digits}f}"
+
+
+def progress() -> Progress:
+    """A bar with the time left, on standard error so that standard output stays clean."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    )

@@ -1,0 +1,21 @@
+"""Setting up JAX for a command."""
+
+import os
+from pathlib import Path
+
+
+def set_up(precision: str) -> None:
+    """Enables 64-bit numbers where asked for, and keeps compiled programs between commands.
+
+    `JAX_COMPILATION_CACHE_DIR` names the cache's folder; by default it is the user's cache folder.
+    """
+    import jax
+
+    if precision == "float64":
+        jax.config.update("jax_enable_x64", True)
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        import pooch
+
+        folder = Path(pooch.os_cache("equiprop")) / "compiled"
+        jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)

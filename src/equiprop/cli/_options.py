@@ -1,0 +1,72 @@
+"""Command lines from dataclasses, with every error on one line."""
+
+import contextlib
+import dataclasses
+import io
+import re
+from typing import Any, TypeVar
+
+import tyro
+
+from equiprop.errors import InputError
+from equiprop.training.config import Config
+
+T = TypeVar("T")
+
+
+@dataclasses.dataclass(frozen=True)
+class Output:
+    """How a command answers."""
+
+    json: bool = False
+    """Print one JSON document on standard output and nothing else there."""
+    quiet: bool = False
+    """Print nothing but errors (and the JSON that was asked for)."""
+
+
+def parse(kind: type[T], command: str, arguments: list[str], description: str, default: T | None = None) -> T:
+    """The options in `arguments` as a `kind`. Prints the help and exits if asked; raises `InputError` for anything else."""
+    complaint = io.StringIO()
+    asked_for_help = any(a in ("-h", "--help") for a in arguments)
+    keywords: dict[str, Any] = {} if default is None else {"default": default}
+    try:
+        with contextlib.nullcontext() if asked_for_help else contextlib.redirect_stderr(complaint):
+            return tyro.cli(
+                kind,
+                prog=f"equiprop {command}",
+                args=arguments,
+                description=description,
+                **keywords,
+            )
+    except SystemExit as stop:
+        if asked_for_help or not stop.code:
+            raise
+        raise InputError(f"{command}: {_one_line(complaint.getvalue())}") from None
+
+
+def _one_line(box: str) -> str:
+    """The words of a drawn error box."""
+    rows = [row.strip(" │|") for row in box.splitlines() if not re.match(r"^[╭╰]", row.strip())]
+    words = [row.strip() for row in rows if row.strip() and not set(row.strip()) <= set("─-")]
+    text = re.sub(r"\s+", " ", " ".join(words))
+    return re.sub(r"For full helptext, (run|see) ", "see ", text) or "the options cannot be read"
+
+
+def config_defaults(arguments: list[str]) -> Config:
+    """The configuration that `--config FILE` names, or the defaults. The other options then override it."""
+    for position, argument in enumerate(arguments):
+        if argument == "--config" and position + 1 < len(arguments):
+            return Config.from_file(arguments[position + 1])
+        if argument.startswith("--config="):
+            return Config.from_file(argument.removeprefix("--config="))
+    return Config()
+
+
+def fields_of(config: Config) -> dict[str, Any]:
+    """The sections of a configuration, to be passed on to a dataclass that extends it."""
+    return {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
+
+
+def as_config(options: Config) -> Config:
+    """The configuration part of options that extend one."""
+    return Config(**fields_of(options))

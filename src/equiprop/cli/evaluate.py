@@ -1,0 +1,54 @@
+"""`equiprop evaluate`."""
+
+from dataclasses import dataclass
+
+import tyro
+
+from equiprop.cli._console import print_json
+from equiprop.cli._jax import set_up
+from equiprop.cli._options import Output, parse
+
+
+@dataclass(frozen=True)
+class _Run:
+    run: tyro.conf.Positional[str]
+    """Run directory."""
+
+
+@dataclass(frozen=True)
+class Options(Output, _Run):
+    split: str = "test"
+    """train, validation or test."""
+    checkpoint: str = "last"
+    """last, or best (by validation error)."""
+
+
+def run(arguments: list[str]) -> None:
+    options = parse(Options, "evaluate", arguments, "The error of a trained network on a split.")
+    from equiprop.training.run_directory import RunDirectory
+
+    set_up(RunDirectory.open(options.run).config.training.precision)
+    from equiprop.training.evaluate import evaluate, on_device
+    from equiprop.training.restore import restore
+
+    restored = restore(options.run, checkpoint=options.checkpoint)
+    trainer = restored.trainer
+    split = trainer.dataset.split(options.split)
+    result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), trainer.parts.solver)
+    document = {
+        "run": options.run,
+        "dataset": trainer.config.dataset,
+        "split": options.split,
+        "checkpoint": options.checkpoint,
+        "epoch": restored.epoch,
+        "samples": len(split),
+        **result,
+    }
+    if options.json:
+        print_json(document)
+    elif not options.quiet:
+        print(
+            f"{trainer.config.dataset} {options.split}, {len(split)} samples, after epoch {restored.epoch}: "
+            f"error {result['error_percent']:.2f} %, settled {100 * result['settled_fraction']:.2f} %, "
+            f"{result['sweeps']:.1f} sweeps a sample"
+        )

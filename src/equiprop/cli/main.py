@@ -1,0 +1,71 @@
+"""`equiprop`: finds the command, turns errors into one line and an exit code."""
+
+import importlib
+import os
+import sys
+
+from equiprop import __version__
+from equiprop.errors import EquipropError, InputError, suggest
+
+# Each command is the module of the same name in this folder, imported when it is called.
+COMMANDS = {
+    "train": "train a network; --resume RUN goes on exactly where it stopped",
+    "evaluate": "the error of a trained network on a split",
+    "compare": "every estimator against the exact gradient on the same equilibria",
+    "diagnose": "how far a run's gradient is from exact, why, and what to change",
+    "runs": "list runs",
+    "report": "runs side by side: a table and one self-contained HTML page",
+    "data": "list, fetch and verify datasets",
+}
+
+
+def usage() -> str:
+    lines = [f"  {name:<10} {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        [
+            "usage: equiprop COMMAND [options]        equiprop COMMAND --help",
+            "",
+            "Trains and dissects networks that compute by relaxing to an equilibrium, by equilibrium propagation.",
+            "",
+            *lines,
+            "",
+            "Every command has --json for machines. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted.",
+            "EQUIPROP_DATA_DIR names the folder of the datasets.",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"equiprop {__version__}")
+        return 0
+    try:
+        if arguments[0] not in COMMANDS:
+            raise suggest("command", arguments[0], list(COMMANDS))
+        importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
+        sys.stdout.flush()
+    except InputError as error:
+        return _failed(error, 2)
+    except EquipropError as error:
+        return _failed(error, 130 if type(error).__name__ == "Interrupted" else 1)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
+    except BrokenPipeError:
+        # The reader of a pipe went away, as `head` does; a second complaint at exit is kept away with it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0
+
+
+def _failed(message: object, code: int) -> int:
+    print(f"equiprop: {message}", file=sys.stderr)
+    return code

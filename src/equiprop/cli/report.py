@@ -1,0 +1,40 @@
+"""`equiprop report`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from equiprop.cli._console import print_json, print_side_by_side
+from equiprop.cli._options import Output, parse
+from equiprop.errors import InputError
+from equiprop.reporting import COLUMNS, REPORT, comparison_rows, read_run, write_report
+
+
+@dataclass(frozen=True)
+class Options(Output):
+    runs: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Run directories, side by side on one page."""
+    out: str | None = None
+    """Folder or .html file to write; by default report.html in the first run."""
+
+
+def run(arguments: list[str]) -> None:
+    options = parse(Options, "report", arguments, "Runs side by side: a table and one self-contained HTML page.")
+    if not options.runs:
+        raise InputError("report: name at least one run directory; 'equiprop runs' lists those there are")
+    runs = [read_run(path) for path in options.runs]
+    page = write_report(runs, _target(options))
+    rows = comparison_rows(runs)
+    if options.json:
+        print_json({"report": str(page), "runs": [{"path": str(r.run.path), **r.values} for r in rows]})
+    elif not options.quiet:
+        print_side_by_side([c.title for c in COLUMNS[1:]], [r.texts[0] for r in rows], [r.texts[1:] for r in rows])
+        print(f"report: {page}")
+
+
+def _target(options: Options) -> Path:
+    if options.out is None:
+        return Path(options.runs[0]) / REPORT
+    out = Path(options.out)
+    return out if out.suffix == ".html" else out / REPORT

@@ -1,0 +1,73 @@
+"""`equiprop runs`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from equiprop.cli._console import print_json, print_table
+from equiprop.cli._options import Output, parse
+from equiprop.errors import InputError
+from equiprop.reporting import COLUMNS, Run, comparison_rows, find_runs
+
+_SHOWN = (
+    "run",
+    "estimator",
+    "homeostasis",
+    "epochs",
+    "test_error_percent",
+    "cosine_total",
+    "symmetry",
+    "settled_percent",
+)
+
+
+@dataclass(frozen=True)
+class Options(Output):
+    folder: tyro.conf.Positional[str] = "runs"
+    """Folder that is searched for run directories."""
+    where: tuple[str, ...] = ()
+    """Only runs whose configuration has key=value, such as estimator.kind=centered; several must all hold."""
+    sort: str = "run"
+    """Column to sort by."""
+
+
+def run(arguments: list[str]) -> None:
+    options = parse(Options, "runs", arguments, "Lists the runs below a folder.")
+    if not Path(options.folder).is_dir():
+        raise InputError(f"folder = {options.folder!r}: is not a folder; give the one that holds the runs")
+    conditions = [_condition(text) for text in options.where]
+    runs = [r for r in find_runs(options.folder) if all(_holds(r, *c) for c in conditions)]
+    keys = [column.key for column in COLUMNS]
+    if options.sort not in keys:
+        raise InputError(f"--sort = {options.sort!r}: choose one of {', '.join(keys)}")
+    rows = comparison_rows(runs)
+    rows.sort(key=lambda row: _order(row.values[options.sort]))
+    if options.json:
+        print_json({"runs": [{"path": str(r.run.path), "state": r.run.state, **r.values} for r in rows]})
+    elif not options.quiet:
+        shown = [i for i, key in enumerate(keys) if key in _SHOWN]
+        print_table(
+            f"{len(rows)} runs in {options.folder}",
+            [(COLUMNS[i].title, COLUMNS[i].numeric) for i in shown],
+            [[row.texts[i] for i in shown] for row in rows],
+        )
+
+
+def _condition(text: str) -> tuple[list[str], str]:
+    key, separator, value = text.partition("=")
+    if not separator:
+        raise InputError(f"--where {text!r}: must be key=value, such as estimator.kind=centered")
+    return key.split("."), value
+
+
+def _holds(run: Run, path: list[str], value: str) -> bool:
+    current: Any = run.config
+    for key in path:
+        current = current.get(key) if isinstance(current, dict) else None
+    return current is not None and str(current) == value
+
+
+def _order(value: Any) -> tuple[bool, bool, Any]:
+    return (value is None, isinstance(value, str), value if value is not None else 0)

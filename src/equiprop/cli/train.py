@@ -1,0 +1,123 @@
+"""`equiprop train`."""
+
+import shlex
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from equiprop.cli._console import figure, print_json, progress, stdout_console
+from equiprop.cli._jax import set_up
+from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
+from equiprop.errors import InputError
+from equiprop.training.config import Config, differences
+
+
+@dataclass(frozen=True)
+class Options(Output, Config):
+    config: str | None = None
+    """Configuration file (TOML) that the other options override."""
+    resume: str | None = None
+    """Run directory to continue exactly where it stopped."""
+    out: str | None = None
+    """New run directory; by default runs/DATASET-ESTIMATOR-TIME."""
+
+
+def run(arguments: list[str]) -> None:
+    default = Options(**fields_of(config_defaults(arguments)))
+    options = parse(Options, "train", arguments, "Trains a network and writes a run directory.", default)
+    if options.resume is not None:
+        summary = _resume(options)
+    else:
+        config = as_config(options)
+        set_up(config.training.precision)
+        out = Path(options.out or _default_out(config))
+        from equiprop.training.loop import train
+
+        summary = _watched(
+            options, out, lambda o: train(config, out, observer=o, command=shlex.join(["equiprop", *sys.argv[1:]]))
+        )
+    if options.json:
+        print_json(summary)
+
+
+def _resume(options: Options) -> dict[str, Any]:
+    if options.out is not None or options.config is not None:
+        raise InputError("--resume: goes on in its own folder with its own configuration; leave --out and --config out")
+    changed = differences(as_config(options), Config())
+    if changed:
+        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0]}")
+    from equiprop.training.run_directory import RunDirectory
+
+    path = Path(str(options.resume))
+    set_up(RunDirectory.open(path).config.training.precision)
+    from equiprop.training.loop import resume
+
+    return _watched(options, path, lambda o: resume(path, observer=o))
+
+
+def _default_out(config: Config) -> Path:
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+    return Path("runs") / f"{config.dataset}-{config.estimator.kind}-{stamp}"
+
+
+def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
+    """Runs `job(observer)` with what the user wants to see of it."""
+    if options.quiet:
+        from equiprop.training.loop import Observer
+
+        return job(Observer())
+    console = stdout_console(stderr=options.json)
+    with progress() as bar:
+        summary = job(_observer(console, bar, out))
+    cosine = summary["cosine_to_adjoint"]["total"]
+    console.print(
+        f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {figure(cosine)}, "
+        f"symmetry {figure(summary['symmetry'])}, settled {100 * summary['settled_fraction']:.1f} %"
+    )
+    console.print(f"run directory: {out}")
+    return summary
+
+
+def _observer(console: Console, bar: Any, out: Path) -> Any:
+    from equiprop.training.loop import Observer
+
+    class Printer(Observer):
+        """A bar over all steps, and a line an epoch."""
+
+        def on_start(self, config: Config, steps_per_epoch: int, epoch: int) -> None:
+            self.per_epoch, self.epochs = steps_per_epoch, config.training.epochs
+            treatment = (
+                "no homeostasis" if config.homeostasis.kind == "none" else f"{config.homeostasis.kind} homeostasis"
+            )
+            console.print(f"{config.dataset}: {config.estimator.kind} with {treatment}, {self.epochs} epochs -> {out}")
+            # The first call compiles; until it returns there is nothing to count.
+            self.task = bar.add_task(
+                "compiling", total=steps_per_epoch * self.epochs, completed=epoch * steps_per_epoch
+            )
+
+        def on_steps(self, epoch: int, step: int, loss: float) -> None:
+            bar.update(
+                self.task, completed=(epoch - 1) * self.per_epoch + step, description=f"epoch {epoch} loss {loss:.3f}"
+            )
+
+        def on_epoch(self, metrics: Mapping[str, Any]) -> None:
+            if not bar.disable and self.epochs > 20 and metrics["epoch"] % 5 and metrics["epoch"] != self.epochs:
+                return
+            console.print(epoch_line(metrics, self.epochs))
+
+    return Printer()
+
+
+def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
+    cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
+    return (
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  {metrics['epoch_seconds']:6.1f} s"
+        f"  loss {figure(metrics['train_loss'])}"
+        f"  validation error {metrics['validation_error_percent']:5.2f} %"
+        f"  cosine {figure(cosine)}  settled {100 * metrics['settled_fraction']:.1f} %"
+    )

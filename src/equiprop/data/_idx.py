@@ -1,0 +1,83 @@
+"""The idx format of the MNIST family: a magic number, the dimensions, then the values, often gzip-compressed."""
+
+import math
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from equiprop.errors import InputError
+
+# Multi-byte values and dimensions are stored high byte first.
+_DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_MEND = "delete it and run `equiprop data fetch NAME` for the dataset it belongs to"
+
+
+def read_idx(path: str | Path) -> np.ndarray:
+    """The array an idx file holds; a name that ends in `.gz` is decompressed.
+
+    The file is two zero bytes, one byte for the type, one for the number of dimensions, each dimension as a big-endian
+    uint32, and the values in C order: nothing more and nothing less.
+
+    **Returns:** an array of the file's dimensions and type, in the machine's byte order; it may be read-only.
+
+    **Raises:** `InputError`, naming the file and the fault, where it cannot be opened, is not gzip in spite of its
+    name, is truncated, fails gzip's own check, has another magic number or type, or goes on after its end.
+
+    LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats".
+    """
+    path = Path(path)
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    if path.suffix == ".gz":
+        raw = _decompress(raw, path)
+    return _parse(raw, path)
+
+
+def _decompress(raw: bytes, path: Path) -> bytes:
+    # zlib rather than the gzip module: it tells apart a truncated stream, a damaged one and bytes after the end.
+    if raw[:2] != b"\x1f\x8b"[: len(raw)]:
+        raise _fault(path, "is not a gzip file")
+    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+    try:
+        data = stream.decompress(raw)
+    except zlib.error as error:
+        raise _fault(path, f"is a corrupt gzip file ({error})") from error
+    if not stream.eof:
+        raise _fault(path, f"is truncated: its gzip stream does not end within its {len(raw)} bytes")
+    if stream.unused_data:
+        raise _fault(path, f"has {len(stream.unused_data)} trailing bytes after its gzip stream")
+    return data
+
+
+def _parse(data: bytes, path: Path) -> np.ndarray:
+    if len(data) < 4:
+        raise _fault(path, f"is truncated: {len(data)} bytes do not hold the 4 of an idx magic number")
+    zeros, code, rank = data[:2], data[2], data[3]
+    if zeros != b"\0\0" or rank == 0:
+        raise _fault(path, f"is not an idx file: its magic number is {data[:4].hex(' ')}")
+    if code not in _DTYPES:
+        known = ", ".join(f"{known:02x}" for known in _DTYPES)
+        raise _fault(path, f"has type byte {code:02x}, which is none of idx's ({known})")
+    start = 4 + 4 * rank
+    if len(data) < start:
+        raise _fault(path, f"is truncated: {len(data)} bytes do not hold the header of {rank} dimensions")
+    shape = struct.unpack(f">{rank}I", data[4:start])
+    dtype = np.dtype(_DTYPES[code])
+    expected = start + math.prod(shape) * dtype.itemsize
+    if len(data) < expected:
+        raise _fault(path, f"is truncated: {list(shape)} {dtype.name} takes {expected} bytes and it holds {len(data)}")
+    if len(data) > expected:
+        raise _fault(path, f"has {len(data) - expected} trailing bytes after its {list(shape)} {dtype.name}")
+    try:
+        values = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
+    except ValueError as error:
+        raise _fault(path, f"has dimensions that no array can have, {list(shape)}") from error
+    return values.astype(dtype.newbyteorder("="), copy=False)
+
+
+def _fault(path: Path, what: str) -> InputError:
+    return InputError(f"{path} {what}: {_MEND}")

@@ -1,0 +1,116 @@
+"""Estimators side by side on the same equilibria."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array
+
+from equiprop.diagnostics.alignment import Alignment, alignment
+from equiprop.errors import InputError
+from equiprop.estimators import AbstractEstimator, Adjoint, Estimate, estimate
+from equiprop.solvers import AbstractSolver, Equilibrium, relax
+from equiprop.systems import System
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimator against the exact gradient.
+
+    - `cosine`, `relative_error`: of the summed parameter gradient, with whatever samples the estimator left out.
+    - `error_bar`: the median over the kept samples of the estimator's own relative error; infinite where it cannot tell.
+    - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
+    - `seconds`: one evaluation on the whole batch, compiled, the free phase left out; the median of several.
+    - `left_out`: samples not in the gradient.
+    - `populations`: per population the mean `cosine` and `relative_error` of the error vectors.
+    - `refused`: why the estimator does not serve this system; then there are no figures.
+    """
+
+    estimator: str
+    cosine: float = math.nan
+    relative_error: float = math.nan
+    error_bar: float = math.nan
+    relaxation_steps: float = math.nan
+    seconds: float = math.nan
+    left_out: int = 0
+    populations: Mapping[str, Mapping[str, float]] | None = None
+    refused: str | None = None
+
+
+def compare(
+    system: System,
+    x: Any,
+    target: Array,
+    estimators: Mapping[str, AbstractEstimator],
+    *,
+    solver: AbstractSolver,
+    repeats: int = 3,
+    on_estimator: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Runs every estimator on the free equilibria of one batch and ranks them by the cosine to the exact gradient.
+
+    The reference is `Adjoint` without a bound on the samples where it converges. An estimator that refuses the system gets a
+    row that says so.
+    """
+    free = eqx.filter_jit(relax)(system, x, solver)
+    exact, _ = _timed(system, x, target, Adjoint(max_gain=math.inf), solver, free, 1)
+    rows = []
+    for name, estimator in estimators.items():
+        if on_estimator is not None:
+            on_estimator(name)
+        try:
+            answer, seconds = _timed(system, x, target, estimator, solver, free, repeats)
+        except InputError as error:
+            rows.append(Row(name, refused=str(error)))
+            continue
+        rows.append(_row(name, answer, alignment(answer, exact), seconds))
+    return sorted(rows, key=lambda row: (math.isnan(row.cosine), -row.cosine if not math.isnan(row.cosine) else 0))
+
+
+def _timed(
+    system: System,
+    x: Any,
+    target: Array,
+    estimator: AbstractEstimator,
+    solver: AbstractSolver,
+    free: Equilibrium,
+    repeats: int,
+) -> tuple[Estimate, float]:
+    @eqx.filter_jit
+    def run(theta: System, inputs: Any, labels: Array, equilibrium: Equilibrium) -> Estimate:
+        return estimate(theta, inputs, labels, estimator, solver=solver, equilibrium=equilibrium)
+
+    answer = jax.block_until_ready(run(system, x, target, free))
+    times = []
+    for _ in range(repeats):
+        began = time.perf_counter()
+        jax.block_until_ready(run(system, x, target, free))
+        times.append(time.perf_counter() - began)
+    return answer, float(np.median(times))
+
+
+def _row(name: str, answer: Estimate, agreement: Alignment, seconds: float) -> Row:
+    kept = np.asarray(answer.weight) > 0
+    bars = np.asarray(answer.error_bar)[kept]
+    own_steps = np.asarray(answer.relaxation_steps) - np.asarray(answer.equilibrium.steps)
+    return Row(
+        estimator=name,
+        cosine=float(agreement.total_cosine),
+        relative_error=float(agreement.total_relative_error),
+        error_bar=float(np.median(bars)) if bars.size else math.nan,
+        relaxation_steps=float(own_steps.mean()),
+        seconds=seconds,
+        left_out=int((~kept).sum()),
+        populations={
+            population: {
+                "cosine": float(agreement.cosine[population]),
+                "relative_error": float(agreement.relative_error[population]),
+            }
+            for population in agreement.cosine
+        },
+    )

@@ -1,0 +1,52 @@
+"""How symmetric a system is: its Jacobian at equilibrium, and its weights."""
+
+from typing import Any
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from equiprop.numerics import probe_moments, symmetric_antisymmetric_norms
+from equiprop.systems import LayeredNetwork, System
+
+
+class Symmetry(eqx.Module):
+    """‖S‖/(‖S‖ + ‖A‖) with its standard error, and the two Frobenius norms (root mean square over samples)."""
+
+    symmetry: Float[Array, ""]
+    standard_error: Float[Array, ""]
+    symmetric_norm: Float[Array, ""]
+    antisymmetric_norm: Float[Array, ""]
+
+
+def symmetry(system: System, x: Any, state: PyTree, *, probes: int = 32, key: PRNGKeyArray) -> Symmetry:
+    """‖S‖_F/(‖S‖_F + ‖A‖_F) of the coupling Jacobian, matrix-free: 1 is symmetric, ½ is independent, 0 antisymmetric.
+
+    S and A are the symmetric and antisymmetric parts of `system.coupling` (for networks ∂H/∂r: the leak −D⁻¹ is a symmetric
+    diagonal that would drown the measure where units saturate). Averaged over a batch of equilibria; the standard error comes
+    from the spread over probes.
+    """
+    moments = probe_moments(system.coupling(state, system.input_drive(x)), state, probes=probes, key=key)
+    symmetric, antisymmetric = (part.mean(axis=1) for part in symmetric_antisymmetric_norms(moments))
+    s2, a2 = jnp.maximum(symmetric.mean(), 0), jnp.maximum(antisymmetric.mean(), 0)
+    s, a = jnp.sqrt(s2), jnp.sqrt(a2)
+    value = s / (s + a)
+    # d value = (a·ds − s·da)/(s + a)², ds = d(s²)/2s: the linear propagation of the spread of both norms, with their covariance.
+    tiny = jnp.finfo(s.dtype).tiny
+    slopes = a / (2 * jnp.maximum(s, tiny)), -s / (2 * jnp.maximum(a, tiny))
+    spread = slopes[0] * (symmetric - s2) + slopes[1] * (antisymmetric - a2)
+    error = jnp.sqrt(jnp.mean(spread**2) / max(probes - 1, 1)) / (s + a) ** 2
+    return Symmetry(value, jnp.where(a > 0, error, 0), s, a)
+
+
+def weight_angle(system: LayeredNetwork) -> dict[str, Float[Array, ""]]:
+    """The angle in degrees between the forward and the feedback weights of every untied reciprocal pair."""
+    angles = {}
+    for name, (forward, feedback) in system.reciprocal_pairs.items():
+        a, b = system.weights[forward], system.weights[feedback]
+        cosine = jnp.sum(a * b) / (jnp.linalg.norm(a) * jnp.linalg.norm(b))
+        # arctan2 keeps small angles, where arccos of a rounded cosine loses them.
+        unit_a, unit_b = a / jnp.linalg.norm(a), b / jnp.linalg.norm(b)
+        sine = jnp.linalg.norm(unit_b - cosine * unit_a)
+        angles[name] = jnp.rad2deg(jnp.arctan2(sine, cosine))
+    return angles

@@ -1,0 +1,63 @@
+"""Hutchinson probes: norms and traces of a Jacobian from products with random vectors, without forming it.
+
+With ε ~ N(0, I): E‖Jε‖² = ‖J‖²_F and E[εᵀJ²ε] = tr J². From these two, with S and A the symmetric and antisymmetric parts,
+‖S‖²_F = (‖J‖²_F + tr J²)/2 and ‖A‖²_F = (‖J‖²_F − tr J²)/2.
+"""
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from equiprop.numerics import trees
+
+
+class ProbeMoments(eqx.Module):
+    """What each probe saw, per sample: estimates of ‖J‖²_F and of tr J²."""
+
+    squared_norm: Float[Array, "probes batch"]
+    trace_of_square: Float[Array, "probes batch"]
+
+
+def probe_moments(
+    jacobian: Callable[[PyTree], PyTree], like: PyTree, *, probes: int, key: PRNGKeyArray
+) -> ProbeMoments:
+    """Probes the Jacobian of every sample with `probes` standard normal vectors of its own.
+
+    **Arguments:**
+
+    - `jacobian`: v ↦ Jv on batches shaped as `like`, linear; two products per probe are taken, Jε and J(Jε).
+    - `like`: a real batch that gives the structure, shapes and dtypes of v.
+    - `probes`: how many probes each sample gets. They are evaluated one after another, in the memory of one.
+    """
+
+    def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
+        epsilon = normal_like(like, key=probe_key)
+        first = jacobian(epsilon)
+        second = jacobian(first)
+        return trees.squared_norm(first), trees.inner(epsilon, second)
+
+    squared_norm, trace_of_square = jax.lax.map(one, jax.random.split(key, probes))
+    return ProbeMoments(squared_norm, trace_of_square)
+
+
+def normal_like(like: PyTree, *, key: PRNGKeyArray) -> PyTree:
+    """Standard normal numbers in the structure, shapes and dtypes of `like`."""
+    leaves, structure = jax.tree.flatten(like)
+    keys = jax.random.split(key, len(leaves))
+    return jax.tree.unflatten(
+        structure, [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+    )
+
+
+def symmetric_antisymmetric_norms(
+    moments: ProbeMoments,
+) -> tuple[Float[Array, "probes batch"], Float[Array, "probes batch"]]:
+    """Estimates of ‖S‖²_F and ‖A‖²_F, probe by probe; a single estimate may be negative, their mean is unbiased."""
+    half = jnp.asarray(0.5, moments.squared_norm.dtype)
+    return (
+        half * (moments.squared_norm + moments.trace_of_square),
+        half * (moments.squared_norm - moments.trace_of_square),
+    )

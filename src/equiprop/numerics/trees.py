@@ -1,0 +1,78 @@
+"""Algebra on batched pytrees: every leaf has the batch as its leading axis, and reductions are per sample."""
+
+from collections.abc import Callable
+from functools import reduce
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+type_of_state = PyTree[Inexact[Array, "batch *shape"]]
+
+
+def batch_size(tree: PyTree) -> int:
+    """The length of the leading axis."""
+    return jax.tree.leaves(tree)[0].shape[0]
+
+
+def per_sample(flags: Array, like: Array) -> Array:
+    """`flags` `[batch]` with trailing axes of length 1, so that it broadcasts against `like` `[batch, ...]`."""
+    return flags.reshape(flags.shape + (1,) * (like.ndim - flags.ndim))
+
+
+def scale(factor: Array, tree: PyTree) -> PyTree:
+    """Each sample of `tree` times its own entry of `factor` `[batch]`."""
+    return jax.tree.map(lambda a: per_sample(factor, a).astype(jnp.result_type(factor, a)) * a, tree)
+
+
+def select(flags: Bool[Array, " batch"], chosen: PyTree, other: PyTree) -> PyTree:
+    """Per sample, `chosen` where the flag is set and `other` elsewhere."""
+    return jax.tree.map(lambda a, b: jnp.where(per_sample(flags, a), a, b), chosen, other)
+
+
+def subtract(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.subtract, a, b)
+
+
+def real(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.real, tree)
+
+
+def _reduce(leafwise: Callable[[Array], Array], combine: Callable[[Array, Array], Array], tree: PyTree) -> Array:
+    return reduce(combine, (leafwise(leaf.reshape(leaf.shape[0], -1)) for leaf in jax.tree.leaves(tree)))
+
+
+def max_abs(tree: PyTree) -> Float[Array, " batch"]:
+    """The largest absolute value of each sample; NaN where any entry is NaN."""
+    return _reduce(lambda a: jnp.abs(a).max(axis=1, initial=0), jnp.maximum, tree)
+
+
+def squared_norm(tree: PyTree) -> Float[Array, " batch"]:
+    """Σ|a|² per sample over all leaves."""
+    return _reduce(lambda a: (a.real**2 + a.imag**2 if jnp.iscomplexobj(a) else a**2).sum(axis=1), jnp.add, tree)
+
+
+def norm(tree: PyTree) -> Float[Array, " batch"]:
+    """The Euclidean norm of each sample over all leaves."""
+    return jnp.sqrt(squared_norm(tree))
+
+
+def inner(a: PyTree, b: PyTree) -> Float[Array, " batch"]:
+    """Σ a·b per sample over all leaves, of real trees."""
+    return _reduce(lambda leaf: leaf.sum(axis=1), jnp.add, jax.tree.map(jnp.multiply, a, b))
+
+
+def broadcast_batch(tree: PyTree, copies: int) -> PyTree:
+    """The batch repeated `copies` times, copy after copy: `[batch, ...]` becomes `[copies·batch, ...]`."""
+    return jax.tree.map(lambda a: jnp.concatenate([a] * copies) if copies > 1 else a, tree)
+
+
+def split_copies(tree: PyTree, copies: int) -> PyTree:
+    """The inverse view of `broadcast_batch`: `[copies·batch, ...]` becomes `[copies, batch, ...]`."""
+    return jax.tree.map(lambda a: a.reshape(copies, -1, *a.shape[1:]), tree)
+
+
+def dtype_of(tree: PyTree) -> Any:
+    """The common inexact dtype of the leaves."""
+    return jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(tree)))

@@ -1,0 +1,34 @@
+"""Run directories read back: the comparison table, the figures, and one self-contained HTML page.
+
+    runs = ep.reporting.find_runs("runs")
+    ep.reporting.write_report(runs, "report.html")
+
+Needs nothing but the files of a run, and never JAX.
+"""
+
+from equiprop.reporting._differences import Difference as Difference
+from equiprop.reporting._differences import differences as differences
+from equiprop.reporting._figures import Picture as Picture
+from equiprop.reporting._figures import cosine_figure as cosine_figure
+from equiprop.reporting._figures import cost_figure as cost_figure
+from equiprop.reporting._figures import norm_ratio_figure as norm_ratio_figure
+from equiprop.reporting._figures import pictures as pictures
+from equiprop.reporting._figures import settled_figure as settled_figure
+from equiprop.reporting._figures import symmetry_figure as symmetry_figure
+from equiprop.reporting._figures import training_figure as training_figure
+from equiprop.reporting._page import html_report as html_report
+from equiprop.reporting._page import write_report as write_report
+from equiprop.reporting._run import CHECKPOINTS as CHECKPOINTS
+from equiprop.reporting._run import CONFIG as CONFIG
+from equiprop.reporting._run import MANIFEST as MANIFEST
+from equiprop.reporting._run import METRICS as METRICS
+from equiprop.reporting._run import REPORT as REPORT
+from equiprop.reporting._run import SUMMARY as SUMMARY
+from equiprop.reporting._run import Run as Run
+from equiprop.reporting._run import find_runs as find_runs
+from equiprop.reporting._run import read_run as read_run
+from equiprop.reporting._table import COLUMNS as COLUMNS
+from equiprop.reporting._table import Cell as Cell
+from equiprop.reporting._table import Column as Column
+from equiprop.reporting._table import Row as Row
+from equiprop.reporting._table import comparison_rows as comparison_rows

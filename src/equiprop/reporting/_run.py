@@ -1,0 +1,212 @@
+"""A run directory as data: what is in it, and what is wrong with it."""
+
+import json
+import os
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equiprop.errors import InputError
+from equiprop.reporting._numbers import is_unbounded
+
+CONFIG = "config.toml"
+MANIFEST = "manifest.json"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
+CHECKPOINTS = "checkpoints"
+REPORT = "report.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one run directory holds.
+
+    - `path`: the directory; `name`: its last part.
+    - `config`: the complete configuration, tables as dicts.
+    - `manifest`: versions, device, dataset checksum, seed, command, citations; empty where it is missing.
+    - `metrics`: one dict per epoch, in order; any key may be missing or None.
+    - `summary`: the final numbers, None until the run has ended.
+    - `warnings`: what a reader of the numbers has to know, a sentence each.
+    """
+
+    path: Path
+    name: str
+    config: dict[str, Any]
+    manifest: dict[str, Any]
+    metrics: list[dict[str, Any]]
+    summary: dict[str, Any] | None
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def state(self) -> str:
+        """`"finished"` once the summary is there, else `"unfinished"` (still running, or interrupted)."""
+        return "unfinished" if self.summary is None else "finished"
+
+
+def read_run(path: str | os.PathLike[str]) -> Run:
+    """Read the run directory at `path`.
+
+    A last line of the metrics that was cut off (the process was killed while writing) is left out and said in
+    `Run.warnings`. Where a resumed run goes back to an earlier epoch, the later lines replace those they repeat.
+
+    **Raises** `InputError` where `path` is not a run directory, or a file in it is not valid TOML or JSON.
+    """
+    folder = Path(path)
+    if not folder.exists():
+        raise InputError(f"run = {str(folder)!r} does not exist: give the folder of a run, the one with {CONFIG} in it")
+    if not folder.is_dir():
+        raise InputError(f"run = {str(folder)!r} is a file: give the folder of a run, the one with {CONFIG} in it")
+    if not (folder / CONFIG).is_file():
+        raise InputError(f"run = {str(folder)!r} is not a run: it has no {CONFIG}; give one `equiprop train` wrote")
+
+    config = _read_toml(folder / CONFIG)
+    manifest = _read_json(folder / MANIFEST)
+    metrics, warnings = _read_metrics(folder / METRICS)
+    summary = _read_json(folder / SUMMARY)
+    if manifest is None:
+        warnings.insert(0, f"{MANIFEST} is missing: device, versions and data set of this run are not known")
+    if summary is None:
+        warnings.insert(0, f"not finished: {_progress(config, metrics)} recorded and no {SUMMARY}")
+    return Run(
+        path=folder,
+        name=_printable(folder.resolve().name),
+        config=config,
+        manifest=manifest or {},
+        metrics=metrics,
+        summary=summary,
+        warnings=tuple(warnings),
+    )
+
+
+def find_runs(root: str | os.PathLike[str]) -> list[Run]:
+    """Every run directory at or below `root`, by path with numbers in their order; other folders are passed over.
+
+    A run that cannot be read does not stop the listing: it comes back empty, with the reason in its `warnings`.
+
+    **Raises** `InputError` where `root` is not a folder.
+    """
+    folder = Path(root)
+    if not folder.is_dir():
+        raise InputError(f"runs = {str(folder)!r} is not a folder: give the folder that holds your runs")
+    return [_read_or_explain(found) for found in sorted(_run_folders(folder), key=_by_number)]
+
+
+def _by_number(folder: Path) -> list[tuple[int, int, str]]:
+    # Every second piece is a number; as such, so that run-2 comes before run-10.
+    pieces = enumerate(re.split(r"([0-9]+)", str(folder)))
+    return [(place % 2, int(piece), piece) if place % 2 else (0, 0, piece) for place, piece in pieces]
+
+
+def _run_folders(root: Path) -> Iterator[Path]:
+    for parent, folders, files in os.walk(root):
+        # A configuration alone is common outside of runs; one beside any record of a run is a run.
+        if CONFIG in files and not {MANIFEST, METRICS, SUMMARY}.isdisjoint(files):
+            yield Path(parent)
+        folders[:] = [name for name in folders if name != CHECKPOINTS and not name.startswith(".")]
+
+
+def _read_or_explain(folder: Path) -> Run:
+    try:
+        return read_run(folder)
+    except InputError as error:
+        name = _printable(folder.resolve().name)
+        return Run(folder, name, {}, {}, [], None, warnings=(f"cannot be read: {error}",))
+
+
+def _read_bytes(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise InputError(f"{str(file)!r} cannot be read ({error.strerror}): mend its permissions") from error
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(_read_bytes(file).decode())
+    except ValueError as error:
+        raise _corrupt(file, "TOML", error) from error
+
+
+def _read_json(file: Path) -> dict[str, Any] | None:
+    if not file.exists():
+        return None
+    try:
+        return _json_object(_read_bytes(file))
+    except ValueError as error:
+        raise _corrupt(file, "JSON", error) from error
+
+
+def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
+    """The epochs of `file` and warnings about it."""
+    if not file.exists():
+        return [], []
+    metrics: list[dict[str, Any]] = []
+    warnings: list[str] = []
+    lines = [(at, line) for at, line in enumerate(_read_bytes(file).split(b"\n"), start=1) if line.strip()]
+    for position, (at, line) in enumerate(lines):
+        try:
+            epoch = _json_object(line)
+        except ValueError as error:
+            if position < len(lines) - 1:
+                raise _corrupt(file, f"JSON on line {at}", error) from error
+            warnings.append(f"the last line of {METRICS} (line {at}) is cut off and left out")
+            break
+        repeated = _from_epoch(metrics, epoch)
+        if repeated:
+            warnings.append(f"line {at} of {METRICS} goes back to epoch {epoch['epoch']}: {repeated} earlier replaced")
+            del metrics[-repeated:]
+        metrics.append(epoch)
+    warnings.extend(_unbounded(metrics))
+    return metrics, warnings
+
+
+def _from_epoch(metrics: list[dict[str, Any]], epoch: dict[str, Any]) -> int:
+    """How many of the last `metrics` are of the same epoch as `epoch` or a later one."""
+    now = epoch.get("epoch")
+    count = 0
+    for earlier in reversed(metrics):
+        then = earlier.get("epoch")
+        if not (isinstance(now, int) and isinstance(then, int) and then >= now):
+            break
+        count += 1
+    return count
+
+
+def _unbounded(metrics: list[dict[str, Any]]) -> Iterator[str]:
+    """A sentence for each quantity that left the numbers (infinite, or not a number)."""
+    first: dict[str, int] = {}
+    for index, epoch in enumerate(metrics, start=1):
+        for key, value in epoch.items():
+            values = value.values() if isinstance(value, dict) else [value]
+            if any(is_unbounded(each) for each in values):
+                first.setdefault(key, epoch.get("epoch", index))
+    for key, epoch in first.items():
+        yield f"{key} is not finite from epoch {epoch}: the run diverged there, or the quantity does not exist"
+
+
+def _progress(config: dict[str, Any], metrics: list[dict[str, Any]]) -> str:
+    training = config.get("training")
+    planned = training.get("epochs") if isinstance(training, dict) else None
+    done = len(metrics)
+    of = f"{done} of {planned}" if isinstance(planned, int) else f"{done}"
+    return f"{of} epoch{'' if of == '1' else 's'}"
+
+
+def _json_object(text: bytes) -> dict[str, Any]:
+    value = json.loads(text.decode())
+    if not isinstance(value, dict):
+        raise ValueError(f"expected an object, got {type(value).__name__}")
+    return value
+
+
+def _corrupt(file: Path, what: str, error: ValueError) -> InputError:
+    reason = " ".join(str(error).split())
+    return InputError(f"{str(file)!r} is not valid {what} ({reason}): restore the file, or train the run again")
+
+
+def _printable(name: str) -> str:
+    # A file name need not be text; a report has to be.
+    return name.encode("utf-8", "backslashreplace").decode()

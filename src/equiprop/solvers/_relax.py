@@ -1,0 +1,182 @@
+"""The one relaxation loop: what every solver shares, and the answer it gives."""
+
+import abc
+import enum
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+from equiprop.systems import System
+
+
+class Status(enum.IntEnum):
+    """How the relaxation of one sample ended."""
+
+    SETTLED = 0
+    """The residual is at most the tolerance."""
+    OUT_OF_STEPS = 1
+    """The residual was still falling when the steps ran out."""
+    OSCILLATING = 2
+    """The residual stopped falling without settling: a limit cycle, or the floor of the arithmetic."""
+    DIVERGED = 3
+    """The force became infinite, not a number, or larger than `divergence` times what it was at the start."""
+
+
+class Equilibrium(eqx.Module):
+    """Where a relaxation ended, per sample.
+
+    **Fields:**
+
+    - `state`: the last state of each sample; finite even for a diverged one, unless it started otherwise.
+    - `residual`: the largest absolute force on any unit at `state`, in units of the force.
+    - `steps`: sweeps taken, one sweep updating every unit once.
+    - `status`: a `Status` as an integer.
+    """
+
+    state: PyTree
+    residual: Float[Array, " batch"]
+    steps: Int[Array, " batch"]
+    status: Int[Array, " batch"]
+
+    @property
+    def settled(self) -> Bool[Array, " batch"]:
+        return self.status == Status.SETTLED
+
+
+class AbstractSolver(eqx.Module):
+    """How a system relaxes. A solver is one sweep; `relax` is the loop around it.
+
+    **Fields:**
+
+    - `tolerance`: a sample has settled when no unit feels a force above this, in units of the force.
+    - `max_steps`: sweeps of a free relaxation at most.
+    - `nudged_max_steps`: sweeps of a nudged relaxation at most.
+    - `divergence`: a sample has diverged when the force exceeds this many times one plus its first value.
+    """
+
+    tolerance: eqx.AbstractVar[float]
+    max_steps: eqx.AbstractVar[int]
+    nudged_max_steps: eqx.AbstractVar[int]
+    divergence: eqx.AbstractVar[float]
+
+    @abc.abstractmethod
+    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        """Moves every unit once; returns the new state and the largest absolute force met on the way, per sample."""
+
+    @property
+    def stops_early(self) -> bool:
+        """Whether a settled sample stops; solvers of a fixed number of steps say no."""
+        return True
+
+    def __check_init__(self) -> None:
+        _require(self.tolerance > 0, "tolerance", self.tolerance, "above 0")
+        _require(self.max_steps >= 1, "max_steps", self.max_steps, "at least 1")
+        _require(self.nudged_max_steps >= 1, "nudged_max_steps", self.nudged_max_steps, "at least 1")
+        _require(self.divergence > 1, "divergence", self.divergence, "above 1")
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise InputError(f"{name} = {value}: must be {allowed}")
+
+
+class _Carry(eqx.Module):
+    state: PyTree
+    step: Int[Array, ""]
+    active: Bool[Array, " batch"]
+    steps: Int[Array, " batch"]
+    broken: Bool[Array, " batch"]
+    first: Float[Array, " batch"]
+    best: Float[Array, " batch"]
+    improved_at: Int[Array, " batch"]
+
+
+# A residual that has not fallen by two parts in a hundred during the last quarter of the sweeps is not falling any more.
+_IMPROVEMENT = 0.98
+_PATIENCE = 4
+
+# A sweep meets each block's force once, at a state that changes as the sweep goes on. Half the tolerance there leaves room
+# for the force of the whole at the state in which the sweep ends, which is what the answer reports.
+_SAFETY = 0.5
+
+
+def relax(
+    system: System,
+    x: Any,
+    solver: AbstractSolver,
+    *,
+    state: PyTree | None = None,
+    drive: Any = None,
+    phases: int = 1,
+    tolerance: Float[Array, " batch"] | None = None,
+    nudged: bool = False,
+) -> Equilibrium:
+    """Relaxes a batch to equilibrium in one compiled loop. A settled sample keeps its state while others go on.
+
+    **Arguments:**
+
+    - `x`: the input batch; may be `None` where both `state` and `drive` are given.
+    - `state`: where to start; by default `system.initial_state(x)`.
+    - `drive`: `system.input_drive(x)`, if it is at hand.
+    - `phases`: how many copies of each sample the batch holds, copy after copy. The copies of a sample stop together, after
+      the same number of sweeps, so that what is left of their common drift cancels from their differences.
+    - `tolerance`: in place of the solver's, for each sample.
+    - `nudged`: whether `nudged_max_steps` bounds the sweeps in place of `max_steps`.
+    """
+    drive = system.input_drive(x) if drive is None else drive
+    state = system.initial_state(x) if state is None else state
+    batch = trees.batch_size(state)
+    real = jnp.finfo(trees.dtype_of(state)).dtype
+    goal = jnp.broadcast_to(jnp.asarray(solver.tolerance if tolerance is None else tolerance, real), (batch,))
+    max_steps = solver.nudged_max_steps if nudged else solver.max_steps
+
+    def together(flags: Array) -> Array:
+        return jnp.tile(flags.reshape(phases, -1).all(axis=0), phases) if phases > 1 else flags
+
+    def go_on(carry: _Carry) -> Array:
+        return jnp.any(carry.active) & (carry.step < max_steps)
+
+    def body(carry: _Carry) -> _Carry:
+        proposal, force = solver.sweep(system, drive, carry.state)
+        first = jnp.where(carry.step == 0, force, carry.first)
+        sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
+        improved = force < _IMPROVEMENT * carry.best
+        active = carry.active & together(sound)
+        if solver.stops_early:
+            active &= ~together(force <= _SAFETY * goal)
+        return _Carry(
+            state=trees.select(carry.active & sound, proposal, carry.state),
+            step=carry.step + 1,
+            active=active,
+            steps=carry.steps + carry.active.astype(jnp.int32),
+            broken=carry.broken | (carry.active & ~sound),
+            first=first,
+            best=jnp.where(improved, force, carry.best),
+            improved_at=jnp.where(improved, carry.step, carry.improved_at),
+        )
+
+    zeros = jnp.zeros(batch, jnp.int32)
+    start = _Carry(
+        state=state,
+        step=jnp.zeros((), jnp.int32),
+        active=jnp.ones(batch, bool),
+        steps=zeros,
+        broken=jnp.zeros(batch, bool),
+        first=jnp.zeros(batch, real),
+        best=jnp.full(batch, jnp.inf, real),
+        improved_at=zeros,
+    )
+    end = jax.lax.while_loop(go_on, body, start)
+    residual = trees.max_abs(system.force(end.state, drive))
+    stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
+    status = jnp.select(
+        [end.broken | ~jnp.isfinite(residual), residual <= goal, stalled],
+        [Status.DIVERGED, Status.SETTLED, Status.OSCILLATING],
+        Status.OUT_OF_STEPS,
+    ).astype(jnp.int32)
+    return Equilibrium(end.state, residual, end.steps, status)

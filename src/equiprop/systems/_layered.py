@@ -1,0 +1,213 @@
+"""Networks of populations on any directed graph: F = H(θ, r, x) − u."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
+
+from equiprop.numerics import AbstractCost, activation, create_cost, real_dtype
+from equiprop.systems._operations import Dense
+from equiprop.systems._system import Block, System
+from equiprop.systems._topology import INPUT, Connection, Topology
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One direction of a connection: which weight carries `source` to `target`, forwards or through its transpose."""
+
+    source: str
+    target: str
+    parameter: str
+    transposed: bool
+    operation: Dense
+
+
+class LayeredNetwork(System):
+    """Populations with elementwise activations, connected by weights in any directed graph (arXiv 2309.02214, section 3).
+
+    The force on population p is F_p = Σ_q W_qp·r_q + b_p + (input) − u_p with r = φ(u). A state is a dictionary from the
+    name of each relaxing population to `[batch, size]`.
+
+    **Fields:**
+
+    - `weights`: by connection, `source->target`. The weight of an untied feedback direction `b->a` is stored in the shape of
+      its forward partner `a->b` and applied through its transpose, so that a network is symmetric where the two are equal.
+    - `biases`: by population.
+    - `cost`: C(r_output, y), with its own parameters if any.
+    - `topology`: the graph.
+    """
+
+    weights: dict[str, Float[Array, "inputs outputs"]]
+    biases: dict[str, Float[Array, " size"]]
+    cost: AbstractCost
+    topology: Topology = eqx.field(static=True)
+
+    @classmethod
+    def create(
+        cls,
+        topology: Topology,
+        *,
+        classes: int,
+        key: PRNGKeyArray,
+        cost: str = "softmax_readout",
+        gain: float = 1.0,
+        dtype: Any = None,
+    ) -> "LayeredNetwork":
+        """Random weights for `topology`, uniform in ±gain/√inputs; zero biases; feedback at the angles it asks for.
+
+        **Arguments:**
+
+        - `classes`: the number of classes of the targets.
+        - `cost`: `softmax_readout`, `softmax_cross_entropy` or `squared_error`.
+        - `dtype`: of all parameters; by default JAX's default float.
+
+        Raises `InputError` for an unknown cost, or one that needs as many output units as there are classes.
+        """
+        dtype = jnp.dtype(dtype or jnp.result_type(float))
+        cost_key, *keys = jax.random.split(key, 1 + len(topology.connections))
+        weights: dict[str, Array] = {}
+        for connection, weight_key in zip(topology.connections, keys, strict=True):
+            weights |= _initial_weights(connection, _operation(topology, connection), weight_key, dtype, gain)
+        biases = {p.name: jnp.zeros(p.size, dtype) for p in topology.relaxing}
+        n = topology.population(topology.output).size
+        readout = create_cost(cost, n, classes, key=cost_key, dtype=dtype)
+        return cls(weights=weights, biases=biases, cost=readout, topology=topology)
+
+    @property
+    def edges(self) -> tuple[Edge, ...]:
+        """Every direction of every connection between relaxing populations."""
+        edges = []
+        for connection in self.topology.connections:
+            if connection.source != INPUT:
+                edges += _edges(connection, _operation(self.topology, connection))
+        return tuple(edges)
+
+    @property
+    def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
+        """For each untied pair, by its forward name, the names of the forward and of the feedback weight."""
+        return {
+            c.name: (c.name, c.feedback_name)
+            for c in self.topology.connections
+            if c.feedback == "untied" and not c.lateral
+        }
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.topology.colouring()
+
+    @property
+    def holomorphic(self) -> bool:
+        return all(activation(p.activation).holomorphic for p in self.topology.relaxing)
+
+    def input_drive(self, x: Array) -> dict[str, Array]:
+        """b + W_input·x for every population; `x` is `[batch, ...]` and is flattened."""
+        flat = x.reshape(x.shape[0], -1)
+        drive = {name: jnp.broadcast_to(bias, (x.shape[0], bias.shape[0])) for name, bias in self.biases.items()}
+        for connection in self.topology.connections:
+            if connection.source == INPUT:
+                carried = _operation(self.topology, connection).apply(self.weights[connection.name], flat)
+                drive[connection.target] = drive[connection.target] + carried
+        return drive
+
+    def initial_state(self, x: Array) -> dict[str, Array]:
+        """Zeros in the precision of the parameters."""
+        return {name: jnp.zeros((x.shape[0], bias.shape[0]), bias.dtype) for name, bias in self.biases.items()}
+
+    def activity(self, state: dict[str, Array]) -> dict[str, Array]:
+        return {name: activation(self.topology.population(name).activation)(u) for name, u in state.items()}
+
+    def output(self, activity: dict[str, Array]) -> Inexact[Array, "batch n"]:
+        return activity[self.topology.output]
+
+    def singularity_distance(self, state: dict[str, Array]) -> Float[Array, " batch"]:
+        distances = [
+            activation(self.topology.population(name).activation).singularity_distance(u).min(axis=1)
+            for name, u in state.items()
+        ]
+        return reduce(jnp.minimum, distances)
+
+    def _recurrent_drive(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
+        """Σ over the incoming edges of each population; `None` where there is none."""
+        result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
+        for edge in self.edges:
+            if edge.target in result:
+                operate = edge.operation.apply_transpose if edge.transposed else edge.operation.apply
+                carried = operate(self.weights[edge.parameter], activity[edge.source])
+                so_far = result[edge.target]
+                result[edge.target] = carried if so_far is None else so_far + carried
+        return result
+
+    def force(self, state: dict[str, Array], drive: dict[str, Array], only: Block = None) -> dict[str, Array]:
+        recurrent = self._recurrent_drive(self.activity(state), only)
+        force = {}
+        for name, carried in recurrent.items():
+            constant = drive[name].astype(state[name].dtype)
+            force[name] = (constant if carried is None else constant + carried) - state[name]
+        return force
+
+    def coupling(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+        """v ↦ (∂H/∂r)·v."""
+        del drive
+
+        def recurrent(activity: dict[str, Array]) -> dict[str, Array]:
+            carried = self._recurrent_drive(activity, None)
+            return {name: jnp.zeros_like(state[name]) if c is None else c for name, c in carried.items()}
+
+        return jax.linearize(recurrent, self.activity(state))[1]
+
+    def jacobian(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+        """v ↦ Jv with J = ∂H/∂r − D⁻¹."""
+        coupling, slope = self.coupling(state, drive), self.slope(state)
+        return lambda v: jax.tree.map(lambda c, a, d: c - a / d, coupling(v), v, slope)
+
+
+def _operation(topology: Topology, connection: Connection) -> Dense:
+    return Dense(topology.population(connection.source).size, topology.population(connection.target).size)
+
+
+def _edges(connection: Connection, operation: Dense) -> list[Edge]:
+    forward = Edge(connection.source, connection.target, connection.name, False, operation)
+    backward = Edge(connection.target, connection.source, connection.feedback_name, True, operation)
+    if connection.lateral:
+        # A tied lateral connection acts through W + Wᵀ, whatever W is.
+        return [forward, backward] if connection.feedback == "tied" else [forward]
+    match connection.feedback:
+        case "tied":
+            return [forward, Edge(backward.source, backward.target, connection.name, True, operation)]
+        case "untied":
+            return [forward, backward]
+    return [forward]
+
+
+def _initial_weights(
+    connection: Connection, operation: Dense, key: PRNGKeyArray, dtype: jnp.dtype, gain: float
+) -> dict[str, Array]:
+    forward_key, feedback_key = jax.random.split(key)
+    forward = operation.initial_weight(forward_key, dtype, gain)
+    if connection.lateral:
+        return {connection.name: _lateral_weight(connection, forward, dtype)}
+    if connection.feedback != "untied":
+        return {connection.name: forward}
+    angle = jnp.deg2rad(jnp.asarray(connection.angle, dtype))
+    random = operation.initial_weight(feedback_key, dtype, gain)
+    return {connection.name: forward, connection.feedback_name: jnp.sin(angle) * random + jnp.cos(angle) * forward}
+
+
+def _lateral_weight(connection: Connection, weight: Array, dtype: jnp.dtype) -> Array:
+    """The random `weight` turned until the angle between it and its transpose is the one asked for, at the same norm."""
+    if connection.feedback == "tied":
+        return weight / 2**0.5
+    if connection.feedback == "none":
+        return weight
+    symmetric, antisymmetric = (weight + weight.T) / 2, (weight - weight.T) / 2
+    half = jnp.deg2rad(jnp.asarray(connection.angle / 2, dtype))
+    norms = [
+        jnp.maximum(jnp.linalg.norm(part), jnp.finfo(real_dtype(dtype)).tiny) for part in (symmetric, antisymmetric)
+    ]
+    unit = jnp.cos(half) * symmetric / norms[0] + jnp.sin(half) * antisymmetric / norms[1]
+    return unit * jnp.linalg.norm(weight)

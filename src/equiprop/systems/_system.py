@@ -1,0 +1,109 @@
+"""What relaxes: the interface of every system."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Inexact, PyTree
+
+from equiprop.numerics import AbstractCost, trees
+
+Block = tuple[str, ...] | None
+"""The populations that one update moves together; `None` stands for the whole state."""
+
+
+class System(eqx.Module):
+    """A vector field with an activity, a readout and a cost: u̇ = F(θ, u, x), r = φ(u), C(r, y).
+
+    The parameters θ are the inexact arrays of the module itself, so gradients come back as a module of the same structure.
+    Every state is a pytree whose leaves have the batch as their leading axis.
+
+    To add a kind of system, subclass this with `force`, `initial_state`, `output` and a field `cost`.
+    """
+
+    cost: eqx.AbstractVar[AbstractCost]
+
+    @abc.abstractmethod
+    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
+        """F at `state`, in the structure of the state.
+
+        **Arguments:**
+
+        - `state`: u, real, or complex under a complex nudge.
+        - `drive`: what `input_drive` made of the input.
+        - `only`: one of `blocks`; the force on those populations alone is returned.
+        """
+
+    @abc.abstractmethod
+    def initial_state(self, x: Array) -> PyTree:
+        """Where a free relaxation starts, for the input batch `x`."""
+
+    @abc.abstractmethod
+    def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
+        """The part of the activity that the cost reads."""
+
+    def activity(self, state: PyTree) -> PyTree:
+        """r = φ(u), elementwise, in the structure of the state. The identity unless overridden."""
+        return state
+
+    def input_drive(self, x: Array) -> Any:
+        """Everything in the force that does not depend on the state, computed once a relaxation. Default: `x` itself."""
+        return x
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """A partition of the state such that no block acts on itself, updated in turn by alternating sweeps."""
+        return (None,)
+
+    @property
+    def holomorphic(self) -> bool:
+        """Whether F and φ continue analytically to complex states."""
+        return True
+
+    def singularity_distance(self, state: PyTree) -> Float[Array, " batch"]:
+        """The distance in u from each sample to the nearest singularity that the system knows of; infinite by default."""
+        return jnp.full(trees.batch_size(state), jnp.inf, trees.real(jax.tree.leaves(state)[0]).dtype)
+
+    def slope(self, state: PyTree) -> PyTree:
+        """φ′(u), the diagonal D, in the structure of the state."""
+        ones = jax.tree.map(jnp.ones_like, state)
+        return jax.jvp(self.activity, (state,), (ones,))[1]
+
+    def jacobian(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+        """v ↦ Jv, with J = ∂F/∂r the Jacobian of the force with respect to the activity: J = (∂F/∂u)·D⁻¹.
+
+        Undefined, and then not finite, where φ′ = 0.
+        """
+        _, membrane = jax.linearize(lambda u: self.force(u, drive), state)
+        slope = self.slope(state)
+        return lambda v: membrane(jax.tree.map(jnp.divide, v, slope))
+
+    def coupling(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+        """v ↦ (J + any symmetric diagonal)·v: the part of J that couples units.
+
+        Its antisymmetric part is that of J. Systems of the form F = H(r) − u return ∂H/∂r, which stays finite where φ
+        saturates; by default this is J itself.
+        """
+        return self.jacobian(state, drive)
+
+    def cost_gradient(self, activity: PyTree, target: Array) -> PyTree:
+        """∇_r C per sample, in the structure of the activity; holomorphic in it."""
+        cost, pullback = jax.vjp(lambda r: self.cost(self.output(r), target), activity)
+        return pullback(jnp.ones_like(cost))[0]
+
+    def predict(self, state: PyTree) -> Inexact[Array, "batch classes"]:
+        """The scores of the classes at `state`."""
+        return self.cost.scores(self.output(self.activity(state)))
+
+    def correct(self, state: PyTree, labels: Array) -> Bool[Array, " batch"]:
+        """Whether the largest score at `state` is that of the label, per sample."""
+        return jnp.argmax(self.predict(state), axis=-1) == labels
+
+
+def population_names(state: PyTree) -> tuple[str, ...]:
+    """A name for each leaf of a state, in the order of its leaves: its path, or `state` for a bare array."""
+    paths = jax.tree_util.tree_flatten_with_path(state)[0]
+    return tuple(jax.tree_util.keystr(path, simple=True, separator=".") or "state" for path, _ in paths)

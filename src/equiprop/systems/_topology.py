@@ -1,0 +1,244 @@
+"""The graph of a layered network: populations, connections, and what may be wrong with them."""
+
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, fields
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from equiprop.errors import InputError, suggest
+from equiprop.numerics import ACTIVATIONS
+
+INPUT = "input"
+"""The name of the clamped population through which the input enters."""
+
+FEEDBACK = ("untied", "tied", "none")
+
+
+@dataclass(frozen=True)
+class Population:
+    """`size` units that share an activation. The input population is clamped and has none."""
+
+    name: str
+    size: int
+    activation: str = "shifted_sigmoid"
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Weights from every unit of `source` to every unit of `target`, and what leads back.
+
+    **Fields:**
+
+    - `feedback`: `untied` (independent weights back), `tied` (the transpose of the same weights) or `none` (one-way).
+    - `angle`: for `untied`, the initial angle α in degrees between the feedback and the forward weights:
+      B ← sin α·B_random + cos α·W. 0 starts symmetric, 90 independent.
+
+    A population may connect to itself (lateral): `tied` keeps those weights symmetric, `untied` starts them at `angle`
+    between W and Wᵀ. With `none` they start independent of their transpose.
+    """
+
+    source: str
+    target: str
+    feedback: str = "untied"
+    angle: float = 90.0
+
+    @property
+    def name(self) -> str:
+        return f"{self.source}->{self.target}"
+
+    @property
+    def feedback_name(self) -> str:
+        return f"{self.target}->{self.source}"
+
+    @property
+    def lateral(self) -> bool:
+        return self.source == self.target
+
+
+@dataclass(frozen=True)
+class Topology:
+    """Populations and connections with the name of the output population. Checked on creation.
+
+    Raises `InputError` for an unknown or doubled name, a size below 1, a connection given twice, feedback to the input, a
+    population whose activity cannot reach the output, or an output that the input does not reach.
+    """
+
+    populations: tuple[Population, ...]
+    connections: tuple[Connection, ...]
+    output: str = "output"
+
+    def __post_init__(self) -> None:
+        names = [p.name for p in self.populations]
+        for name in names:
+            if names.count(name) > 1:
+                raise InputError(f"populations: {name!r} is listed twice; names must differ")
+        if INPUT not in names:
+            raise InputError(f"populations: there must be one called {INPUT!r}, through which the data enters")
+        if self.output not in names or self.output == INPUT:
+            raise suggest("output", self.output, [n for n in names if n != INPUT])
+        for population in self.populations:
+            if population.size < 1:
+                raise InputError(f"populations.{population.name}.size = {population.size}: must be at least 1")
+            if population.activation not in ACTIVATIONS:
+                raise suggest(f"populations.{population.name}.activation", population.activation, list(ACTIVATIONS))
+        self._check_connections(names)
+        self._check_reach(names)
+
+    def _check_connections(self, names: list[str]) -> None:
+        seen: dict[str, str] = {}
+        for connection in self.connections:
+            where = f"connections.{connection.name}"
+            for end, name in (("source", connection.source), ("target", connection.target)):
+                if name not in names:
+                    raise suggest(f"{where}.{end}", name, names)
+            if connection.feedback not in FEEDBACK:
+                raise suggest(f"{where}.feedback", connection.feedback, list(FEEDBACK))
+            if not 0 <= connection.angle <= 180:
+                raise InputError(f"{where}.angle = {connection.angle}: must be between 0 and 180 degrees")
+            if connection.target == INPUT:
+                raise InputError(f"{where}: the input is clamped, nothing can lead to it")
+            if connection.source == INPUT and connection.feedback != "none":
+                raise InputError(f"{where}.feedback = {connection.feedback!r}: the input is clamped, write 'none'")
+            directions = {connection.name}
+            if connection.feedback != "none":
+                directions.add(connection.feedback_name)
+            for direction in directions:
+                if direction in seen:
+                    raise InputError(f"{where}: {direction} exists already, made by connections.{seen[direction]}")
+                seen[direction] = connection.name
+
+    def _check_reach(self, names: list[str]) -> None:
+        forward, backward = self.neighbours(), self.neighbours(reverse=True)
+        reach_output = _reachable(self.output, backward)
+        lost = [n for n in names if n not in reach_output]
+        if lost:
+            raise InputError(
+                f"populations: {', '.join(lost)} cannot reach the output {self.output!r}; add a connection that leads there"
+            )
+        if self.output not in _reachable(INPUT, forward):
+            raise InputError(f"connections: no path leads from {INPUT!r} to the output {self.output!r}")
+
+    def neighbours(self, reverse: bool = False) -> dict[str, set[str]]:
+        """For every population those it acts on, or (`reverse`) those that act on it."""
+        result: dict[str, set[str]] = {p.name: set() for p in self.populations}
+        for connection in self.connections:
+            pairs = [(connection.source, connection.target)]
+            if connection.feedback != "none":
+                pairs.append((connection.target, connection.source))
+            for a, b in pairs:
+                result[b if reverse else a].add(a if reverse else b)
+        return result
+
+    @property
+    def relaxing(self) -> tuple[Population, ...]:
+        """All populations but the clamped input."""
+        return tuple(p for p in self.populations if p.name != INPUT)
+
+    def population(self, name: str) -> Population:
+        return next(p for p in self.populations if p.name == name)
+
+    def colouring(self) -> tuple[tuple[str, ...], ...]:
+        """The relaxing populations in groups within which none acts on another, in the order of a sweep.
+
+        Greedy in breadth-first order from the input, so that a chain gets two groups, the first of which sees the input.
+        A lateral connection cannot be resolved by grouping: such a population sees its own previous activity.
+        """
+        forward, backward = self.neighbours(), self.neighbours(reverse=True)
+        order = _breadth_first(INPUT, forward)
+        order += [p.name for p in self.populations if p.name not in order]
+        colours: dict[str, int] = {}
+        for name in order:
+            if name != INPUT:
+                taken = {colours.get(other) for other in forward[name] | backward[name] if other != name}
+                colours[name] = next(c for c in range(len(order)) if c not in taken)
+        groups = range(max(colours.values()) + 1)
+        return tuple(tuple(name for name in order if colours.get(name) == group) for group in groups)
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str = "topology") -> "Topology":
+        """From the structure of a topology file: `output`, a table `populations` by name, a list `connections`.
+
+        Raises `InputError` naming the key that is unknown, missing or of the wrong type.
+        """
+        for key in data:
+            if key not in ("output", "populations", "connections"):
+                raise suggest(f"{where}: key", key, ["output", "populations", "connections"])
+        populations, connections = data.get("populations"), data.get("connections")
+        if not isinstance(populations, Mapping) or not isinstance(connections, list):
+            raise InputError(f"{where}: needs a table 'populations' and a list 'connections'")
+        return cls(
+            tuple(_record(Population, {"name": n, **_table(p, f"{where}: populations.{n}")}, f"{where}: populations.{n}")
+                  for n, p in populations.items()),
+            tuple(_record(Connection, _table(c, f"{where}: connections[{i}]"), f"{where}: connections[{i}]")
+                  for i, c in enumerate(connections)),
+            data.get("output", "output"),
+        )  # fmt: skip
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Topology":
+        """From a TOML or JSON file. Raises `InputError` for a file that is missing or does not parse."""
+        path = Path(path)
+        try:
+            text = path.read_text(encoding="utf-8")
+            data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
+        except OSError as error:
+            raise InputError(f"topology {path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise InputError(f"topology {path}: is not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
+        return cls.from_mapping(data, f"topology {path}")
+
+
+def _table(value: object, where: str) -> dict[str, Any]:
+    if not isinstance(value, Mapping):
+        raise InputError(f"{where} = {value!r}: must be a table")
+    return dict(value)
+
+
+def _record(kind: type, values: dict[str, Any], where: str) -> Any:
+    types = {f.name: f.type for f in fields(kind)}
+    for key, value in values.items():
+        if key not in types:
+            raise suggest(f"{where}: key", key, list(types))
+        if types[key] is float and isinstance(value, int) and not isinstance(value, bool):
+            values[key] = value = float(value)
+        if not isinstance(value, types[key]) or isinstance(value, bool):  # pyright: ignore[reportArgumentType]
+            raise InputError(f"{where}.{key} = {value!r}: must be of type {types[key].__name__}")  # pyright: ignore
+    try:
+        return kind(**values)
+    except TypeError as error:
+        raise InputError(f"{where}: {str(error).split(') ', 1)[-1]}") from error
+
+
+def _breadth_first(start: str, neighbours: Mapping[str, Iterable[str]]) -> list[str]:
+    order = [start]
+    for name in order:
+        order += [other for other in sorted(neighbours[name]) if other not in order]
+    return order
+
+
+def _reachable(start: str, neighbours: Mapping[str, Iterable[str]]) -> set[str]:
+    return set(_breadth_first(start, neighbours))
+
+
+def chain(sizes: Iterable[int], *, activation: str, feedback: str = "untied", angle: float = 90.0) -> Topology:
+    """input – hidden_1 – … – output, each pair of neighbours connected both ways."""
+    sizes = tuple(sizes)
+    names = [INPUT, *(f"hidden_{i}" for i in range(1, len(sizes) - 1)), "output"]
+    return Topology(
+        tuple(Population(n, s, activation) for n, s in zip(names, sizes, strict=True)),
+        tuple(Connection(a, b, "none" if a == INPUT else feedback, angle) for a, b in pairwise(names)),
+    )
+
+
+def loop(sizes: Iterable[int], *, activation: str) -> Topology:
+    """input → hidden_1 → … → output → hidden_1: a cycle in which no connection has a partner (arXiv 2309.02214, fig. 3)."""
+    line = chain(sizes, activation=activation, feedback="none")
+    relaxing = [p.name for p in line.relaxing]
+    if len(relaxing) < 3:
+        raise InputError(
+            f"hidden = {[p.size for p in line.relaxing[:-1]]}: a loop needs at least two hidden populations"
+        )
+    return Topology(line.populations, (*line.connections, Connection(relaxing[-1], relaxing[0], "none")))

@@ -1,0 +1,232 @@
+"""From a configuration to the objects it names. The only place that knows both."""
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import PRNGKeyArray
+
+from equiprop.data import Dataset
+from equiprop.errors import InputError, suggest
+from equiprop.estimators import ESTIMATORS, AbstractEstimator, Krylov
+from equiprop.homeostasis import TREATMENTS, AbstractTreatment
+from equiprop.solvers import SOLVERS, AbstractSolver
+from equiprop.systems import LayeredNetwork, System, Topology, chain, loop
+from equiprop.training.config import (
+    Config,
+    EstimatorConfig,
+    HomeostasisConfig,
+    OptimizerConfig,
+    SolverConfig,
+    SystemConfig,
+)
+
+PRECISIONS = ("float32", "float64")
+
+
+def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., Any]], **built: Any) -> Any:
+    """The member of `family` that `config.kind` names, with those of the section's keys that it takes.
+
+    A key that this kind does not take must be left at its default: no option is silently ignored.
+    """
+    if config.kind not in family:
+        raise suggest(f"{section}.kind", config.kind, list(family))
+    constructor = family[config.kind]
+    takes = {f.name for f in dataclasses.fields(constructor)}  # pyright: ignore[reportArgumentType]
+    default = type(config)()
+    arguments = {}
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if field.name in takes:
+            arguments[field.name] = built.get(field.name, value)
+        elif field.name != "kind" and value != getattr(default, field.name):
+            raise InputError(
+                f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it out "
+                f"(it takes {', '.join(sorted(takes & {f.name for f in dataclasses.fields(config)}))})"
+            )
+    try:
+        return constructor(**arguments)
+    except InputError as error:
+        raise InputError(f"{section}.{error}") from error
+
+
+def build_solver(config: SolverConfig) -> AbstractSolver:
+    return _from_section("solver", config, SOLVERS)
+
+
+def build_estimator(config: EstimatorConfig) -> AbstractEstimator:
+    try:
+        krylov = Krylov(**dataclasses.asdict(config.krylov))
+    except InputError as error:
+        raise InputError(f"estimator.krylov.{error}") from error
+    return _from_section("estimator", config, ESTIMATORS, krylov=krylov)
+
+
+def estimator_family(config: EstimatorConfig) -> dict[str, AbstractEstimator]:
+    """Every estimator there is, each with those settings of `config` that it takes."""
+    default = EstimatorConfig()
+    family = {}
+    for kind, constructor in ESTIMATORS.items():
+        takes = {f.name for f in dataclasses.fields(constructor)}
+        others = {f.name: getattr(default, f.name) for f in dataclasses.fields(config) if f.name not in takes}
+        family[kind] = build_estimator(dataclasses.replace(config, **{**others, "kind": kind}))
+    return family
+
+
+def build_treatment(config: HomeostasisConfig) -> AbstractTreatment:
+    return _from_section("homeostasis", config, TREATMENTS)
+
+
+def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
+    """The graph for images and classes of `dataset`. Raises `InputError` where sizes do not fit."""
+    inputs, classes = math.prod(dataset.image_shape), len(dataset.classes)
+    default = SystemConfig()
+
+    def must_be_default(*names: str) -> None:
+        for name in names:
+            if getattr(config, name) != getattr(default, name):
+                raise InputError(
+                    f"system.{name} = {getattr(config, name)!r}: is not used by system.kind = {config.kind!r}; leave it out"
+                )
+
+    for size in config.hidden:
+        if size < 1:
+            raise InputError(f"system.hidden = {list(config.hidden)}: every population needs at least 1 unit")
+    sizes = (inputs, *config.hidden, classes)
+    try:
+        match config.kind:
+            case "mlp":
+                must_be_default("topology")
+                return chain(sizes, activation=config.activation, feedback=config.feedback, angle=config.weight_angle)
+            case "loop":
+                must_be_default("topology", "feedback", "weight_angle")
+                return loop(sizes, activation=config.activation)
+    except InputError as error:
+        raise InputError(_in_terms_of_section(str(error), config)) from error
+    if config.kind != "network":
+        raise suggest("system.kind", config.kind, ["mlp", "loop", "network"])
+    must_be_default("hidden", "activation", "feedback", "weight_angle")
+    if not config.topology:
+        raise InputError("system.topology = '': system.kind = 'network' needs a topology file")
+    topology = Topology.from_file(config.topology)
+    size = topology.population("input").size
+    if size != inputs:
+        raise InputError(f"populations.input.size = {size}: images of {dataset.name} have {inputs} pixels")
+    return topology
+
+
+def _in_terms_of_section(message: str, config: SystemConfig) -> str:
+    """What the topology says of each population was said once in the section."""
+    for name in ("activation", "feedback"):
+        value = getattr(config, name)
+        if f".{name} = {value!r}" in message:
+            return f"system.{name} = {value!r}" + message.split(f"{value!r}", 1)[1]
+    if ".angle = " in message:
+        return "system.weight_angle = " + message.split(".angle = ", 1)[1]
+    return f"system.{message}"
+
+
+def build_system(config: SystemConfig, dataset: Dataset, *, key: PRNGKeyArray, dtype: Any) -> LayeredNetwork:
+    """A network with random weights for `dataset`. Raises `InputError` for a cost that the output does not fit."""
+    topology = build_topology(config, dataset)
+    classes = len(dataset.classes)
+    outputs = topology.population(topology.output).size
+    if config.cost != "softmax_readout" and outputs != classes:
+        raise InputError(
+            f"system.cost = {config.cost!r}: needs one output unit a class, {classes}, not {outputs}; use softmax_readout"
+        )
+    if not config.gain > 0:
+        raise InputError(f"system.gain = {config.gain}: must be above 0")
+    try:
+        return LayeredNetwork.create(
+            topology, classes=classes, key=key, cost=config.cost, gain=config.gain, dtype=dtype
+        )
+    except InputError as error:
+        raise InputError(f"system.{error}") from error
+
+
+def learning_rate_schedule(config: OptimizerConfig, peak: float, total_steps: int) -> optax.Schedule:
+    if config.schedule == "constant":
+        return optax.constant_schedule(peak)
+    if config.schedule == "cosine":
+        return optax.cosine_decay_schedule(peak, total_steps)
+    raise suggest("optimizer.schedule", config.schedule, ["constant", "cosine"])
+
+
+def build_optimizer(config: OptimizerConfig, system: System, total_steps: int) -> optax.GradientTransformation:
+    """Optax's optimizer with one learning rate a parameter group.
+
+    Weight decay acts on weights, not on biases. SGD adds it to the gradient before the momentum, AdamW after it
+    (Loshchilov & Hutter 2019, arXiv 1711.05101).
+    """
+    if not 0 < config.learning_rate < math.inf:
+        raise InputError(f"optimizer.learning_rate = {config.learning_rate}: must be a finite number above 0")
+    if not 0 <= config.weight_decay < math.inf:
+        raise InputError(f"optimizer.weight_decay = {config.weight_decay}: must be a finite number, at least 0")
+    if not 0 <= config.momentum < 1:
+        raise InputError(f"optimizer.momentum = {config.momentum}: must be at least 0 and below 1")
+    groups = parameter_groups(system)
+    known = sorted(set(jax.tree.leaves(groups)))
+    for name, rate in config.learning_rates.items():
+        if name not in known:
+            raise suggest("optimizer.learning_rates: key", name, known)
+        if not 0 <= rate < math.inf:
+            raise InputError(f"optimizer.learning_rates.{name} = {rate}: must be a finite number, at least 0")
+
+    def transform(peak: float) -> optax.GradientTransformation:
+        decay = [optax.add_decayed_weights(config.weight_decay, mask=_is_weight)] if config.weight_decay else []
+        rate = optax.scale_by_learning_rate(learning_rate_schedule(config, peak, total_steps))
+        if config.kind == "sgd":
+            return optax.chain(*decay, *([optax.trace(config.momentum)] if config.momentum else []), rate)
+        return optax.chain(optax.scale_by_adam(b1=config.momentum), *decay, rate)
+
+    if config.kind not in ("sgd", "adamw"):
+        raise suggest("optimizer.kind", config.kind, ["sgd", "adamw"])
+    if not config.learning_rates:
+        return transform(config.learning_rate)
+    rates = {name: config.learning_rates.get(name, config.learning_rate) for name in known}
+    return optax.partition({name: transform(rate) for name, rate in rates.items()}, parameter_groups)
+
+
+def _is_weight(params: Any) -> Any:
+    return jax.tree.map(lambda p: p.ndim > 1, params)
+
+
+def parameter_groups(system: Any) -> Any:
+    """For every parameter the name under which `learning_rates` knows it: its connection, its population, or `readout`."""
+
+    def name(path: tuple[Any, ...], leaf: Any) -> str:
+        del leaf
+        keys = [str(getattr(k, "key", getattr(k, "name", k))) for k in path]
+        return "readout" if keys[0] == "cost" else keys[-1]
+
+    return jax.tree_util.tree_map_with_path(name, eqx.filter(system, eqx.is_inexact_array))
+
+
+def dtype_of(precision: str) -> Any:
+    """Raises `InputError` for a precision that does not exist, or that JAX is not set up for."""
+    if precision not in PRECISIONS:
+        raise suggest("training.precision", precision, list(PRECISIONS))
+    if precision == "float64" and not jax.config.jax_enable_x64:  # pyright: ignore[reportAttributeAccessIssue]
+        raise InputError(
+            "training.precision = 'float64': enable it in JAX first, jax.config.update('jax_enable_x64', True)"
+        )
+    return jnp.dtype(precision)
+
+
+@dataclasses.dataclass(frozen=True)
+class Parts:
+    """The objects of a run that do not change while it trains."""
+
+    solver: AbstractSolver
+    estimator: AbstractEstimator
+    treatment: AbstractTreatment
+
+
+def build_parts(config: Config) -> Parts:
+    return Parts(build_solver(config.solver), build_estimator(config.estimator), build_treatment(config.homeostasis))

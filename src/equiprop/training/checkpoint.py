@@ -1,0 +1,173 @@
+"""Checkpoints, written atomically and read back bit for bit."""
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equiprop.errors import InputError
+from equiprop.training.config import Config, differences
+from equiprop.training.step import TrainState
+
+_ABOUT = "about.json"
+_ARRAYS = "arrays"
+_BEST = "best"
+
+
+@dataclass(frozen=True)
+class About:
+    """What a checkpoint says of itself besides its arrays."""
+
+    path: Path
+    epoch: int
+    step: int
+    seconds: float
+    config: Config
+    digest: str
+
+
+class Checkpoints:
+    """The checkpoints of one run, in a folder of their own: `epoch-0003-step-000000`, and `best-epoch-0002`.
+
+    A checkpoint is written under a temporary name and renamed when it is complete, and the previous one is removed only after
+    that: whatever happens while one is written, the last complete one survives.
+    """
+
+    def __init__(self, folder: str | Path, config: Config) -> None:
+        self.folder = Path(folder)
+        self.config = config
+
+    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> Path:
+        """Writes `state`. Raises `InputError` where the disk is full or cannot be written to; nothing is lost then."""
+        import orbax.checkpoint as ocp
+
+        epoch, step = int(state.epoch), int(state.step)
+        name = f"{_BEST}-epoch-{epoch:04d}" if best else f"epoch-{epoch:04d}-step-{step:06d}"
+        partial = self.folder / f".writing-{uuid.uuid4().hex[:8]}"
+        arrays = _arrays(state)
+        about = {
+            "epoch": epoch,
+            "step": step,
+            "seconds": seconds,
+            "config": self.config.to_mapping(),
+            "digest": _digest(arrays),
+        }
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            partial.mkdir()
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+                writer.save(partial.absolute() / _ARRAYS, args=ocp.args.StandardSave(arrays))
+            with (partial / _ABOUT).open("w", encoding="utf-8") as file:
+                json.dump(about, file)
+                file.flush()
+                os.fsync(file.fileno())
+            target = self.folder / name
+            if target.exists():
+                shutil.rmtree(target)
+            partial.rename(target)
+        except (OSError, ValueError) as error:
+            shutil.rmtree(partial, ignore_errors=True)
+            kept = self._names(best)
+            survivor = f"the checkpoint {kept[-1]} is intact" if kept else "no checkpoint was there before"
+            raise InputError(
+                f"checkpoint {self.folder / name}: cannot be written ({_first_line(error)}); {survivor}; "
+                "make room or give another --out"
+            ) from error
+        for old in self._names(best):
+            if old != name:
+                shutil.rmtree(self.folder / old, ignore_errors=True)
+        return target
+
+    def latest(self) -> About:
+        """The newest complete checkpoint. Raises `InputError` if there is none or it cannot be read."""
+        return self._about(best=False)
+
+    def best(self) -> About:
+        """The one with the lowest validation error. Raises `InputError` if there is none or it cannot be read."""
+        return self._about(best=True)
+
+    def restore(self, about: About, like: TrainState) -> TrainState:
+        """The state in `about`, in the structure of `like`.
+
+        Raises `InputError` for a checkpoint of another configuration, or one whose arrays are not those that were written.
+        """
+        import orbax.checkpoint as ocp
+
+        changed = differences(about.config, self.config)
+        if changed:
+            raise InputError(
+                f"checkpoint {about.path}: belongs to another configuration, {', '.join(changed)} differ; "
+                "restore config.toml as it was, or start a new run"
+            )
+        template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _arrays(like))
+        try:
+            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+                arrays = reader.restore(about.path.absolute() / _ARRAYS, args=ocp.args.StandardRestore(template))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
+        if _digest(arrays) != about.digest:
+            raise InputError(f"checkpoint {about.path}: is damaged, its arrays are not those that were written")
+        return _from_arrays(arrays, like)
+
+    def _names(self, best: bool) -> list[str]:
+        """Complete checkpoints of one kind, oldest first."""
+        if not self.folder.is_dir():
+            return []
+        prefix = f"{_BEST}-epoch-" if best else "epoch-"
+        return sorted(p.name for p in self.folder.iterdir() if p.name.startswith(prefix))
+
+    def _about(self, best: bool) -> About:
+        names = self._names(best)
+        if not names:
+            raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
+        path = self.folder / names[-1]
+        try:
+            data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+            config = Config.from_mapping(data["config"], str(path / _ABOUT))
+            return About(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
+
+
+def _arrays(state: TrainState) -> dict[str, Any]:
+    """The leaves of the state by position; a typed key as its numbers, which is what can be stored."""
+    leaves = jax.tree.leaves(state)
+    data = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
+    return {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(data)}
+
+
+def _from_arrays(arrays: dict[str, Any], like: TrainState) -> TrainState:
+    leaves, structure = jax.tree.flatten(like)
+    restored = []
+    for leaf, array in zip(leaves, (arrays[name] for name in sorted(arrays)), strict=True):
+        value = jnp.asarray(array)
+        restored.append(jax.random.wrap_key_data(value) if _is_key(leaf) else value)
+    return jax.tree.unflatten(structure, restored)
+
+
+def _is_key(leaf: Any) -> bool:
+    return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
+
+
+def _digest(arrays: dict[str, Any]) -> str:
+    hasher = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        hasher.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
+        hasher.update(array.tobytes())
+    return hasher.hexdigest()
+
+
+def _first_line(error: BaseException) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return (lines[0] if lines else type(error).__name__)[:160]

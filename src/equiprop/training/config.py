@@ -1,0 +1,237 @@
+"""The one configuration type: dataclasses that read and write TOML and make the command line's options. No JAX here."""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+import tomli_w
+
+from equiprop.errors import InputError, suggest
+
+
+@dataclass(frozen=True)
+class SystemConfig:
+    kind: str = "mlp"
+    """mlp (a chain of layers), loop (a cycle without reciprocal pairs) or network (any graph, from a topology file)."""
+    hidden: tuple[int, ...] = (256, 256)
+    """Units of each hidden population (mlp, loop)."""
+    activation: str = "shifted_sigmoid"
+    """shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid (mlp, loop)."""
+    feedback: str = "untied"
+    """untied, tied or none (mlp)."""
+    weight_angle: float = 90.0
+    """Initial angle in degrees between feedback and forward weights where untied (mlp)."""
+    topology: str = ""
+    """TOML or JSON file with the populations and connections (network); relative to the configuration file."""
+    cost: str = "softmax_readout"
+    """softmax_readout (trainable), softmax_cross_entropy or squared_error."""
+    gain: float = 1.0
+    """Weights start uniform in ±gain/√inputs."""
+
+
+@dataclass(frozen=True)
+class SolverConfig:
+    kind: str = "alternating"
+    """alternating (block after block), synchronous, or fixed_step (synchronous, whatever the residual)."""
+    tolerance: float = 1e-4
+    """A sample has settled when no unit feels a force above this."""
+    max_steps: int = 200
+    """Sweeps of the free phase at most; exactly, for fixed_step."""
+    nudged_max_steps: int = 100
+    """Sweeps of a nudged phase at most; exactly, for fixed_step."""
+    damping: float = 0.0
+    """Share of the old state that a sweep keeps, from 0 to below 1."""
+
+
+@dataclass(frozen=True)
+class KrylovConfig:
+    tolerance: float = 1e-4
+    """Relative residual of the linear solve (exact_response, adjoint)."""
+    restart: int = 20
+    """Dimension of the Krylov space (exact_response, adjoint)."""
+    max_restarts: int = 5
+    """Restarts before a sample is reported as not converged (exact_response, adjoint)."""
+
+
+@dataclass(frozen=True)
+class EstimatorConfig:
+    kind: str = "centered"
+    """one_sided, centered, holomorphic, exact_response or adjoint."""
+    nudge: float = 0.5
+    """The size |β| of the nudge (one_sided, centered, holomorphic)."""
+    points: int = 6
+    """Nudges on the circle, N (holomorphic)."""
+    allow_non_holomorphic: bool = False
+    """Serve activations with kinks although N > 2 (holomorphic)."""
+    max_gain: float = 100.0
+    """Longest error vector of a sample, in units of the norm of its cost gradient; inf for off."""
+    unsettled: str = "drop"
+    """What the gradient does with samples that did not settle: drop or keep."""
+    bounded: str = "keep"
+    """What the gradient does with samples that max_gain shortened: drop or keep."""
+    jumped: str = "drop"
+    """What the gradient does with samples that the nudge carried to another branch: drop or keep."""
+    jump_threshold: float = 0.5
+    """Even part of the response, in units of its odd part, above which a sample has jumped; inf for off."""
+    krylov: KrylovConfig = field(default_factory=KrylovConfig)
+
+
+@dataclass(frozen=True)
+class HomeostasisConfig:
+    kind: str = "jacobian"
+    """jacobian or none."""
+    strength: float = 1.0
+    """Factor on the loss per unit (jacobian)."""
+    probes: int = 5
+    """Random vectors per sample (jacobian)."""
+    samples: int = 0
+    """Samples of a batch that are probed; 0 for all (jacobian)."""
+    norm_term: bool = True
+    """Whether the term |Jε|² counts (jacobian)."""
+    square_term: bool = True
+    """Whether the term −εᵀJ²ε counts (jacobian)."""
+
+
+@dataclass(frozen=True)
+class OptimizerConfig:
+    kind: str = "sgd"
+    """sgd or adamw."""
+    learning_rate: float = 0.01
+    """Of every parameter that learning_rates does not name."""
+    momentum: float = 0.9
+    """Of sgd; the first moment's decay of adamw."""
+    weight_decay: float = 0.0
+    """Decay of weights (not of biases), decoupled and times the learning rate."""
+    schedule: str = "constant"
+    """constant or cosine (to 0 at the last step)."""
+    learning_rates: dict[str, float] = field(default_factory=dict)
+    """Learning rate by connection (such as input->hidden_1), by population for biases, or readout."""
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    epochs: int = 10
+    """Passes through the training set."""
+    batch_size: int = 50
+    """Samples a step."""
+    seed: int = 0
+    """Of the weights, the order of samples and the probes."""
+    precision: str = "float32"
+    """float32 or float64."""
+    limit: int = 0
+    """Use only the first so many training samples; 0 for all."""
+    diagnostic_samples: int = 200
+    """Validation samples on which the gradient is compared with the exact one after every epoch; 0 for never."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on. Replayable: the same configuration and versions give the same weights."""
+
+    dataset: str = "digits"
+    """digits (built in), mnist or fashion_mnist."""
+    system: SystemConfig = field(default_factory=SystemConfig)
+    solver: SolverConfig = field(default_factory=SolverConfig)
+    estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
+    homeostasis: HomeostasisConfig = field(default_factory=HomeostasisConfig)
+    optimizer: OptimizerConfig = field(default_factory=OptimizerConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], where: str = "configuration") -> "Config":
+        """From nested tables. Raises `InputError` naming the key that is unknown or of the wrong type."""
+        return _decode(cls, data, where, "")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Config":
+        """From a TOML file; a relative `system.topology` is taken from its folder. Raises `InputError`."""
+        path = Path(path)
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+        except ValueError as error:
+            raise InputError(f"{path}: is not valid TOML: {error}") from error
+        config = cls.from_mapping(data, str(path))
+        topology = config.system.topology
+        if topology and not Path(topology).is_absolute():
+            system = dataclasses.replace(config.system, topology=str(path.parent / topology))
+            config = dataclasses.replace(config, system=system)
+        return config
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Nested tables of plain values."""
+        return dataclasses.asdict(self)
+
+    def to_toml(self) -> str:
+        """Complete TOML, every key with its value; `from_mapping(tomllib.loads(...))` gives the same configuration."""
+        return tomli_w.dumps(self.to_mapping())
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """The dotted keys in which two configurations differ."""
+    flat_a, flat_b = _flat(a.to_mapping()), _flat(b.to_mapping())
+    return [key for key in flat_a | flat_b if flat_a.get(key) != flat_b.get(key)]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        result |= _flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return result
+
+
+def _decode(kind: type, data: Mapping[str, Any], where: str, prefix: str) -> Any:
+    hints = get_type_hints(kind)
+    names = [f.name for f in dataclasses.fields(kind)]
+    values = {}
+    for key, value in data.items():
+        if key not in names:
+            raise suggest(f"{where}: key {prefix}{key}", key, [prefix + n for n in names])
+        values[key] = _decode_value(hints[key], value, where, prefix + key)
+    return kind(**values)
+
+
+def _decode_value(hint: Any, value: Any, where: str, key: str) -> Any:
+    if dataclasses.is_dataclass(hint):
+        if not isinstance(value, Mapping):
+            raise InputError(f"{where}: {key} = {value!r}: must be a table [{key}]")
+        return _decode(hint, value, where, f"{key}.")  # pyright: ignore[reportArgumentType]
+    if get_origin(hint) is tuple:
+        element = get_args(hint)[0]
+        if isinstance(value, list | tuple) and all(_is(element, v) for v in value):
+            return tuple(value)
+        raise InputError(f"{where}: {key} = {value!r}: must be a list of {_NAMES[element]}s")
+    if get_origin(hint) is dict:
+        if isinstance(value, Mapping) and all(_is(float, v) for v in value.values()):
+            return {str(name): float(v) for name, v in value.items()}
+        raise InputError(f"{where}: {key} = {value!r}: must be a table of numbers")
+    if not _is(hint, value):
+        raise InputError(f"{where}: {key} = {value!r}: must be {_ARTICLES[hint]}")
+    return hint(value)
+
+
+_NAMES = {int: "whole number", float: "number", str: "text", bool: "truth value"}
+_ARTICLES = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def _is(hint: type, value: object) -> bool:
+    if isinstance(value, bool):
+        return hint is bool
+    return isinstance(value, (int, float) if hint is float else hint)
+
+
+__all__ = [
+    "Config",
+    "EstimatorConfig",
+    "HomeostasisConfig",
+    "KrylovConfig",
+    "OptimizerConfig",
+    "SolverConfig",
+    "SystemConfig",
+    "TrainingConfig",
+    "differences",
+]

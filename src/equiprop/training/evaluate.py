@@ -1,0 +1,101 @@
+"""Error and settling on a split, and the comparison with the exact gradient, as plain numbers."""
+
+import math
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from equiprop.data import Dataset, Split
+from equiprop.diagnostics import Alignment, alignment, symmetry, weight_angle
+from equiprop.estimators import Adjoint, Estimate, estimate
+from equiprop.solvers import AbstractSolver, Status, relax
+from equiprop.systems import LayeredNetwork, System
+from equiprop.training.build import Parts
+from equiprop.training.step import Images
+
+_EVALUATION_BATCH = 200
+
+
+def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
+    """A split as it lies on the device."""
+    return Images(
+        jnp.asarray(split.images),
+        jnp.asarray(split.labels),
+        jnp.asarray(dataset.mean, dtype),
+        jnp.asarray(dataset.scale, dtype),
+    )
+
+
+@partial(jax.jit, static_argnames=("solver", "batch"))
+def _count(system: System, images: Images, solver: AbstractSolver, batch: int) -> dict[str, Array]:
+    """Sums over a split, batch by batch; the last batch is filled up with samples that do not count."""
+    n = len(images)
+    batches = -(-n // batch)
+
+    def one(index: Array) -> dict[str, Array]:
+        positions = index * batch + jnp.arange(batch)
+        counts = positions < n
+        x, labels = images.batch(jnp.minimum(positions, n - 1))
+        free = relax(system, x, solver)
+        right = system.correct(free.state, labels) & (free.status != Status.DIVERGED)
+        tally = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
+        return tally | {"right": jnp.sum(counts & right), "sweeps": jnp.sum(jnp.where(counts, free.steps, 0))}
+
+    return jax.tree.map(jnp.sum, jax.lax.map(one, jnp.arange(batches)))
+
+
+def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str, float]:
+    """`error_percent`, the fractions `settled`, `oscillating`, `diverged`, `out_of_steps`, and mean `sweeps`.
+
+    A sample that did not settle is judged by the state in which it was left; a diverged one counts as wrong.
+    """
+    n = len(images)
+    sums = {name: int(value) for name, value in _count(system, images, solver, min(_EVALUATION_BATCH, n)).items()}
+    result = {"error_percent": 100 * (1 - sums["right"] / n), "sweeps": sums["sweeps"] / n}
+    return result | {s.name.lower() + "_fraction": sums[s.name.lower()] / n for s in Status}
+
+
+@partial(jax.jit, static_argnames=("parts", "exact"))
+def _compare(
+    system: System, x: Array, labels: Array, key: Array, parts: Parts, exact: Adjoint
+) -> tuple[Alignment, Estimate, Any]:
+    free = relax(system, x, parts.solver)
+    ours = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free)
+    reference = estimate(system, x, labels, exact, solver=parts.solver, equilibrium=free)
+    measured = symmetry(system, x[:50], jax.tree.map(lambda a: a[:50], free.state), key=key)
+    return alignment(ours, reference), ours, measured
+
+
+def diagnose_gradient(system: LayeredNetwork, images: Images, parts: Parts, samples: int, seed: int) -> dict[str, Any]:
+    """How the estimator of a run stands against the exact, unbounded gradient on the first `samples` of a split.
+
+    Keys as in `summary.json`: `cosine_to_adjoint` per population (mean over samples) and `total` (summed parameter gradient),
+    `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
+    """
+    x, labels = images.batch(jnp.arange(min(samples, len(images))))
+    exact = Adjoint(max_gain=math.inf)
+    agreement, ours, measured = _compare(system, x, labels, jax.random.key(seed), parts, exact)
+    bars = np.asarray(ours.error_bar)
+    kept = bars[np.asarray(ours.weight) > 0]
+    return {
+        "cosine_to_adjoint": {name: number(v) for name, v in agreement.cosine.items()}
+        | {"total": number(agreement.total_cosine)},
+        "gradient_norm_ratio": {_short(name): number(v) for name, v in agreement.gradient_norm_ratio.items()},
+        "symmetry": number(measured.symmetry),
+        "weight_angle_deg": {name: number(v) for name, v in weight_angle(system).items()},
+        "error_bar": number(np.median(kept)) if kept.size else None,
+    }
+
+
+def number(value: Any) -> float | None:
+    """A plain number, or `None` for what JSON has no number for."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _short(parameter: str) -> str:
+    return parameter.removeprefix("weights.")

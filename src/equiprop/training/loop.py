@@ -1,0 +1,323 @@
+"""Training from start to summary: epochs, checkpoints, interrupts, and going on exactly where a run stopped."""
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from equiprop.data import Dataset
+from equiprop.data import load as load_dataset
+from equiprop.errors import EquipropError, InputError
+from equiprop.systems import LayeredNetwork
+from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
+from equiprop.training.checkpoint import About
+from equiprop.training.config import Config
+from equiprop.training.evaluate import diagnose_gradient, evaluate, number, on_device
+from equiprop.training.run_directory import RunDirectory
+from equiprop.training.step import Totals, TrainState, all_finite, initial_state, make_advance
+
+# A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
+_CALL_SECONDS = 0.5
+
+
+class Interrupted(EquipropError):
+    """The user asked to stop; a checkpoint was written."""
+
+
+class NonFinite(EquipropError):
+    """The weights or the loss stopped being numbers."""
+
+
+class Observer:
+    """Is told how a run goes on; does nothing unless overridden."""
+
+    def on_start(self, config: Config, steps_per_epoch: int, epoch: int) -> None: ...
+
+    def on_steps(self, epoch: int, step: int, loss: float) -> None: ...
+
+    def on_epoch(self, metrics: Mapping[str, Any]) -> None: ...
+
+
+class Trainer:
+    """The objects of one run, built from its configuration. Raises `InputError` before anything is written."""
+
+    def __init__(self, config: Config, dataset: Dataset | None = None) -> None:
+        training = config.training
+        for name, least in (("epochs", 1), ("batch_size", 1), ("limit", 0), ("diagnostic_samples", 0), ("seed", 0)):
+            if getattr(training, name) < least:
+                raise InputError(f"training.{name} = {getattr(training, name)}: must be at least {least}")
+        self.config = config
+        self.dtype = dtype_of(training.precision)
+        self.parts: Parts = build_parts(config)
+        self.dataset = load_dataset(config.dataset) if dataset is None else dataset
+        split = self.dataset.train
+        if training.limit > len(split):
+            raise InputError(f"training.limit = {training.limit}: {config.dataset} has {len(split)} training samples")
+        self.images = on_device(split, self.dataset, self.dtype)
+        if training.limit:
+            self.images = eqx.tree_at(
+                lambda i: (i.pixels, i.labels),
+                self.images,
+                (self.images.pixels[: training.limit], self.images.labels[: training.limit]),
+            )
+        self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
+        self.steps_per_epoch = len(self.images) // training.batch_size
+        if self.steps_per_epoch < 1:
+            raise InputError(
+                f"training.batch_size = {training.batch_size}: there are only {len(self.images)} training samples"
+            )
+        system_key, self.key = jax.random.split(jax.random.key(training.seed))
+        self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
+        self.optimizer = build_optimizer(config.optimizer, self.system, self.steps_per_epoch * training.epochs)
+        probe_system(self.parts, self.system)
+        self.advance = make_advance(self.parts, self.optimizer, training.batch_size)
+
+    def start(self) -> TrainState:
+        """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
+        return jax.tree.map(jnp.copy, initial_state(self.system, self.optimizer, self.key, self.dtype))
+
+
+def probe_system(parts: Parts, system: LayeredNetwork) -> None:
+    """Lets an estimator refuse a system that it cannot serve, before anything is compiled or written."""
+    from equiprop.estimators import estimate
+
+    inputs = system.topology.population("input").size
+    x = jax.ShapeDtypeStruct((1, inputs), next(iter(system.biases.values())).dtype)
+    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
+    try:
+        eqx.filter_eval_shape(
+            lambda s, a, b: estimate(s, a, b, parts.estimator, solver=parts.solver), system, x, labels
+        )
+    except InputError as error:
+        raise InputError(f"estimator.{error}") from error
+
+
+def train(
+    config: Config,
+    out: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    observer: Observer | None = None,
+    command: str = "",
+) -> dict[str, Any]:
+    """Trains from the start into the new run directory `out` and returns its summary.
+
+    **Arguments:**
+
+    - `dataset`: in place of the one the configuration names.
+    - `observer`: told of steps and epochs.
+    - `command`: recorded in the manifest.
+
+    Raises `InputError` for wrong input, before anything is written; `Interrupted` after Ctrl-C, with a checkpoint written;
+    `NonFinite` when weights or loss stop being numbers.
+    """
+    trainer = Trainer(config, dataset)
+    directory = RunDirectory.create(out, config, trainer.dataset, command)
+    state = trainer.start()
+    directory.checkpoints.save(state, seconds=0.0)
+    return _run(trainer, directory, state, [], 0.0, observer or Observer())
+
+
+def resume(run: str | Path, *, dataset: Dataset | None = None, observer: Observer | None = None) -> dict[str, Any]:
+    """Continues the run in directory `run` from its last checkpoint, bit for bit as if it had not stopped.
+
+    Raises what `train` raises, and `InputError` for a folder that is not a run, a checkpoint of another configuration or a
+    data set that is not the one the run began with.
+    """
+    directory = RunDirectory.open(run)
+    about: About = directory.checkpoints.latest()
+    trainer = Trainer(directory.resolved_config(), dataset)
+    recorded = directory.manifest().get("dataset_checksum")
+    if recorded != trainer.dataset.checksum:
+        raise InputError(
+            f"dataset = {directory.config.dataset!r}: has checksum {trainer.dataset.checksum[:12]}, the run began with "
+            f"{str(recorded)[:12]}; put the original data back"
+        )
+    state = directory.checkpoints.restore(about, trainer.start())
+    history = directory.metrics_until(about.epoch)
+    return _run(trainer, directory, state, history, about.seconds, observer or Observer())
+
+
+def _run(
+    trainer: Trainer,
+    directory: RunDirectory,
+    state: TrainState,
+    history: list[dict[str, Any]],
+    seconds: float,
+    observer: Observer,
+) -> dict[str, Any]:
+    epochs = trainer.config.training.epochs
+    observer.on_start(trainer.config, trainer.steps_per_epoch, int(state.epoch))
+    with _interrupts() as interrupted:
+        while int(state.epoch) < epochs:
+            began = time.perf_counter()
+            state = _epoch(trainer, directory, state, seconds, observer, interrupted)
+            metrics = _metrics(trainer, state, seconds + time.perf_counter() - began)
+            state = _next_epoch(state, trainer.dtype)
+            _keep_best(directory, state, history, metrics)
+            directory.append_metrics(metrics)
+            history.append(metrics)
+            directory.checkpoints.save(state, seconds=0.0)
+            seconds = 0.0
+            observer.on_epoch(metrics)
+    summary = _summary(trainer, directory, state, history)
+    directory.write_summary(summary)
+    return summary
+
+
+def _epoch(
+    trainer: Trainer,
+    directory: RunDirectory,
+    state: TrainState,
+    seconds_before: float,
+    observer: Observer,
+    interrupted: threading.Event,
+) -> TrainState:
+    """The rest of the current epoch, in calls of about half a second."""
+    began = time.perf_counter()
+    done, steps = int(state.step), 1
+    while done < trainer.steps_per_epoch:
+        steps = min(steps, trainer.steps_per_epoch - done)
+        call_began = time.perf_counter()
+        state = jax.block_until_ready(trainer.advance(state, trainer.images, steps))
+        elapsed = time.perf_counter() - call_began
+        done += steps
+        _check_finite(directory, state, done)
+        observer.on_steps(int(state.epoch) + 1, done, _loss(state.totals))
+        if interrupted.is_set():
+            spent = seconds_before + time.perf_counter() - began
+            path = directory.checkpoints.save(state, seconds=spent)
+            raise Interrupted(
+                f"interrupted in epoch {int(state.epoch) + 1} after step {done} of {trainer.steps_per_epoch}; "
+                f"checkpoint {path} is written; continue with: equiprop train --resume {directory.path}"
+            )
+        steps = max(1, min(4 * steps, round(steps * _CALL_SECONDS / max(elapsed, 1e-6))))
+    return state
+
+
+def _check_finite(directory: RunDirectory, state: TrainState, done: int) -> None:
+    totals = state.totals
+    if all_finite(state.system) and bool(jnp.isfinite(totals.cost)) and int(totals.finite) > 0:
+        return
+    raise NonFinite(
+        f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite; the last good checkpoint is "
+        f"{directory.checkpoints.latest().path}; try a smaller optimizer.learning_rate, estimator.max_gain = 2, or more "
+        "homeostasis.strength, in a new run"
+    )
+
+
+def _loss(totals: Totals) -> float:
+    return float(totals.cost) / max(int(totals.finite), 1)
+
+
+def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, Any]:
+    """One line of `metrics.jsonl` for the epoch that `state` has just finished."""
+    counts = {name: int(value) for name, value in state.totals.counts.items()}
+    n = counts.pop("samples")
+    validation = evaluate(state.system, trainer.validation, trainer.parts.solver)
+    metrics: dict[str, Any] = {
+        "epoch": int(state.epoch) + 1,
+        "epoch_seconds": round(seconds, 3),
+        "train_loss": number(_loss(state.totals)),
+        "train_error_percent": 100 * (1 - int(state.totals.correct) / n),
+        "validation_error_percent": validation["error_percent"],
+        **{f"{name}_fraction": count / n for name, count in counts.items()},
+        "relaxation_steps": int(state.totals.sweeps) / n,
+        "homeostasis_loss": number(float(state.totals.homeostasis_loss) / int(state.totals.steps)),
+    }
+    samples = trainer.config.training.diagnostic_samples
+    if samples:
+        metrics |= diagnose_gradient(
+            state.system, trainer.validation, trainer.parts, samples, trainer.config.training.seed
+        )
+    return metrics
+
+
+def _next_epoch(state: TrainState, dtype: Any) -> TrainState:
+    return TrainState(
+        state.system,
+        state.optimizer_state,
+        state.key,
+        state.epoch + 1,
+        jnp.zeros_like(state.step),
+        Totals.zero(dtype),
+    )
+
+
+def _keep_best(
+    directory: RunDirectory, state: TrainState, history: list[dict[str, Any]], metrics: Mapping[str, Any]
+) -> None:
+    error = metrics["validation_error_percent"]
+    if all(error < earlier["validation_error_percent"] for earlier in history):
+        directory.checkpoints.save(state, seconds=0.0, best=True)
+
+
+def _summary(
+    trainer: Trainer, directory: RunDirectory, state: TrainState, history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    """The keys that others script against, of the final epoch; `best_*` of the one that validation selects."""
+    test = on_device(trainer.dataset.test, trainer.dataset, trainer.dtype)
+    solver, config, last = trainer.parts.solver, trainer.config, history[-1]
+    final = evaluate(state.system, test, solver)
+    about = directory.checkpoints.best()
+    best = directory.checkpoints.restore(about, trainer.start())
+    samples = config.training.diagnostic_samples or 200
+    gradient = last if "cosine_to_adjoint" in last else diagnose_gradient(
+        state.system, trainer.validation, trainer.parts, samples, config.training.seed
+    )  # fmt: skip
+    return {
+        "test_error_percent": final["error_percent"],
+        "validation_error_percent": last["validation_error_percent"],
+        "train_error_percent": last["train_error_percent"],
+        "train_loss": last["train_loss"],
+        "best_epoch": about.epoch,
+        "best_validation_error_percent": history[about.epoch - 1]["validation_error_percent"],
+        "best_test_error_percent": evaluate(best.system, test, solver)["error_percent"],
+        "epochs": len(history),
+        "seconds": round(sum(line["epoch_seconds"] for line in history), 3),
+        "dataset": config.dataset,
+        "estimator": config.estimator.kind,
+        "homeostasis": config.homeostasis.kind,
+        "settled_fraction": last["settled_fraction"],
+        **{
+            name: last[name]
+            for name in ("unsettled_fraction", "bounded_fraction", "jumped_fraction", "left_out_fraction")
+        },
+        "relaxation_steps": last["relaxation_steps"],
+        **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
+        "certificate_angle_deg": None,
+        "certificate_reason": "the rotation certificate was not asked for; see equiprop diagnose",
+        "weight_angle_deg": gradient["weight_angle_deg"],
+    }
+
+
+@contextmanager
+def _interrupts() -> Iterator[threading.Event]:
+    """Ctrl-C sets the event instead of tearing a step apart; a second one stops at once.
+
+    Outside of the main thread Python delivers no signals, and none are caught.
+    """
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+
+    def handler(number: int, frame: FrameType | None) -> None:
+        del number, frame
+        if asked.is_set():
+            raise KeyboardInterrupt
+        asked.set()
+
+    previous = signal.signal(signal.SIGINT, handler)
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGINT, previous)

@@ -1,0 +1,163 @@
+"""The run directory as it is written; `equiprop.reporting` reads it back."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from equiprop.data import Dataset
+from equiprop.errors import InputError
+from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY
+from equiprop.training.checkpoint import Checkpoints
+from equiprop.training.citations import citations
+from equiprop.training.config import Config
+
+_LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
+
+
+class RunDirectory:
+    """`config.toml`, `manifest.json`, `metrics.jsonl`, `checkpoints/` and, at the end, `summary.json`."""
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+        self.checkpoints = Checkpoints(path / CHECKPOINTS, config)
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config, dataset: Dataset, command: str) -> "RunDirectory":
+        """A new one. Raises `InputError` if something is there already, or it cannot be written to."""
+        path = Path(path)
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise InputError(
+                f"--out {path}: exists already; give a new folder, or continue that run with --resume {path}"
+            )
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            if config.system.topology:
+                # The graph is part of the run: a copy keeps the run replayable when the original changes.
+                name = "topology" + Path(config.system.topology).suffix
+                shutil.copyfile(config.system.topology, path / name)
+                stored = dataclasses.replace(config, system=dataclasses.replace(config.system, topology=name))
+            else:
+                stored = config
+            _write(path / CONFIG, stored.to_toml())
+            _write(path / MANIFEST, json.dumps(_manifest(config, dataset, command), indent=2) + "\n")
+            _write(path / METRICS, "")
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+        return cls(path, stored)
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDirectory":
+        """An existing one. Raises `InputError` if `path` is not a run directory."""
+        path = Path(path)
+        if not (path / CONFIG).is_file():
+            raise InputError(
+                f"run {path}: is not a run directory (it has no {CONFIG}); 'equiprop runs' lists those there are"
+            )
+        return cls(path, Config.from_mapping(_read_toml(path / CONFIG), str(path / CONFIG)))
+
+    def resolved_config(self) -> Config:
+        """The configuration with the topology's path made usable from anywhere."""
+        topology = self.config.system.topology
+        if not topology or Path(topology).is_absolute():
+            return self.config
+        system = dataclasses.replace(self.config.system, topology=str(self.path / topology))
+        return dataclasses.replace(self.config, system=system)
+
+    def manifest(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file."""
+        kept = []
+        path = self.path / METRICS
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        for line in text.splitlines():
+            try:
+                values = json.loads(line)
+            except ValueError:
+                continue
+            if values["epoch"] <= epoch:
+                kept.append(values)
+        with self._writing(METRICS):
+            _write(path, "".join(json.dumps(values) + "\n" for values in kept))
+        return kept
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        with self._writing(SUMMARY):
+            _write(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+    def _writing(self, name: str) -> "_FullDisk":
+        return _FullDisk(self.path / name)
+
+
+class _FullDisk:
+    """Turns a failed write into one line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact, make room and --resume"
+            ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Atomically: the file is the old one or the new one, never half of either."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _manifest(config: Config, dataset: Dataset, command: str) -> dict[str, Any]:
+    device = jax.devices()[0]
+    return {
+        "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in _LIBRARIES}},
+        "device": f"{device.platform}: {device.device_kind} ({os.cpu_count()} CPU cores, {platform.machine()})",
+        "dataset_checksum": dataset.checksum,
+        "seed": config.training.seed,
+        "command": command or " ".join(sys.argv),
+        "citations": citations(config),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

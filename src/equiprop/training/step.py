@@ -1,0 +1,144 @@
+"""The training step, and many of them as one compiled loop with the data on the device."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import optax
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+
+from equiprop.estimators import estimate
+from equiprop.solvers import Status, relax
+from equiprop.systems import LayeredNetwork
+from equiprop.training.build import Parts
+
+
+class Images(eqx.Module):
+    """A split on the device, with what turns pixels into a network's input: (pixels − mean)/scale."""
+
+    pixels: UInt8[Array, "samples *shape"]
+    labels: Int[Array, " samples"]
+    mean: Float[Array, ""]
+    scale: Float[Array, ""]
+
+    def batch(self, indices: Int[Array, " batch"]) -> tuple[Array, Array]:
+        pixels = self.pixels[indices].astype(self.mean.dtype)
+        return (pixels - self.mean) / self.scale, self.labels[indices]
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+class Totals(eqx.Module):
+    """Sums over the samples of an epoch so far; `cost` over those with a finite cost."""
+
+    cost: Float[Array, ""]
+    finite: Int[Array, ""]
+    correct: Int[Array, ""]
+    sweeps: Int[Array, ""]
+    homeostasis_loss: Float[Array, ""]
+    steps: Int[Array, ""]
+    counts: dict[str, Int[Array, ""]]
+
+    @classmethod
+    def zero(cls, dtype: Any) -> "Totals":
+        def integer() -> Array:
+            return jnp.zeros((), jnp.int32)
+
+        names = ["samples", *(s.name.lower() for s in Status), "unsettled", "bounded", "jumped", "left_out"]
+        return cls(
+            cost=jnp.zeros((), dtype),
+            finite=integer(),
+            correct=integer(),
+            sweeps=integer(),
+            homeostasis_loss=jnp.zeros((), dtype),
+            steps=integer(),
+            counts={name: integer() for name in names},
+        )
+
+
+class TrainState(eqx.Module):
+    """Everything that changes while training, and so everything that a checkpoint holds.
+
+    - `key`: the run's key; never consumed, every step folds its own number into it.
+    - `epoch`, `step`: epochs finished, and steps taken in the one under way.
+    """
+
+    system: LayeredNetwork
+    optimizer_state: PyTree
+    key: PRNGKeyArray
+    epoch: Int[Array, ""]
+    step: Int[Array, ""]
+    totals: Totals
+
+
+def make_advance(
+    parts: Parts, optimizer: optax.GradientTransformation, batch_size: int
+) -> Callable[[TrainState, Images, int], TrainState]:
+    """A compiled function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
+
+    The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping between
+    two calls changes nothing.
+    """
+
+    def one_step(state: TrainState, images: Images, order: Array, epoch_key: PRNGKeyArray) -> TrainState:
+        indices = jax.lax.dynamic_slice_in_dim(order, state.step * batch_size, batch_size)
+        x, labels = images.batch(indices)
+        system = state.system
+        drive = system.input_drive(x)
+        free = relax(system, x, parts.solver, drive=drive)
+        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free)
+        gradient, treatment_loss = parts.treatment.treat(
+            answer.gradient,
+            system,
+            x,
+            free.state,
+            free.status != Status.DIVERGED,
+            key=jax.random.fold_in(epoch_key, state.step),
+        )
+        params = eqx.filter(system, eqx.is_inexact_array)
+        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, params)
+        finite = jnp.isfinite(answer.cost)
+        t = state.totals
+        totals = Totals(
+            cost=t.cost + jnp.sum(jnp.where(finite, answer.cost, 0)),
+            finite=t.finite + jnp.sum(finite, dtype=jnp.int32),
+            correct=t.correct + jnp.sum(system.correct(free.state, labels), dtype=jnp.int32),
+            sweeps=t.sweeps + jnp.sum(answer.relaxation_steps, dtype=jnp.int32),
+            homeostasis_loss=t.homeostasis_loss + treatment_loss.astype(t.cost.dtype),
+            steps=t.steps + 1,
+            counts=jax.tree.map(jnp.add, t.counts, answer.counts),
+        )
+        return TrainState(
+            eqx.apply_updates(system, updates), optimizer_state, state.key, state.epoch, state.step + 1, totals
+        )
+
+    def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
+        epoch_key = jax.random.fold_in(state.key, state.epoch)
+        order_key, probe_key = jax.random.split(epoch_key)
+        order = jax.random.permutation(order_key, len(images))
+        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, probe_key), state)
+
+    compiled = jax.jit(advance, donate_argnums=0)
+    return lambda state, images, steps: compiled(state, images, jnp.asarray(steps, jnp.int32))
+
+
+def initial_state(
+    system: LayeredNetwork, optimizer: optax.GradientTransformation, key: PRNGKeyArray, dtype: Any
+) -> TrainState:
+    zero = jnp.zeros((), jnp.int32)
+    return TrainState(
+        system=system,
+        optimizer_state=optimizer.init(eqx.filter(system, eqx.is_inexact_array)),
+        key=key,
+        epoch=zero,
+        step=zero + 0,
+        totals=Totals.zero(dtype),
+    )
+
+
+def all_finite(system: LayeredNetwork) -> bool:
+    """Whether every parameter is finite."""
+    return bool(jnp.all(jnp.stack([jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(system)])))

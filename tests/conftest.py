@@ -1,0 +1,24 @@
+"""Set-up that every test shares: double precision, checked types and shapes, compiled programs kept between runs."""
+
+from pathlib import Path
+
+from jaxtyping import install_import_hook
+
+# Before the first import of the library: every annotated shape and type is enforced while the tests run.
+install_import_hook("equiprop", "beartype.beartype")
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+from hypothesis import settings  # noqa: E402
+
+settings.register_profile("deterministic", deadline=None, derandomize=True, max_examples=30)
+settings.load_profile("deterministic")
+
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "tests"))
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+
+
+@pytest.fixture
+def key() -> jax.Array:
+    return jax.random.key(20)

@@ -1,0 +1,380 @@
+"""Every estimator against dense linear algebra in NumPy, in double precision."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.estimators import (
+    ESTIMATORS,
+    Adjoint,
+    Centered,
+    ExactResponse,
+    Holomorphic,
+    Krylov,
+    OneSided,
+    estimate,
+)
+from equiprop.solvers import Alternating, FixedStep, relax
+from networks import BATCH, KINDS, batch, network
+from oracle import Dense, gradient_by_name
+
+SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+KRYLOV = Krylov(tolerance=1e-12, restart=30, max_restarts=20)
+X, Y = batch()
+
+
+@eqx.filter_jit
+def run(system, estimator, x=X, y=Y, solver=SOLVER):
+    return estimate(system, x, y, estimator, solver=solver)
+
+
+class Case:
+    """A network, its equilibria by SciPy, and both error vectors by dense solves."""
+
+    def __init__(self, kind):
+        self.system = network(kind)
+        self.dense = Dense.of(self.system)
+        self.states = [self.dense.equilibrium(np.asarray(x)) for x in X]
+        pairs = list(zip(self.states, np.asarray(Y), strict=True))
+        self.exact = np.array([self.dense.adjoint(u, y) for u, y in pairs])
+        self.response = np.array([self.dense.response(u, y) for u, y in pairs])
+        self.pull = np.array([np.linalg.norm(self.dense.cost_gradient(u, y)) for u, y in pairs])
+
+    def error(self, answer, reference):
+        """Relative error of the error vectors, per sample."""
+        ours = self.dense.flat(answer.error_vector)
+        return np.linalg.norm(ours - reference, axis=1) / np.linalg.norm(reference, axis=1)
+
+    def gradient(self, delta, weight=None):
+        """The parameter gradient that belongs to an error vector, averaged over samples."""
+        weight = np.full(BATCH, 1 / BATCH) if weight is None else weight
+        parts = [
+            self.dense.parameter_gradient(u, np.asarray(x), int(y), d)
+            for u, x, y, d in zip(self.states, X, Y, delta, strict=True)
+        ]
+        return {name: sum(w * part[name] for w, part in zip(weight, parts, strict=True)) for name in parts[0]}
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def case(request):
+    return Case(request.param)
+
+
+@pytest.fixture(scope="module")
+def untied():
+    return Case("untied")
+
+
+def assert_gradient(answer, expected, rtol):
+    ours = gradient_by_name(answer.gradient)
+    assert set(ours) == set(expected)
+    for name, value in expected.items():
+        assert np.allclose(ours[name], value, rtol=rtol, atol=rtol * np.abs(value).max()), name
+
+
+def test_adjoint(case):
+    answer = run(case.system, Adjoint(krylov=KRYLOV))
+    assert case.error(answer, case.exact).max() < 1e-9
+    assert_gradient(answer, case.gradient(case.exact), 1e-8)
+    assert (answer.weight == 1).all() and (answer.error_bar < 1e-11).all()
+
+
+def test_adjoint_is_the_gradient_of_the_cost_at_equilibrium(untied):
+    """Finite differences through the whole relaxation: the sign and the factor of everything at once."""
+    answer = run(untied.system, Adjoint(krylov=KRYLOV))
+
+    @eqx.filter_jit
+    def loss(system):
+        free = relax(system, X, SOLVER)
+        return system.cost(system.output(system.activity(free.state)), Y).mean()
+
+    step = 1e-5
+    for where, index in [
+        (lambda s: s.weights["hidden_2->hidden_1"], (1, 2)),
+        (lambda s: s.weights["hidden_1->hidden_2"], (0, 0)),
+        (lambda s: s.weights["input->hidden_1"], (3, 1)),
+        (lambda s: s.biases["output"], (1,)),
+        (lambda s: s.cost.weight, (2, 0)),
+        (lambda s: s.cost.bias, (1,)),
+    ]:
+        parameter = where(untied.system)
+        up, down = (loss(eqx.tree_at(where, untied.system, parameter.at[index].add(h))) for h in (step, -step))
+        assert np.isclose(where(answer.gradient)[index], (up - down) / (2 * step), rtol=1e-6, atol=1e-10)
+
+
+def test_exact_response(case):
+    answer = run(case.system, ExactResponse(krylov=KRYLOV))
+    assert case.error(answer, case.response).max() < 1e-9
+    assert_gradient(answer, case.gradient(case.response), 1e-8)
+
+
+def test_response_is_not_the_adjoint_without_symmetry(untied):
+    assert untied.error(run(untied.system, ExactResponse(krylov=KRYLOV)), untied.exact).min() > 0.05
+
+
+@pytest.mark.parametrize(
+    ("make", "order"),
+    [
+        (lambda b: OneSided(nudge=b), 1),
+        (lambda b: OneSided(nudge=-b), 1),
+        (lambda b: Holomorphic(nudge=b, points=1), 1),
+        (lambda b: Centered(nudge=b), 2),
+        (lambda b: Centered(nudge=-b), 2),
+        (lambda b: Holomorphic(nudge=b, points=2), 2),
+        (lambda b: Holomorphic(nudge=b, points=3), 3),
+        (lambda b: Holomorphic(nudge=b, points=4), 4),
+        (lambda b: Holomorphic(nudge=b, points=5), 5),
+        (lambda b: Holomorphic(nudge=b, points=6), 6),
+    ],
+)
+def test_order_of_convergence(untied, make, order):
+    """Halving |β| divides the error by 2^N."""
+    coarse, fine = (untied.error(run(untied.system, make(b)), untied.response) for b in (0.2, 0.1))
+    assert np.allclose(np.log2(coarse / fine), order, atol=0.25)
+
+
+def test_nudged_gradient_is_the_gradient_of_its_error_vector(case):
+    answer = run(case.system, Holomorphic(nudge=0.1, points=8))
+    assert case.error(answer, case.response).max() < 1e-6
+    assert_gradient(answer, case.gradient(case.response), 1e-5)
+
+
+def test_centered_is_two_point_holomorphic(untied):
+    centered, holomorphic = (
+        run(untied.system, Centered(nudge=0.3)),
+        run(untied.system, Holomorphic(nudge=0.3, points=2)),
+    )
+    for a, b in zip(jax.tree.leaves(centered), jax.tree.leaves(holomorphic), strict=True):
+        assert np.allclose(a, b, atol=1e-14)
+
+
+def test_one_sided_is_one_point_holomorphic(untied):
+    a, b = run(untied.system, OneSided(nudge=0.3)), run(untied.system, Holomorphic(nudge=0.3, points=1))
+    assert np.allclose(untied.dense.flat(a.error_vector), untied.dense.flat(b.error_vector), atol=1e-12)
+
+
+def test_symmetric_weights_make_centered_the_adjoint():
+    case = Case("tied")
+    errors = [case.error(run(case.system, Centered(nudge=b)), case.exact).max() for b in (0.1, 0.05, 0.025)]
+    assert np.allclose(np.diff(np.log2(errors)), -2, atol=0.1)
+
+
+def test_only_half_of_the_circle_is_relaxed(untied):
+    """⌈(N + 1)/2⌉ phases; the conjugates give the same sums, checked against relaxing them all."""
+    from equiprop.estimators._circle import circle, harmonics, relax_nudged
+
+    for points in (1, 2, 3, 4, 5, 6, 7, 8):
+        assert len(circle(0.2, points)) == -(-(points + 1) // 2) if points > 1 else 1
+    system, drive = untied.system, untied.system.input_drive(X)
+    free = eqx.filter_jit(relax)(system, X, SOLVER)
+    everywhere = [complex(0.2 * np.exp(2j * np.pi * k / 5)) for k in range(5)]
+    phases, half = (
+        eqx.filter_jit(relax_nudged)(system, drive, Y, free, SOLVER, nudges) for nudges in (everywhere, circle(0.2, 5))
+    )
+    for m, coefficient in enumerate(harmonics(half.activity, 5)):
+        for name, value in coefficient.items():
+            rotation = np.exp(-2j * np.pi * np.arange(5) * m / 5)
+            direct = np.tensordot(rotation, np.asarray(phases.activity[name]), axes=1) / 5
+            assert np.allclose(direct.imag, 0, atol=1e-10)
+            assert np.allclose(value, direct.real, atol=1e-10)
+
+
+def test_aliasing_ratio_is_the_error_of_two_points_less(untied):
+    """ν_N reproduces the error of N − 2 points and bounds that of N."""
+    errors, bars = {}, {}
+    for points in (2, 4, 6):
+        answer = run(untied.system, Holomorphic(nudge=0.2, points=points))
+        errors[points], bars[points] = untied.error(answer, untied.response), np.asarray(answer.error_bar)
+    assert np.allclose(bars[4], errors[2], rtol=0.1)
+    assert np.allclose(bars[6], errors[4], rtol=0.1)
+    assert (errors[4] < bars[4]).all() and (errors[6] < bars[6]).all()
+
+
+@pytest.mark.parametrize("estimator", [OneSided(nudge=0.2), Centered(nudge=0.2)], ids=["one_sided", "centered"])
+def test_residual_bar_follows_the_error(untied, estimator):
+    answer = run(untied.system, estimator)
+    ratio = np.asarray(answer.error_bar) / untied.error(answer, untied.response)
+    assert (ratio > 0.3).all() and (ratio < 10).all()
+
+
+def test_bar_of_an_unfinished_relaxation(untied):
+    """With too few nudged steps the response is not there yet, and the bar says so."""
+    solver = FixedStep(max_steps=500, nudged_max_steps=2, tolerance=1e-10)
+    answer = run(untied.system, Centered(nudge=0.1), X, Y, solver)
+    assert (answer.error_bar > 0.1).all()
+    assert answer.unsettled.all() and (answer.weight == 0).all()
+
+
+def test_kinks_are_refused_or_shown():
+    system = network("relu")
+    with pytest.raises(InputError, match="points = 4: the system's activation is not holomorphic"):
+        run(system, Holomorphic(points=4))
+    run(system, Holomorphic(points=2, nudge=0.1))
+    bars = [
+        np.median(run(system, Holomorphic(points=n, nudge=0.8, allow_non_holomorphic=True, unsettled="keep")).error_bar)
+        for n in (4, 8)
+    ]
+    smooth = [np.median(run(network("untied"), Holomorphic(points=n, nudge=0.8)).error_bar) for n in (4, 8)]
+    assert smooth[1] < 0.1 * smooth[0]
+    assert bars[1] > 0.1 * bars[0]
+
+
+def test_max_gain_bounds_and_flags(untied):
+    free = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=np.inf))
+    gain = np.linalg.norm(untied.exact, axis=1) / untied.pull
+    limit = float(np.sort(gain)[1] * 1.0001)
+    answer = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit))
+    assert np.array_equal(answer.bounded, gain > limit)
+    assert 0 < int(answer.counts["bounded"]) < BATCH
+    expected = untied.exact * np.minimum(1, limit / gain)[:, None]
+    assert np.allclose(untied.dense.flat(answer.error_vector), expected, rtol=1e-8, atol=1e-12)
+    assert_gradient(answer, untied.gradient(expected), 1e-8)
+    assert not free.bounded.any()
+    dropped = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit, bounded="drop"))
+    assert np.array_equal(dropped.weight, (gain <= limit).astype(float))
+
+
+def bistable(gain=6.0):
+    """One unit with two stable states, and an x that selects which; the cost pulls it upward."""
+    from equiprop.systems import from_force
+
+    return from_force(lambda p, u, x: jnp.tanh(p * u) + x - u, jnp.asarray(gain), initial_state=jnp.full(1, -1.0))
+
+
+def test_jump_to_another_branch_is_flagged_and_dropped():
+    """Near the fold a positive nudge carries the unit to the other state, a negative one does not."""
+    system, y = bistable(), jnp.full((2, 1), 1.0)
+    x = jnp.asarray([[0.5], [-1.0]])
+    answer = run(system, Centered(nudge=0.2), x, y, Alternating(tolerance=1e-8, max_steps=500))
+    assert answer.jumped.tolist() == [True, False]
+    assert answer.weight.tolist() == [0, 1]
+    kept = run(system, Centered(nudge=0.2, jumped="keep"), x, y, Alternating(tolerance=1e-8))
+    assert kept.weight.tolist() == [1, 1]
+    many = run(system, Holomorphic(nudge=0.2, points=6), x, y, Alternating(tolerance=1e-8, max_steps=500))
+    assert many.jumped.tolist()[1] is False
+    assert bool(many.jumped[0]) or bool(many.unsettled[0]) or float(many.error_bar[0]) > 0.5
+
+
+def test_what_is_left_out_does_not_spoil_the_rest(untied):
+    """A sample of NaN is dropped, counted, and the gradient is that of the others."""
+    x = X.at[2].set(jnp.nan)
+    answer = run(untied.system, Adjoint(krylov=KRYLOV), x, Y, SOLVER)
+    assert answer.weight.tolist() == [1, 1, 0, 1]
+    counts = {name: int(v) for name, v in answer.counts.items()}
+    assert counts["samples"] == 4 and counts["diverged"] == 1 and counts["left_out"] == 1 and counts["settled"] == 3
+    assert_gradient(answer, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 3), 1e-8)
+
+
+def test_unsettled_samples_by_policy(untied):
+    solver = FixedStep(max_steps=12, nudged_max_steps=12, tolerance=1e-3)
+    free = eqx.filter_jit(relax)(untied.system, X, solver)
+    assert 0 < int(free.settled.sum()) < BATCH or pytest.fail("the example must have both kinds")
+    dropped = run(untied.system, Centered(nudge=0.5), X, Y, solver)
+    kept = run(untied.system, Centered(nudge=0.5, unsettled="keep"), X, Y, solver)
+    assert np.array_equal(dropped.weight, (~dropped.unsettled).astype(float))
+    assert (kept.weight == 1).all()
+
+
+def test_nothing_kept_gives_zero(untied):
+    x = jnp.full_like(X, jnp.nan)
+    answer = run(untied.system, Centered(), x, Y, SOLVER)
+    assert all((g == 0).all() for g in jax.tree.leaves(answer.gradient))
+
+
+def test_not_converged_is_said(untied):
+    """One Krylov vector is not enough: flagged, and dropped by default."""
+    answer = run(untied.system, Adjoint(krylov=Krylov(tolerance=1e-10, restart=1, max_restarts=1)))
+    assert answer.unsettled.all() and (answer.weight == 0).all() and (answer.error_bar > 1e-10).all()
+
+
+def test_near_a_bifurcation_the_adjoint_stays_finite_and_bounded():
+    """At gain one, u̇ = φ(u) − u has a singular Jacobian."""
+    from equiprop.systems import from_force
+
+    system = from_force(lambda p, u, x: p * jnp.tanh(u) - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
+    y = jnp.ones((1, 1))
+    answer = run(system, Adjoint(max_gain=2.0), jnp.zeros((1, 1)), y, Alternating())
+    assert bool(answer.unsettled[0]) or bool(answer.bounded[0])
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(answer.gradient))
+
+
+def test_pytree_states_and_user_force():
+    """A system that is no network: the gradient of the equilibrium cost by finite differences."""
+    from equiprop.systems import from_force
+
+    rng = np.random.default_rng(0)
+    params = {"w": jnp.asarray(rng.normal(size=(3, 2)) * 0.5), "v": jnp.asarray(rng.normal(size=(2, 3)) * 0.5)}
+
+    def force(p, u, x):
+        return {"a": jnp.tanh(u["b"] @ p["v"]) + x - u["a"], "b": jnp.sin(u["a"]) @ p["w"] - u["b"]}
+
+    system = from_force(force, params, initial_state={"a": jnp.zeros(3), "b": jnp.zeros(2)}, output=lambda r: r["b"])
+    x, y = jnp.asarray(rng.normal(size=(2, 3))), jnp.asarray(rng.normal(size=(2, 2)))
+
+    @eqx.filter_jit
+    def loss(p):
+        moved = eqx.tree_at(lambda s: s.params, system, p)
+        return moved.cost(moved.output(relax(moved, x, SOLVER).state), y).mean()
+
+    exact = run(system, Adjoint(krylov=KRYLOV), x, y, SOLVER).gradient.params
+    step = 1e-6
+    for name, index in (("w", (1, 0)), ("v", (0, 2))):
+        up, down = (loss(params | {name: params[name].at[index].add(h)}) for h in (step, -step))
+        assert np.isclose(exact[name][index], (up - down) / (2 * step), rtol=1e-6)
+    response = run(system, ExactResponse(krylov=KRYLOV), x, y, SOLVER)
+    nudged = run(system, Holomorphic(nudge=0.1, points=8), x, y, SOLVER)
+    for a, b in zip(jax.tree.leaves(response.error_vector), jax.tree.leaves(nudged.error_vector), strict=True):
+        assert np.allclose(a, b, rtol=1e-5, atol=1e-8)
+
+
+def test_rotation_identities(untied):
+    """δE and δ have the same length in the metric of −S, and asymmetry is a rotation (Cayley transform)."""
+    for u, exact, response in zip(untied.states, untied.exact, untied.response, strict=True):
+        j = untied.dense.jacobian(u)
+        s, a = (j + j.T) / 2, (j - j.T) / 2
+        assert np.linalg.eigvalsh(s).max() < 0
+        k = np.linalg.solve(s, a)
+        eye = np.eye(len(j))
+        assert np.allclose(response, np.linalg.solve(eye + k, (eye - k) @ exact))
+        assert np.isclose(exact @ s @ exact, response @ s @ response)
+        root = np.linalg.cholesky(-s)
+        sigma = np.linalg.norm(np.linalg.solve(root, np.linalg.solve(root, a).T).T, 2)
+        cosine = (exact @ s @ response) / (exact @ s @ exact)
+        assert cosine >= (1 - sigma**2) / (1 + sigma**2) - 1e-12
+
+
+@pytest.mark.parametrize("kind", ["one_sided", "centered", "holomorphic", "exact_response", "adjoint"])
+def test_float32(kind):
+    system = jax.tree.map(lambda a: a.astype(jnp.float32), network("untied"))
+    answer = run(system, ESTIMATORS[kind](), X.astype(jnp.float32), Y, Alternating())
+    exact = run(network("untied"), ESTIMATORS[kind]())
+    assert all(
+        a.dtype == jnp.float32 for a in jax.tree.leaves((answer.gradient, answer.error_vector, answer.error_bar))
+    )
+    for a, b in zip(jax.tree.leaves(answer.gradient), jax.tree.leaves(exact.gradient), strict=True):
+        assert np.allclose(a, b, rtol=0.02, atol=0.02 * np.abs(b).max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "message"),
+    [
+        ("one_sided", {"nudge": 0.0}, "nudge = 0.0: must be a finite number other than 0"),
+        ("centered", {"nudge": np.inf}, "nudge = inf"),
+        ("holomorphic", {"points": 0}, "points = 0: must be at least 1"),
+        ("centered", {"max_gain": 0.0}, "max_gain = 0.0: must be above 0"),
+        ("centered", {"jump_threshold": -1.0}, "jump_threshold = -1.0"),
+        ("adjoint", {"unsettled": "ignore"}, "unsettled = 'ignore' is not known: choose one of keep, drop"),
+    ],
+)
+def test_bad_settings(kind, options, message):
+    with pytest.raises(InputError, match=message):
+        ESTIMATORS[kind](**options)
+
+
+@pytest.mark.parametrize(("name", "value"), [("tolerance", 0.0), ("restart", 0), ("max_restarts", 0)])
+def test_bad_krylov(name, value):
+    with pytest.raises(InputError, match=f"{name} = {value}"):
+        Krylov(**{name: value})

@@ -1,0 +1,142 @@
+"""The homeostatic loss against ‖A‖² of dense matrices, its gradient against finite differences and its closed form."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.homeostasis import JacobianHomeostasis, NoHomeostasis
+from equiprop.solvers import Alternating, relax
+from equiprop.systems import from_force
+from networks import batch, network
+from oracle import Dense
+
+X, _ = batch()
+KEY = jax.random.key(11)
+
+
+@pytest.fixture(scope="module")
+def case():
+    system = network("untied")
+    return system, relax(system, X, Alternating()).state, Dense.of(system)
+
+
+def many(**options):
+    """Enough probes that the mean is within a few per cent of the expectation."""
+    return JacobianHomeostasis(probes=2000, **options)
+
+
+def loss(homeostasis, system, state, x=X):
+    return float(eqx.filter_jit(homeostasis.loss)(system, x, state, key=KEY))
+
+
+@pytest.mark.parametrize("kind", ["untied", "loop", "general"])
+def test_loss_is_twice_the_antisymmetric_norm_per_unit(kind):
+    system = network(kind)
+    matrix = Dense.of(system).matrix
+    state = relax(system, X, Alternating()).state
+    expected = 2 * np.sum(((matrix - matrix.T) / 2) ** 2) / len(matrix)
+    assert loss(many(), system, state) == pytest.approx(expected, rel=0.05)
+
+
+def test_each_term_alone(case):
+    system, state, dense = case
+    n = len(dense.matrix)
+    norm, square = np.sum(dense.matrix**2) / n, np.trace(dense.matrix @ dense.matrix) / n
+    assert loss(many(square_term=False), system, state) == pytest.approx(norm, rel=0.05)
+    assert loss(many(norm_term=False), system, state) == pytest.approx(-square, rel=0.05, abs=0.02 * norm)
+
+
+def test_symmetric_network_has_none():
+    system = network("tied")
+    state = relax(system, X, Alternating()).state
+    norm = np.sum(Dense.of(system).matrix ** 2) / 15
+    assert abs(loss(many(), system, state)) < 0.05 * norm
+
+
+def test_gradient_by_finite_differences(case):
+    """The same probes on both sides, so that the quotient is of a deterministic function; the state is held fixed."""
+    system, state, _ = case
+    homeostasis = JacobianHomeostasis(probes=3, strength=0.7)
+    zero = jax.tree.map(jnp.zeros_like, system)
+    usable = jnp.ones(len(X), bool)
+    treated, value = eqx.filter_jit(homeostasis.treat)(zero, system, X, state, usable, key=KEY)
+    assert float(value) == pytest.approx(loss(homeostasis, system, state))
+    for name, index in [("hidden_1->hidden_2", (2, 3)), ("output->hidden_2", (1, 1))]:
+        where = lambda s, n=name: s.weights[n]  # noqa: E731
+        weight = system.weights[name]
+        up, down = (
+            loss(homeostasis, eqx.tree_at(where, system, weight.at[index].add(h)), state) for h in (1e-5, -1e-5)
+        )
+        assert treated.weights[name][index] == pytest.approx(0.7 * (up - down) / 2e-5, rel=1e-5)
+    assert (treated.weights["input->hidden_1"] == 0).all()
+    assert (treated.biases["hidden_1"] == 0).all()
+
+
+def test_expected_gradient_of_a_pair(case):
+    """For dense pairs L/n = ‖W − B‖²/n, so the gradient with respect to W is 2(W − B)/n."""
+    system, state, dense = case
+    zero = jax.tree.map(jnp.zeros_like, system)
+    treated, _ = eqx.filter_jit(many().treat)(zero, system, X, state, jnp.ones(len(X), bool), key=KEY)
+    forward, feedback = (np.asarray(system.weights[n]) for n in ("hidden_1->hidden_2", "hidden_2->hidden_1"))
+    expected = 2 * (forward - feedback) / len(dense.matrix)
+    ours = np.asarray(treated.weights["hidden_1->hidden_2"])
+    assert np.linalg.norm(ours - expected) < 0.2 * np.linalg.norm(expected)
+    opposite = np.asarray(treated.weights["hidden_2->hidden_1"])
+    assert np.linalg.norm(opposite + expected) < 0.2 * np.linalg.norm(expected)
+
+
+def test_it_adds_to_the_gradient(case):
+    system, state, _ = case
+    homeostasis = JacobianHomeostasis()
+    ones, zero = (jax.tree.map(f, system) for f in (jnp.ones_like, jnp.zeros_like))
+    usable = jnp.ones(len(X), bool)
+    treat = eqx.filter_jit(homeostasis.treat)
+    a, _ = treat(ones, system, X, state, usable, key=KEY)
+    b, _ = treat(zero, system, X, state, usable, key=KEY)
+    assert all(np.allclose(p, q + 1) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+
+
+def test_state_dependent_coupling_of_a_user_force():
+    """A gated force, whose antisymmetric part depends on the state: the mean over the batch of 2‖A(u)‖²/n."""
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(4, 4)))
+    system = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, matrix, initial_state=jnp.zeros(4))
+    u = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
+    jacobians = [np.asarray(matrix).T @ np.diag(1 / np.cosh(a) ** 2) - np.eye(4) for a in u]
+    expected = np.mean([2 * np.sum(((j - j.T) / 2) ** 2) / 4 for j in jacobians])
+    assert loss(many(), system, u, x=u) == pytest.approx(expected, rel=0.1)
+
+
+def test_unusable_samples_and_sample_limit(case):
+    """A state of NaN is left out; `samples` probes only the first ones."""
+    system, state, _ = case
+    spoilt = {name: a.at[2].set(jnp.nan) for name, a in state.items()}
+    usable = jnp.asarray([True, True, False, True])
+    value = JacobianHomeostasis().loss(system, X, spoilt, usable, key=KEY)
+    assert np.isfinite(value)
+    gated = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, jnp.eye(4), initial_state=jnp.zeros(4))
+    u = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
+    first = JacobianHomeostasis(samples=1).loss(gated, u, u, key=KEY)
+    assert np.allclose(first, JacobianHomeostasis(samples=1).loss(gated, u[:1], u[:1], key=KEY))
+
+
+def test_none_changes_nothing(case):
+    system, state, _ = case
+    treated, value = NoHomeostasis().treat(system, system, X, state, jnp.ones(len(X), bool), key=KEY)
+    assert treated is system and value == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": -1.0}, "strength = -1.0: must be at least 0"),
+        ({"probes": 0}, "probes = 0: must be at least 1"),
+        ({"samples": -1}, "samples = -1: must be at least 1, or 0"),
+        ({"norm_term": False, "square_term": False}, "both off"),
+    ],
+)
+def test_bad_settings(options, message):
+    with pytest.raises(InputError, match=message):
+        JacobianHomeostasis(**options)

@@ -1,0 +1,57 @@
+"""Small networks and batches that several tests use."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equiprop.systems import Connection, LayeredNetwork, Population, Topology, loop_network, mlp
+from equiprop.systems._topology import chain
+
+INPUTS, CLASSES, BATCH = 6, 3, 4
+
+
+def batch(seed=0, n=BATCH):
+    rng = np.random.default_rng(seed)
+    return jnp.asarray(rng.normal(size=(n, INPUTS))), jnp.asarray(rng.integers(0, CLASSES, n))
+
+
+def skip_and_lateral() -> Topology:
+    """Everything at once: a tied pair, an untied pair, a skip, a lateral and a one-way connection."""
+    return Topology(
+        (
+            Population("input", INPUTS),
+            Population("a", 5),
+            Population("b", 4),
+            Population("output", CLASSES),
+        ),
+        (
+            Connection("input", "a", "none"),
+            Connection("input", "b", "none"),
+            Connection("a", "b", "tied"),
+            Connection("b", "output", "untied", 60.0),
+            Connection("a", "output", "none"),
+            Connection("b", "b", "untied", 40.0),
+            Connection("a", "a", "tied"),
+        ),
+    )
+
+
+def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
+    """`untied` (90°), `tied`, `loop` or `general`, small enough for dense linear algebra."""
+    key = jax.random.key(3) if key is None else key
+    match kind:
+        case "untied":
+            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
+        case "tied":
+            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain, feedback="tied")
+        case "loop":
+            return loop_network(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
+        case "general":
+            return LayeredNetwork.create(skip_and_lateral(), classes=CLASSES, key=key, gain=gain / 2)
+        case "relu":
+            topology = chain((INPUTS, 7, 5, CLASSES), activation="hard_sigmoid", feedback="untied", angle=90.0)
+            return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
+    raise AssertionError(kind)
+
+
+KINDS = ("untied", "tied", "loop", "general")

@@ -1,0 +1,77 @@
+"""Costs against SciPy, and their complex gradients against complex finite differences."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.special import log_softmax
+
+from equiprop.errors import InputError
+from equiprop.numerics import COSTS, create_cost, softmax_cross_entropy
+
+RNG = np.random.default_rng(1)
+OUTPUT = RNG.normal(size=(4, 3))
+COMPLEX_OUTPUT = OUTPUT + 0.3j * RNG.normal(size=(4, 3))
+LABELS = np.array([0, 2, 1, 1])
+
+
+def make(name, key):
+    return create_cost(name, 3, 3, key=key)
+
+
+def test_cross_entropy_is_minus_log_softmax():
+    expected = -log_softmax(OUTPUT, axis=1)[np.arange(4), LABELS]
+    assert np.allclose(softmax_cross_entropy(jnp.asarray(OUTPUT), jnp.asarray(LABELS)), expected)
+
+
+def test_cross_entropy_continues_analytically():
+    scores = COMPLEX_OUTPUT
+    expected = np.log(np.exp(scores).sum(axis=1)) - scores[np.arange(4), LABELS]
+    assert np.allclose(softmax_cross_entropy(jnp.asarray(scores), jnp.asarray(LABELS)), expected)
+
+
+def test_cross_entropy_of_huge_scores_is_finite():
+    assert np.isfinite(softmax_cross_entropy(jnp.asarray([[1e4 + 1j, -1e4 + 0j]]), jnp.asarray([1]))).all()
+
+
+def test_squared_error(key):
+    cost = make("squared_error", key)
+    target = RNG.normal(size=(4, 3))
+    assert np.allclose(cost(jnp.asarray(OUTPUT), jnp.asarray(target)), 0.5 * ((OUTPUT - target) ** 2).sum(axis=1))
+    one_hot = np.eye(3)[LABELS]
+    assert np.allclose(cost(jnp.asarray(OUTPUT), jnp.asarray(LABELS)), 0.5 * ((OUTPUT - one_hot) ** 2).sum(axis=1))
+
+
+def test_squared_error_is_not_a_modulus(key):
+    """|z|² would not be holomorphic: the square of a complex difference is complex."""
+    value = make("squared_error", key)(jnp.asarray(COMPLEX_OUTPUT), jnp.asarray(LABELS))
+    assert np.allclose(value, 0.5 * ((COMPLEX_OUTPUT - np.eye(3)[LABELS]) ** 2).sum(axis=1))
+
+
+def test_readout_scores(key):
+    cost = make("softmax_readout", key)
+    expected = COMPLEX_OUTPUT @ np.asarray(cost.weight) + np.asarray(cost.bias)
+    assert np.allclose(cost.scores(jnp.asarray(COMPLEX_OUTPUT)), expected)
+    assert np.abs(cost.weight).max() <= 3**-0.5
+
+
+@pytest.mark.parametrize("name", COSTS)
+def test_complex_gradient(name, key):
+    """The pullback of ones is the holomorphic derivative, with no conjugate in it."""
+    cost = make(name, key)
+    labels = jnp.asarray(LABELS)
+    value, pullback = jax.vjp(lambda r: cost(r, labels), jnp.asarray(COMPLEX_OUTPUT))
+    gradient = pullback(jnp.ones_like(value))[0]
+    for sample, unit in [(0, 0), (2, 1), (3, 2)]:
+        for step in (1e-6, 1e-6j):
+            moved = COMPLEX_OUTPUT.copy()
+            moved[sample, unit] += step
+            other = COMPLEX_OUTPUT.copy()
+            other[sample, unit] -= step
+            quotient = (cost(jnp.asarray(moved), labels) - cost(jnp.asarray(other), labels))[sample] / (2 * step)
+            assert np.isclose(gradient[sample, unit], quotient, rtol=1e-6)
+
+
+def test_unknown_cost(key):
+    with pytest.raises(InputError, match="cost = 'hinge' is not known"):
+        make("hinge", key)

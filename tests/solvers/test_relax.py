@@ -1,0 +1,186 @@
+"""The relaxation loop: fixed points against SciPy, and a named status for everything that can happen."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+from equiprop.solvers import SOLVERS, Alternating, FixedStep, Status, Synchronous, relax
+from equiprop.systems import from_force, nudged
+from networks import KINDS, batch, network
+from oracle import Dense
+
+SOLVE = [Synchronous(tolerance=1e-11), Synchronous(tolerance=1e-11, damping=0.4), Alternating(tolerance=1e-11)]
+
+
+@pytest.mark.parametrize("solver", SOLVE, ids=["synchronous", "damped", "alternating"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_fixed_point(kind, solver):
+    system = network(kind)
+    x, _ = batch()
+    answer = relax(system, x, solver)
+    assert answer.settled.all()
+    dense = Dense.of(system)
+    expected = [dense.equilibrium(np.asarray(xi)) for xi in x]
+    assert np.allclose(dense.flat(answer.state), expected, atol=1e-9)
+    residual = trees.max_abs(system.force(answer.state, system.input_drive(x)))
+    assert np.array_equal(answer.residual, residual)
+    assert (answer.residual <= solver.tolerance).all()
+
+
+def test_alternating_sweeps_need_about_half():
+    system, (x, _) = network("tied"), batch()
+    steps = [
+        relax(system, x, solver).steps.mean() for solver in (Synchronous(tolerance=1e-9), Alternating(tolerance=1e-9))
+    ]
+    assert steps[1] < 0.65 * steps[0]
+
+
+def scalar(force, start=0.5, **options):
+    """A system of one unit; x is ignored unless the force uses it."""
+    return from_force(lambda p, u, x: force(u, x), jnp.zeros(()), initial_state=jnp.full(1, start), **options)
+
+
+X = jnp.zeros((1, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "force", "status"),
+    [
+        ("contracts", lambda u, x: -0.5 * u, Status.SETTLED),
+        ("slow", lambda u, x: -1e-3 * u, Status.OUT_OF_STEPS),
+        ("period two", lambda u, x: -2 * u, Status.OSCILLATING),
+        ("runs away", lambda u, x: u, Status.DIVERGED),
+        ("blows up at once", lambda u, x: 1 / (u - 0.5), Status.DIVERGED),
+        ("not a number", lambda u, x: jnp.where(u < 0.4, jnp.nan, -0.3 * u), Status.DIVERGED),
+    ],
+)
+@pytest.mark.parametrize(
+    "solver", [Synchronous(tolerance=1e-6, max_steps=100), FixedStep(tolerance=1e-6, max_steps=100)]
+)
+def test_status(name, force, status, solver):
+    answer = relax(scalar(force), X, solver)
+    assert Status(int(answer.status[0])) == status
+    assert np.isfinite(answer.state).all()
+
+
+def test_two_states_that_turn_are_a_limit_cycle():
+    """Undamped rotation by a fixed angle: bounded, never at rest, period not 2."""
+    turn = jnp.asarray([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
+    system = from_force(lambda p, u, x: u @ turn.T - u, 0.0, initial_state=jnp.ones(2))
+    answer = relax(system, X, Synchronous(max_steps=400))
+    assert int(answer.status[0]) == Status.OSCILLATING
+
+
+def test_damping_removes_period_two():
+    system = scalar(lambda u, x: -2 * u)
+    assert relax(system, X, Synchronous(damping=0.3)).settled.all()
+
+
+def test_nan_input_spoils_only_its_own_sample():
+    system, (x, _) = network("untied"), batch()
+    clean = relax(system, x, Alternating())
+    spoilt = relax(system, x.at[1, 0].set(jnp.nan), Alternating())
+    assert [Status(int(s)).name for s in spoilt.status] == ["SETTLED", "DIVERGED", "SETTLED", "SETTLED"]
+    others = np.array([0, 2, 3])
+    for name, state in spoilt.state.items():
+        assert np.isfinite(state).all()
+        assert np.array_equal(state[others], clean.state[name][others])
+
+
+def test_start_that_is_not_a_number_is_named():
+    answer = relax(scalar(lambda u, x: -u, start=np.nan), X, Synchronous())
+    assert int(answer.status[0]) == Status.DIVERGED
+
+
+def test_a_sample_does_not_depend_on_its_batch():
+    system, (x, _) = network("untied"), batch()
+    together = relax(system, x, Alternating())
+    assert len(set(np.asarray(together.steps).tolist())) > 1
+    for i in range(len(x)):
+        alone = relax(system, x[i : i + 1], Alternating())
+        assert int(alone.steps[0]) == int(together.steps[i])
+        for name, state in alone.state.items():
+            assert np.allclose(state[0], together.state[name][i], atol=1e-14)
+
+
+def test_phases_of_a_sample_stop_together():
+    system, (x, y) = network("untied"), batch()
+    drive = trees.broadcast_batch(system.input_drive(x), 2)
+    state = trees.broadcast_batch(system.initial_state(x), 2)
+    pulled = nudged(system, jnp.tile(y, 2), jnp.repeat(jnp.asarray([0.0, 3.0]), len(x)))
+    apart = relax(pulled, None, Alternating(), state=state, drive=drive)
+    together = relax(pulled, None, Alternating(), state=state, drive=drive, phases=2)
+    assert not np.array_equal(*np.asarray(apart.steps).reshape(2, -1))
+    assert np.array_equal(*np.asarray(together.steps).reshape(2, -1))
+    assert np.array_equal(together.steps[:4], np.asarray(apart.steps).reshape(2, -1).max(axis=0))
+
+
+def test_a_diverging_phase_stops_its_sample():
+    system = scalar(lambda u, x: jnp.where(x > 0, u, -0.01 * u))
+    x = jnp.asarray([[0.0], [0.0], [0.0], [1.0]])
+    answer = relax(system, x, Synchronous(tolerance=1e-12, max_steps=1000), phases=2)
+    assert [Status(int(s)).name for s in answer.status] == ["OUT_OF_STEPS", "OUT_OF_STEPS", "OUT_OF_STEPS", "DIVERGED"]
+    assert int(answer.steps[1]) == int(answer.steps[3]) < 1000
+
+
+def test_fixed_steps_are_fixed():
+    system, (x, y) = network("untied"), batch()
+    solver = FixedStep(max_steps=7, nudged_max_steps=3)
+    assert (relax(system, x, solver).steps == 7).all()
+    assert (relax(nudged(system, y, 0.1), x, solver, nudged=True).steps == 3).all()
+
+
+def test_fixed_step_is_the_plain_iteration():
+    system, (x, _) = network("general"), batch()
+    dense = Dense.of(system)
+    u = np.zeros((len(x), len(dense.matrix)))
+    for _ in range(5):
+        u = u + np.array([dense.force(a, np.asarray(b)) for a, b in zip(u, x, strict=True)])
+    assert np.allclose(dense.flat(relax(system, x, FixedStep(max_steps=5)).state), u)
+
+
+def test_tolerance_per_sample():
+    system, (x, _) = network("untied"), batch()
+    goal = jnp.asarray([1e-2, 1e-4, 1e-6, 1e-8])
+    x = jnp.broadcast_to(x[:1], x.shape)
+    answer = relax(system, x, Alternating(), tolerance=goal)
+    assert (answer.residual <= goal).all()
+    assert (np.diff(np.asarray(answer.steps)) > 0).all()
+
+
+def test_complex_state_reaches_the_complex_fixed_point():
+    """u = ½u + c has the solution 2c, for complex c too."""
+    system = scalar(lambda u, x: -0.5 * u + x)
+    c = jnp.asarray([[0.3 + 0.4j]])
+    answer = relax(system, c, Synchronous(tolerance=1e-12), state=jnp.zeros((1, 1), complex))
+    assert np.allclose(answer.state, 2 * c)
+    assert answer.residual.dtype == jnp.float64
+
+
+def test_float32_stays_float32():
+    system = network("untied")
+    system = jax.tree.map(lambda a: a.astype(jnp.float32), system)
+    x, _ = batch()
+    answer = relax(system, x.astype(jnp.float32), Alternating())
+    assert answer.settled.all()
+    assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((answer.state, answer.residual)))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"tolerance": 0.0}, "tolerance = 0.0: must be above 0"),
+        ({"max_steps": 0}, "max_steps = 0: must be at least 1"),
+        ({"nudged_max_steps": 0}, "nudged_max_steps = 0: must be at least 1"),
+        ({"damping": 1.0}, "damping = 1.0: must be at least 0 and below 1"),
+        ({"damping": -0.1}, "damping = -0.1"),
+        ({"divergence": 1.0}, "divergence = 1.0: must be above 1"),
+    ],
+)
+@pytest.mark.parametrize("kind", SOLVERS)
+def test_bad_settings(kind, options, message):
+    with pytest.raises(InputError, match=message):
+        SOLVERS[kind](**options)

@@ -1,0 +1,74 @@
+"""Systems from a user's own function."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.numerics import SoftmaxCrossEntropy
+from equiprop.systems import from_energy, from_force
+
+RNG = np.random.default_rng(7)
+MATRIX = jnp.asarray(RNG.normal(size=(3, 3)))
+
+
+def spring(params, u, x):
+    """−½ uᵀKu + u·x has the force x − Ku, K symmetric."""
+    return 0.5 * jnp.einsum("bi,ij,bj->b", u, params, u) - jnp.sum(u * x, axis=1)
+
+
+def test_energy_descends():
+    k = MATRIX @ MATRIX.T
+    system = from_energy(spring, k, initial_state=jnp.zeros(3))
+    x, u = jnp.asarray(RNG.normal(size=(2, 3))), jnp.asarray(RNG.normal(size=(2, 3)))
+    assert np.allclose(system.force(u, x), x - u @ k)
+    z = u + 1j * u[::-1]
+    assert np.allclose(system.force(z, x), x - z @ k)
+
+
+def test_energy_must_be_per_sample():
+    system = from_energy(lambda p, u, x: jnp.sum(u), 1.0, initial_state=jnp.zeros(3))
+    with pytest.raises(InputError, match=r"energy: must return one number per sample, \[batch\]"):
+        system.force(jnp.ones((2, 3)), jnp.ones((2, 3)))
+
+
+def test_any_pytree_state():
+    def force(p, u, x):
+        return {"fast": p["w"] * u["slow"] - u["fast"] + x, "slow": (jnp.tanh(u["fast"]) - u["slow"],)[0]}
+
+    system = from_force(
+        force,
+        {"w": jnp.asarray(0.3)},
+        initial_state={"fast": jnp.zeros(2), "slow": jnp.zeros(2)},
+        output=lambda r: r["slow"],
+        cost=SoftmaxCrossEntropy(),
+    )
+    state = system.initial_state(jnp.ones((4, 2)))
+    assert jax.tree.map(jnp.shape, state) == {"fast": (4, 2), "slow": (4, 2)}
+    assert system.force(state, system.input_drive(jnp.ones((4, 2))))["fast"].shape == (4, 2)
+
+
+def test_initial_state_from_the_input():
+    system = from_force(lambda p, u, x: x - u, 0.0, initial_state=lambda x: 2 * x)
+    assert np.allclose(system.initial_state(jnp.ones((2, 3))), 2)
+
+
+def test_activity_and_general_jacobian():
+    """J = (∂F/∂u)·D⁻¹ for a force that knows nothing of layers."""
+
+    def force(p, u, x):
+        return jnp.sin(u) @ p + x - u**3
+
+    system = from_force(force, MATRIX, initial_state=jnp.zeros(3), activity=jnp.tanh)
+    u, x, v = (jnp.asarray(RNG.normal(size=(1, 3))) for _ in range(3))
+    membrane = jax.jacfwd(lambda a: force(MATRIX, a[None], x)[0])(u[0])
+    expected = np.asarray(membrane) @ np.diag(np.cosh(u[0]) ** 2) @ np.asarray(v[0])
+    assert np.allclose(system.jacobian(u, x)(v)[0], expected)
+    assert np.allclose(system.coupling(u, x)(v)[0], expected)
+    assert np.isinf(system.singularity_distance(u)).all()
+
+
+def test_empty_state_is_refused():
+    with pytest.raises(InputError, match=r"initial_state = \{\}: must hold at least one array"):
+        from_force(lambda p, u, x: u, 0.0, initial_state={})

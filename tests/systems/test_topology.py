@@ -1,0 +1,124 @@
+"""Graphs: what is refused, how they are coloured, how they are read from files."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from equiprop.errors import InputError
+from equiprop.systems import Connection, Population, Topology, chain, loop
+from networks import skip_and_lateral
+
+GOOD = {
+    "populations": {"input": {"size": 4}, "h": {"size": 3, "activation": "tanh"}, "output": {"size": 2}},
+    "connections": [
+        {"source": "input", "target": "h", "feedback": "none"},
+        {"source": "h", "target": "output", "angle": 30},
+    ],
+}
+
+
+def changed(**changes):
+    data = json.loads(json.dumps(GOOD))
+    return data | changes
+
+
+def with_connection(**connection):
+    return changed(connections=[*GOOD["connections"], connection])
+
+
+BAD = [
+    (changed(popultions={}), "key = 'popultions' is not known.*did you mean 'populations'"),
+    (changed(populations=3), "needs a table 'populations'"),
+    (changed(output="h2"), "output = 'h2' is not known: choose one of h, output"),
+    (changed(populations=GOOD["populations"] | {"x": {"size": 0}}), r"populations\.x\.size = 0: must be at least 1"),
+    (changed(populations=GOOD["populations"] | {"x": {"size": "3"}}), r"x\.size = '3': must be of type int"),
+    (changed(populations=GOOD["populations"] | {"x": {"size": True}}), r"x\.size = True: must be of type int"),
+    (changed(populations=GOOD["populations"] | {"x": 3}), r"populations\.x = 3: must be a table"),
+    (
+        changed(populations=GOOD["populations"] | {"x": {"size": 2, "activation": "sin"}}),
+        "x.activation = 'sin' is not known",
+    ),
+    (changed(populations=GOOD["populations"] | {"x": {}}), r"populations\.x: missing .*'size'"),
+    (changed(populations=GOOD["populations"] | {"x": {"size": 2}}), "x cannot reach the output 'output'"),
+    (changed(connections=GOOD["connections"][1:]), "input cannot reach the output"),
+    (changed(connections=GOOD["connections"][:1]), "h cannot reach the output|input, h cannot reach"),
+    (with_connection(source="h", target="outptu"), "target = 'outptu' is not known.*did you mean 'output'"),
+    (with_connection(source="h", target="output"), "h->output exists already"),
+    (with_connection(source="output", target="h"), "output->h exists already|h->output exists already"),
+    (with_connection(source="h", target="input"), "the input is clamped"),
+    (with_connection(source="input", target="output"), "feedback = 'untied': the input is clamped, write 'none'"),
+    (with_connection(source="h", target="h", feedback="maybe"), "feedback = 'maybe' is not known"),
+    (with_connection(source="h", target="h", angle=200), "angle = 200.0: must be between 0 and 180"),
+    (with_connection(source="h", target="h", weight=2), "key = 'weight' is not known"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), BAD, ids=[m[:30] for _, m in BAD])
+def test_refused(data, message):
+    with pytest.raises(InputError, match=message) as error:
+        Topology.from_mapping(data)
+    assert "\n" not in str(error.value)
+
+
+def test_doubled_name():
+    with pytest.raises(InputError, match="'input' is listed twice"):
+        Topology((Population("input", 2), Population("input", 2), Population("output", 1)), ())
+
+
+def test_no_input():
+    with pytest.raises(InputError, match="one called 'input'"):
+        Topology((Population("output", 1),), ())
+
+
+@pytest.mark.parametrize("suffix", ["json", "toml"])
+def test_files(tmp_path, suffix):
+    path = tmp_path / f"graph.{suffix}"
+    if suffix == "json":
+        path.write_text(json.dumps(GOOD))
+    else:
+        import tomli_w
+
+        path.write_text(tomli_w.dumps(GOOD))
+    topology = Topology.from_file(path)
+    assert topology == Topology.from_mapping(GOOD)
+    assert topology.population("h").activation == "tanh"
+    assert topology.connections[1] == Connection("h", "output", "untied", 30.0)
+
+
+@pytest.mark.parametrize(("name", "text"), [("g.toml", "a = = 3"), ("g.json", "{"), ("missing.toml", None)])
+def test_bad_files(tmp_path, name, text):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    with pytest.raises(InputError, match=name):
+        Topology.from_file(tmp_path / name)
+
+
+def test_chain_alternates_and_loop_needs_three():
+    assert chain((4, 3, 3, 3, 2), activation="tanh").colouring() == (("hidden_1", "hidden_3"), ("hidden_2", "output"))
+    assert len(loop((4, 3, 3, 2), activation="tanh").colouring()) == 3
+    with pytest.raises(InputError, match="at least two hidden"):
+        loop((4, 3, 2), activation="tanh")
+
+
+@given(data=st.data())
+def test_colouring_of_any_graph(data):
+    """Each population once, and no edge inside a colour (lateral connections aside)."""
+    n = data.draw(st.integers(1, 7))
+    names = [f"p{i}" for i in range(n)] + ["output"]
+    extra = data.draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), unique=True, max_size=12))
+    # "output" sorts before "p…": pairs among the others in one order, and every one of them to the output.
+    pairs = {(a, b) for a, b in extra if a < b and a != "output"} | {(name, "output") for name in names[:-1]}
+    connections = [Connection("input", name, "none") for name in names]
+    connections += [Connection(a, b, data.draw(st.sampled_from(["tied", "untied", "none"]))) for a, b in sorted(pairs)]
+    graph = Topology(tuple(Population(name, 1) for name in ["input", *names]), tuple(connections))
+    colours = graph.colouring()
+    assert sorted(name for colour in colours for name in colour) == sorted(names)
+    where = {name: i for i, colour in enumerate(colours) for name in colour}
+    assert all(where[a] != where[b] for a, b in pairs)
+    assert len(colours) <= n + 1
+
+
+def test_general_example_is_legal():
+    assert [c.name for c in skip_and_lateral().connections if c.lateral] == ["b->b", "a->a"]
