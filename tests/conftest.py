@@ -5,7 +5,7 @@ from pathlib import Path
 from jaxtyping import install_import_hook
 
 # Before the first import of the library: every annotated shape and type is enforced while the tests run.
-install_import_hook("equiprop", "beartype.beartype")
+install_import_hook("equiprop", "typecheck.typechecker")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402

@@ -29,7 +29,7 @@ def with_connection(**connection):
 
 
 BAD = [
-    (changed(popultions={}), "key = 'popultions' is not known.*did you mean 'populations'"),
+    (changed(popultions={}), "there is no key 'popultions'.*did you mean 'populations'"),
     (changed(populations=3), "needs a table 'populations'"),
     (changed(output="h2"), "output = 'h2' is not known: choose one of h, output"),
     (changed(populations=GOOD["populations"] | {"x": {"size": 0}}), r"populations\.x\.size = 0: must be at least 1"),
@@ -51,7 +51,7 @@ BAD = [
     (with_connection(source="input", target="output"), "feedback = 'untied': the input is clamped, write 'none'"),
     (with_connection(source="h", target="h", feedback="maybe"), "feedback = 'maybe' is not known"),
     (with_connection(source="h", target="h", angle=200), "angle = 200.0: must be between 0 and 180"),
-    (with_connection(source="h", target="h", weight=2), "key = 'weight' is not known"),
+    (with_connection(source="h", target="h", weight=2), "there is no key 'weight'"),
 ]
 
 

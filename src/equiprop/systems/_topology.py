@@ -8,7 +8,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from equiprop.errors import InputError, suggest
+from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.numerics import ACTIVATIONS
 
 INPUT = "input"
@@ -102,9 +102,9 @@ class Topology:
                 raise InputError(f"{where}: the input is clamped, nothing can lead to it")
             if connection.source == INPUT and connection.feedback != "none":
                 raise InputError(f"{where}.feedback = {connection.feedback!r}: the input is clamped, write 'none'")
-            directions = {connection.name}
-            if connection.feedback != "none":
-                directions.add(connection.feedback_name)
+            directions = [connection.name]
+            if connection.feedback != "none" and not connection.lateral:
+                directions.append(connection.feedback_name)
             for direction in directions:
                 if direction in seen:
                     raise InputError(f"{where}: {direction} exists already, made by connections.{seen[direction]}")
@@ -165,7 +165,7 @@ class Topology:
         """
         for key in data:
             if key not in ("output", "populations", "connections"):
-                raise suggest(f"{where}: key", key, ["output", "populations", "connections"])
+                raise unknown_key(where, key, ["output", "populations", "connections"])
         populations, connections = data.get("populations"), data.get("connections")
         if not isinstance(populations, Mapping) or not isinstance(connections, list):
             raise InputError(f"{where}: needs a table 'populations' and a list 'connections'")
@@ -201,7 +201,7 @@ def _record(kind: type, values: dict[str, Any], where: str) -> Any:
     types = {f.name: f.type for f in fields(kind)}
     for key, value in values.items():
         if key not in types:
-            raise suggest(f"{where}: key", key, list(types))
+            raise unknown_key(where, key, list(types))
         if types[key] is float and isinstance(value, int) and not isinstance(value, bool):
             values[key] = value = float(value)
         if not isinstance(value, types[key]) or isinstance(value, bool):  # pyright: ignore[reportArgumentType]

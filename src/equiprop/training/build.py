@@ -12,7 +12,7 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from equiprop.data import Dataset
-from equiprop.errors import InputError, suggest
+from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.estimators import ESTIMATORS, AbstractEstimator, Krylov
 from equiprop.homeostasis import TREATMENTS, AbstractTreatment
 from equiprop.solvers import SOLVERS, AbstractSolver
@@ -174,7 +174,7 @@ def build_optimizer(config: OptimizerConfig, system: System, total_steps: int) -
     known = sorted(set(jax.tree.leaves(groups)))
     for name, rate in config.learning_rates.items():
         if name not in known:
-            raise suggest("optimizer.learning_rates: key", name, known)
+            raise unknown_key("optimizer.learning_rates", name, known)
         if not 0 <= rate < math.inf:
             raise InputError(f"optimizer.learning_rates.{name} = {rate}: must be a finite number, at least 0")
 

@@ -9,7 +9,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from equiprop.errors import InputError, suggest
+from equiprop.errors import InputError, unknown_key
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ def _decode(kind: type, data: Mapping[str, Any], where: str, prefix: str) -> Any
     values = {}
     for key, value in data.items():
         if key not in names:
-            raise suggest(f"{where}: key {prefix}{key}", key, [prefix + n for n in names])
+            raise unknown_key(where, prefix + key, [prefix + n for n in names])
         values[key] = _decode_value(hints[key], value, where, prefix + key)
     return kind(**values)
 

@@ -1,0 +1,282 @@
+"""Every command as a user calls it: what it prints, what it exits with, and one line for every mistake."""
+
+import json
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from equiprop.cli.main import COMMANDS, main
+
+SMALL = [
+    "--training.limit", "100", "--training.epochs", "2", "--training.batch-size", "20",
+    "--training.diagnostic-samples", "20", "--system.hidden", "8", "6",
+]  # fmt: skip
+
+
+def call(capsys, *arguments):
+    """The exit code, standard output and standard error of a command."""
+    with pytest.raises(SystemExit) as stop:
+        main([str(a) for a in arguments])
+    captured = capsys.readouterr()
+    return stop.value.code or 0, captured.out, captured.err
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("cli") / "small"
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *SMALL, "--out", str(out), "--quiet"])
+    assert not stop.value.code
+    return out
+
+
+def test_map(capsys):
+    code, out, _ = call(capsys, "--help")
+    assert code == 0
+    assert all(f"  {name} " in out for name in COMMANDS)
+    code, out, _ = call(capsys)
+    assert code == 2 and "usage" in out
+    assert call(capsys, "--version")[1].startswith("equiprop ")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command(capsys, command):
+    code, out, _ = call(capsys, command, "--help")
+    assert code == 0
+    assert "--json" in out and f"usage: equiprop {command}" in out
+
+
+def test_train_help_documents_every_key(capsys):
+    import dataclasses
+
+    from equiprop.training.config import Config
+
+    _, out, _ = call(capsys, "train", "--help")
+    for section in dataclasses.fields(Config):
+        if section.name != "dataset":
+            for key in dataclasses.fields(getattr(Config(), section.name)):
+                assert f"--{section.name}.{key.name.replace('_', '-')}" in out
+
+
+def test_train_prints_and_writes(capsys, tmp_path):
+    code, out, _ = call(capsys, "train", *SMALL, "--out", tmp_path / "r")
+    assert code == 0
+    assert "digits: centered with jacobian homeostasis, 2 epochs" in out
+    assert "epoch 2/2" in out and "cosine to the exact gradient" in out and str(tmp_path / "r") in out
+    assert (tmp_path / "r" / "summary.json").exists()
+
+
+def test_train_json_is_the_summary(capsys, run, tmp_path):
+    code, out, err = call(
+        capsys, "train", "--config", run / "config.toml", "--out", tmp_path / "r", "--json", "--quiet"
+    )
+    assert code == 0 and err == ""
+    summary = json.loads(out)
+    ours = json.loads((run / "summary.json").read_text())
+    assert {k: v for k, v in summary.items() if k != "seconds"} == {k: v for k, v in ours.items() if k != "seconds"}
+
+
+def test_options_override_the_file(capsys, run, tmp_path):
+    config = run / "config.toml"
+    code, _, _ = call(
+        capsys, "train", "--config", config, "--estimator.nudge", "0.25", "--homeostasis.kind", "none",
+        "--optimizer.learning-rates", "readout", "0.5", "--training.epochs", "1", "--out", tmp_path / "r", "--quiet",
+    )  # fmt: skip
+    assert code == 0
+    written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
+    assert written["estimator"]["nudge"] == 0.25 and written["homeostasis"]["kind"] == "none"
+    assert written["optimizer"]["learning_rates"] == {"readout": 0.5}
+    assert written["system"]["hidden"] == [8, 6]
+
+
+def test_default_out_is_in_runs(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, _ = call(capsys, "train", *SMALL, "--training.epochs", "1", "--quiet")
+    (made,) = (tmp_path / "runs").iterdir()
+    assert code == 0 and made.name.startswith("digits-centered-")
+
+
+def test_resume_of_a_finished_run(capsys, run):
+    code, out, _ = call(capsys, "train", "--resume", run, "--json", "--quiet")
+    assert code == 0 and json.loads(out)["epochs"] == 2
+
+
+def test_evaluate(capsys, run):
+    code, out, _ = call(capsys, "evaluate", run, "--split", "validation", "--json")
+    document = json.loads(out)
+    assert code == 0 and document["samples"] == 180 and document["epoch"] == 2
+    assert document["error_percent"] == json.loads((run / "summary.json").read_text())["validation_error_percent"]
+    assert "error" in call(capsys, "evaluate", run, "--checkpoint", "best")[1]
+    assert call(capsys, "evaluate", run, "--quiet")[1] == ""
+
+
+def test_compare(capsys, run, tmp_path):
+    code, out, _ = call(
+        capsys, "compare", run, "--samples", "30", "--estimator.nudge", "0.1", "--json", "--out", tmp_path
+    )
+    document = json.loads(out)
+    assert code == 0 and document["nudge"] == 0.1
+    rows = {row["estimator"]: row for row in document["rows"]}
+    assert set(rows) == {"one_sided", "centered", "holomorphic", "exact_response", "adjoint"}
+    assert rows["adjoint"]["cosine"] == pytest.approx(1, abs=1e-3)
+    for row in rows.values():
+        assert {"cosine", "relative_error", "error_bar", "relaxation_steps", "seconds", "populations"} <= set(row)
+        assert set(row["populations"]) == {"hidden_1", "hidden_2", "output"}
+    assert json.loads((tmp_path / "comparison.json").read_text()) == document
+
+
+def test_compare_of_a_fresh_network_prints_a_table(capsys):
+    code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20")
+    assert code == 0 and "a fresh network on digits" in out
+    assert "holomorphic: not available" in out and "adjoint" in out
+
+
+def test_diagnose(capsys, run):
+    code, out, _ = call(capsys, "diagnose", run, "--samples", "30", "--json")
+    found = json.loads(out)
+    assert code == 0 and found["samples"] == 30
+    assert 0.4 < found["symmetry"] <= 1 and found["residual_largest"] < 1e-3
+    assert set(found["cosine_to_adjoint"]) == {"hidden_1", "hidden_2", "output", "total"}
+    _, out, _ = call(capsys, "diagnose", run, "--samples", "30")
+    assert "settled" in out and "advice" in out and "angle between the weights" in out
+
+
+def test_runs(capsys, run):
+    code, out, _ = call(capsys, "runs", run.parent, "--json")
+    (row,) = json.loads(out)["runs"]
+    assert code == 0 and row["state"] == "finished" and row["path"] == str(run)
+    assert "small" in call(capsys, "runs", run.parent)[1]
+    assert json.loads(call(capsys, "runs", run.parent, "--where", "estimator.kind=adjoint", "--json")[1]) == {
+        "runs": []
+    }
+    assert (
+        len(json.loads(call(capsys, "runs", run.parent, "--where", "estimator.kind=centered", "--json")[1])["runs"])
+        == 1
+    )
+
+
+def test_report(capsys, run, tmp_path):
+    code, out, _ = call(capsys, "report", run, "--out", tmp_path / "page")
+    page = tmp_path / "page" / "report.html"
+    assert code == 0 and str(page) in out and "test error" in out
+    assert page.read_text().startswith("<!DOCTYPE html>") and "small" in page.read_text()
+    assert json.loads(call(capsys, "report", run, "--json")[1])["report"] == str(run / "report.html")
+
+
+def test_data(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("EQUIPROP_DATA_DIR", str(tmp_path))
+    code, out, _ = call(capsys, "data", "list", "--json")
+    states = {d["name"]: d["state"] for d in json.loads(out)["datasets"]}
+    assert code == 0 and states == {"digits": "built in", "mnist": "not here", "fashion_mnist": "not here"}
+    code, _, err = call(capsys, "data", "verify", "mnist", "--quiet")
+    assert code == 2 and "data fetch mnist" in err
+
+
+MISTAKES = [
+    (["trian"], "command = 'trian' is not known.*did you mean 'train'"),
+    (["train", "--dataset", "minst"], "dataset = 'minst' is not known.*did you mean 'mnist'"),
+    (["train", "--estimator.knd", "adjoint"], "--estimator.knd.*"),
+    (["train", "--estimator.kind", "adjiont"], "estimator.kind = 'adjiont' is not known.*did you mean 'adjoint'"),
+    (["train", "--estimator.nudge", "much"], "--estimator.nudge"),
+    (["train", "--estimator.nudge", "0"], "estimator.nudge = 0.0: must be a finite number other than 0"),
+    (
+        ["train", "--estimator.kind", "holomorphic", "--estimator.points", "0"],
+        "estimator.points = 0: must be at least 1",
+    ),
+    (
+        ["train", "--estimator.kind", "holomorphic", "--system.activation", "relu"],
+        "not holomorphic.*allow_non_holomorphic = true",
+    ),
+    (["train", "--system.activation", "sgmoid"], "system.activation = 'sgmoid' is not known"),
+    (["train", "--config", "missing.toml"], "missing.toml: cannot be read"),
+    (["train", "--resume", "nowhere"], "run nowhere: is not a run directory"),
+    (["train", "--resume", "nowhere", "--out", "x"], "--resume: goes on in its own folder"),
+    (["train", "--resume", "nowhere", "--training.epochs", "7"], "leave out --training.epochs"),
+    (["evaluate", "nowhere"], "run nowhere: is not a run directory"),
+    (["evaluate"], "evaluate: "),
+    (["diagnose", "nowhere"], "run nowhere: is not a run directory"),
+    (["compare", "nowhere"], "run nowhere: is not a run directory"),
+    (["compare", "nowhere", "--system.gain", "2"], "--system.gain: a run brings its own configuration"),
+    (["compare", "--samples", "0"], "--samples = 0: must be at least 1"),
+    (["report"], "name at least one run directory"),
+    (["report", "nowhere"], "nowhere"),
+    (["runs", "nowhere"], "folder = 'nowhere': is not a folder"),
+    (["runs", ".", "--where", "x"], "--where 'x': must be key=value"),
+    (["runs", ".", "--sort", "size"], "--sort = 'size': choose one of"),
+    (["data", "fech"], "action = 'fech' is not known.*did you mean 'fetch'"),
+    (["data", "fetch"], "name the datasets to fetch"),
+    (["data", "fetch", "minst"], "dataset = 'minst' is not known"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
+def test_mistakes(capsys, tmp_path, monkeypatch, arguments, message):
+    """Exit code 2, one line on standard error, nothing on standard output, nothing written."""
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    code, out, err = call(capsys, *arguments)
+    assert code == 2
+    assert out == ""
+    assert err.startswith("equiprop: ") and err.count("\n") == 1
+    assert re.search(message, err), err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_mistakes_with_a_run(capsys, run):
+    for arguments, message in [
+        (["evaluate", run, "--split", "dev"], "dev"),
+        (["evaluate", run, "--checkpoint", "first"], "checkpoint = 'first'"),
+        (["train", *SMALL, "--out", run], "exists already"),
+    ]:
+        code, _, err = call(capsys, *arguments)
+        assert code == 2 and message in err and err.count("\n") == 1
+
+
+def test_missing_data_is_named(capsys, tmp_path, monkeypatch):
+    monkeypatch.setenv("EQUIPROP_DATA_DIR", str(tmp_path / "none"))
+    code, _, err = call(capsys, "train", "--dataset", "fashion_mnist", "--out", tmp_path / "r")
+    assert code == 2 and "EQUIPROP_DATA_DIR" in err and err.count("\n") == 1
+    assert not (tmp_path / "r").exists()
+
+
+def test_interrupt_exits_130(capsys, tmp_path, monkeypatch):
+    import signal
+
+    from equiprop.training import loop
+
+    monkeypatch.setattr(loop, "_loss", lambda totals: signal.raise_signal(signal.SIGINT) or 0.0)
+    code, _, err = call(capsys, "train", *SMALL, "--out", tmp_path / "r", "--quiet")
+    assert code == 130 and "checkpoint" in err and "--resume" in err
+    monkeypatch.undo()
+    assert call(capsys, "train", "--resume", tmp_path / "r", "--quiet")[0] == 0
+    assert (tmp_path / "r" / "summary.json").exists()
+
+
+def test_failure_exits_1(capsys, tmp_path):
+    code, _, err = call(
+        capsys,
+        "train",
+        *SMALL,
+        "--optimizer.learning-rate",
+        "1e30",
+        "--homeostasis.strength",
+        "1e10",
+        "--out",
+        tmp_path / "r",
+    )
+    assert code == 1 and "no longer finite" in err
+
+
+def test_help_is_quick_because_it_does_not_import_jax():
+    code = "import sys; from equiprop.cli.main import _run; _run(['--help']); sys.exit('jax' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_console_script():
+    script = Path(sys.executable).parent / "equiprop"
+    answer = subprocess.run([script, "train", "--dataset", "x"], check=False, capture_output=True, text=True)
+    assert answer.returncode == 2 and answer.stderr.startswith("equiprop: dataset = 'x'")

@@ -1,0 +1,213 @@
+"""From a configuration to objects: what each key does, and what is refused before anything is written."""
+
+import dataclasses
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import config, dataset
+
+from equiprop.errors import InputError
+from equiprop.estimators import ESTIMATORS, Holomorphic
+from equiprop.homeostasis import JacobianHomeostasis
+from equiprop.training.build import (
+    build_estimator,
+    build_optimizer,
+    build_solver,
+    build_system,
+    build_treatment,
+    dtype_of,
+    estimator_family,
+    parameter_groups,
+)
+from equiprop.training.config import EstimatorConfig, HomeostasisConfig, OptimizerConfig, SolverConfig, SystemConfig
+from equiprop.training.loop import Trainer, train
+
+DATA = dataset()
+
+
+def test_settings_reach_the_objects():
+    estimator = build_estimator(EstimatorConfig(kind="holomorphic", nudge=0.2, points=4, max_gain=3.0, jumped="keep"))
+    assert estimator == Holomorphic(nudge=0.2, points=4, max_gain=3.0, jumped="keep")
+    treatment = build_treatment(HomeostasisConfig(strength=0.5, probes=3, samples=2, norm_term=False))
+    assert treatment == JacobianHomeostasis(strength=0.5, probes=3, samples=2, norm_term=False)
+    assert build_solver(SolverConfig(kind="synchronous", damping=0.2)).damping == 0.2
+
+
+REFUSED = [
+    ({"estimator": {"kind": "centred"}}, "estimator.kind = 'centred' is not known.*did you mean 'centered'"),
+    ({"estimator": {"points": 4}}, "estimator.points = 4: is not used by estimator.kind = 'centered'"),
+    ({"estimator": {"nudge": 0.0}}, "estimator.nudge = 0.0: must be a finite number other than 0"),
+    ({"estimator": {"kind": "holomorphic", "points": 0}}, "estimator.points = 0: must be at least 1"),
+    ({"estimator": {"max_gain": -1.0}}, r"estimator.max_gain = -1.0: must be above 0 \(inf for off\)"),
+    ({"estimator": {"jumped": "hide"}}, "estimator.jumped = 'hide' is not known: choose one of keep, drop"),
+    (
+        {"estimator": {"kind": "holomorphic"}, "system": {"activation": "relu"}},
+        "estimator.points = 6: the system's activation is not holomorphic",
+    ),
+    ({"solver": {"kind": "newton"}}, "solver.kind = 'newton' is not known"),
+    ({"solver": {"damping": 1.0}}, "solver.damping = 1.0: must be at least 0 and below 1"),
+    ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
+    ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),
+    (
+        {"homeostasis": {"kind": "none", "probes": 7}},
+        "homeostasis.probes = 7: is not used by homeostasis.kind = 'none'",
+    ),
+    ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),
+    ({"system": {"activation": "sigmoid"}}, "system.activation = 'sigmoid' is not known"),
+    ({"system": {"feedback": "random"}}, "system.feedback = 'random' is not known"),
+    ({"system": {"weight_angle": 270.0}}, "system.weight_angle = 270.0: must be between 0 and 180 degrees"),
+    ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
+    ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
+    ({"system": {"kind": "loop", "hidden": (4,)}}, "a loop needs at least two hidden populations"),
+    (
+        {"system": {"kind": "loop", "weight_angle": 10.0}},
+        "system.weight_angle = 10.0: is not used by system.kind = 'loop'",
+    ),
+    ({"system": {"topology": "x.toml"}}, "system.topology = 'x.toml': is not used by system.kind = 'mlp'"),
+    ({"system": {"cost": "hinge"}}, "system.cost = 'hinge' is not known"),
+    ({"system": {"gain": 0.0}}, "system.gain = 0.0: must be above 0"),
+    ({"optimizer": {"kind": "adam"}}, "optimizer.kind = 'adam' is not known.*did you mean 'adamw'"),
+    ({"optimizer": {"learning_rate": 0.0}}, "optimizer.learning_rate = 0.0: must be a finite number above 0"),
+    ({"optimizer": {"weight_decay": -1.0}}, "optimizer.weight_decay = -1.0: must be a finite number, at least 0"),
+    ({"optimizer": {"momentum": 1.0}}, "optimizer.momentum = 1.0: must be at least 0 and below 1"),
+    ({"optimizer": {"schedule": "linear"}}, "optimizer.schedule = 'linear' is not known"),
+    (
+        {"optimizer": {"learning_rates": {"input->hidden": 1.0}}},
+        "learning_rates: there is no key 'input->hidden'.*did you",
+    ),
+    ({"optimizer": {"learning_rates": {"readout": -1.0}}}, "learning_rates.readout = -1.0: must be"),
+    ({"training": {"epochs": 0}}, "training.epochs = 0: must be at least 1"),
+    ({"training": {"batch_size": 121}}, "training.batch_size = 121: there are only 120 training samples"),
+    ({"training": {"limit": 121}}, "training.limit = 121: toy has 120 training samples"),
+    (
+        {"training": {"precision": "float16"}},
+        "training.precision = 'float16' is not known: choose one of float32, float64",
+    ),
+    ({"training": {"seed": -1}}, "training.seed = -1: must be at least 0"),
+]
+
+
+@pytest.mark.parametrize(("sections", "message"), REFUSED, ids=[m[:40] for _, m in REFUSED])
+def test_refused_and_nothing_written(tmp_path, sections, message):
+    with pytest.raises(InputError, match=message) as error:
+        train(config(**sections), tmp_path / "run", dataset=DATA)
+    assert "\n" not in str(error.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_unknown_dataset(tmp_path):
+    with pytest.raises(InputError, match="dataset = 'toy' is not known: choose one of digits"):
+        train(config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def write_graph(path, size=16):
+    graph = {
+        "populations": {"input": {"size": size}, "h": {"size": 5}, "output": {"size": 3}},
+        "connections": [
+            {"source": "input", "target": "h", "feedback": "none"},
+            {"source": "h", "target": "output", "feedback": "tied"},
+        ],
+    }
+    path.write_text(json.dumps(graph))
+    return str(path)
+
+
+def network_config(topology):
+    default = SystemConfig()
+    return dataclasses.replace(default, kind="network", topology=topology)
+
+
+def test_network_from_a_file(tmp_path):
+    system = build_system(
+        network_config(write_graph(tmp_path / "g.json")), DATA, key=jax.random.key(0), dtype=jnp.float64
+    )
+    assert set(system.weights) == {"input->h", "h->output"}
+
+
+@pytest.mark.parametrize(
+    ("size", "name", "message"), [(9, "g.json", "images of toy have 16 pixels"), (9, "", "needs a topology file")]
+)
+def test_network_that_does_not_fit(tmp_path, size, name, message):
+    write_graph(tmp_path / "g.json", size)
+    with pytest.raises(InputError, match=message):
+        build_system(network_config(str(tmp_path / name) if name else ""), DATA, key=jax.random.key(0), dtype=float)
+
+
+def test_costs_that_need_an_output_unit_per_class(tmp_path):
+    write_graph(tmp_path / "g.json")
+    graph = json.loads((tmp_path / "g.json").read_text())
+    graph["populations"]["output"]["size"] = 5
+    (tmp_path / "g.json").write_text(json.dumps(graph))
+    section = dataclasses.replace(network_config(str(tmp_path / "g.json")), cost="squared_error")
+    with pytest.raises(InputError, match="needs one output unit a class, 3, not 5"):
+        build_system(section, DATA, key=jax.random.key(0), dtype=float)
+
+
+def test_family_has_every_estimator_with_the_settings_it_takes():
+    family = estimator_family(EstimatorConfig(kind="centered", nudge=0.7))
+    assert list(family) == list(ESTIMATORS)
+    assert family["holomorphic"].nudge == family["one_sided"].nudge == 0.7
+
+
+@pytest.fixture(scope="module")
+def system():
+    return Trainer(config(), DATA).system
+
+
+def step(section, system, steps=1):
+    """The change of the parameters by optimizer steps on a gradient of ones."""
+    optimizer = build_optimizer(section, system, total_steps=4)
+    params, state = system, optimizer.init(system)
+    for _ in range(steps):
+        updates, state = optimizer.update(jax.tree.map(jnp.ones_like, params), state, params)
+        params = jax.tree.map(jnp.add, params, updates)
+    return jax.tree.map(jnp.subtract, params, system)
+
+
+def test_sgd_with_momentum(system):
+    moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.5), system, steps=2)
+    assert all(np.allclose(m, -0.1 * (1 + 1.5)) for m in jax.tree.leaves(moved))
+
+
+def test_cosine_reaches_zero_at_the_last_step(system):
+    rates = 0.05 * (1 + np.cos(np.pi * np.arange(4) / 4))
+    for steps in (1, 4):
+        moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.0, schedule="cosine"), system, steps)
+        assert np.allclose(moved.biases["output"], -rates[:steps].sum())
+
+
+def test_weight_decay_spares_biases(system):
+    moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.3), system)
+    weight = system.weights["input->hidden_1"]
+    assert np.allclose(moved.weights["input->hidden_1"], -0.1 * (1 + 0.3 * weight))
+    assert np.allclose(moved.biases["hidden_1"], -0.1)
+
+
+def test_adamw(system):
+    moved = step(OptimizerConfig(kind="adamw", learning_rate=0.1, weight_decay=0.3), system)
+    weight = system.weights["input->hidden_1"]
+    assert np.allclose(moved.weights["input->hidden_1"], -0.1 * (1 + 0.3 * weight), rtol=1e-5)
+
+
+def test_learning_rate_by_connection(system):
+    rates = {"input->hidden_1": 0.0, "hidden_2->hidden_1": 1.0, "output": 2.0, "readout": 3.0}
+    moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.0, learning_rates=rates), system)
+    assert (moved.weights["input->hidden_1"] == 0).all()
+    assert np.allclose(moved.weights["hidden_2->hidden_1"], -1)
+    assert np.allclose(moved.weights["hidden_1->hidden_2"], -0.1)
+    assert np.allclose(moved.biases["output"], -2) and np.allclose(moved.cost.weight, -3)
+    assert set(jax.tree.leaves(parameter_groups(system))) > set(rates)
+
+
+def test_float64_must_be_enabled():
+    jax.config.update("jax_enable_x64", False)
+    try:
+        with pytest.raises(InputError, match="enable it in JAX first"):
+            dtype_of("float64")
+    finally:
+        jax.config.update("jax_enable_x64", True)
+    assert dtype_of("float32") == jnp.float32

@@ -1,0 +1,360 @@
+"""Training: it learns, it stops and goes on bit for bit, and it survives what happens to long runs."""
+
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from toy import config, dataset
+
+from equiprop.errors import InputError
+from equiprop.training import loop
+from equiprop.training.checkpoint import Checkpoints
+from equiprop.training.config import Config
+from equiprop.training.evaluate import evaluate, on_device
+from equiprop.training.loop import Interrupted, NonFinite, Observer, Trainer, resume, train
+from equiprop.training.restore import restore
+from equiprop.training.step import TrainState
+
+DATA = dataset()
+
+
+def weights(run):
+    return [np.asarray(a) for a in jax.tree.leaves(restore(run, dataset=DATA).system)]
+
+
+def same(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was never disturbed, and what it told its observer."""
+
+    class Recorder(Observer):
+        def __init__(self):
+            self.steps, self.epochs = [], []
+
+        def on_steps(self, epoch, step, loss):
+            self.steps.append((epoch, step))
+
+        def on_epoch(self, metrics):
+            self.epochs.append(metrics["epoch"])
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    recorder = Recorder()
+    summary = train(config(), out, dataset=DATA, observer=recorder, command="equiprop train")
+    return out, summary, recorder
+
+
+def test_it_learns(finished):
+    _, summary, _ = finished
+    assert summary["test_error_percent"] < 40
+    assert summary["settled_fraction"] > 0.95
+
+
+def test_run_directory(finished):
+    out, summary, recorder = finished
+    assert {p.name for p in out.iterdir()} == {
+        "config.toml",
+        "manifest.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "summary.json",
+    }
+    assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == config()
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["dataset_checksum"] == "checksum-0" and manifest["command"] == "equiprop train"
+    assert manifest["versions"]["jax"] == jax.__version__ and "CPU cores" in manifest["device"]
+    assert any("2309.02214" in c for c in manifest["citations"])
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == [1, 2, 3] == recorder.epochs
+    assert recorder.steps[-1] == (3, 6)
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000"
+    assert len(list((out / "checkpoints").iterdir())) == 2
+
+
+def test_contract_of_summary_and_metrics(finished):
+    out, summary, _ = finished
+    populations, connections = {"hidden_1", "hidden_2", "output"}, {"hidden_1->hidden_2", "hidden_2->output"}
+    for key in (
+        "test_error_percent", "validation_error_percent", "train_error_percent", "epochs", "seconds", "dataset", "estimator",
+        "homeostasis", "settled_fraction", "cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "certificate_angle_deg",
+        "certificate_reason", "weight_angle_deg",
+    ):  # fmt: skip
+        assert key in summary
+    assert set(summary["cosine_to_adjoint"]) == populations | {"total"}
+    assert connections | {"input->hidden_1"} <= set(summary["gradient_norm_ratio"])
+    assert set(summary["weight_angle_deg"]) == connections
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    for key in (
+        "epoch",
+        "epoch_seconds",
+        "train_loss",
+        "validation_error_percent",
+        "settled_fraction",
+        "cosine_to_adjoint",
+    ):
+        assert key in line
+    assert line["settled_fraction"] + line["oscillating_fraction"] + line["out_of_steps_fraction"] + line[
+        "diverged_fraction"
+    ] == pytest.approx(1)
+
+
+def test_evaluation_is_counted_by_hand(finished):
+    """The error of a restored network, sample by sample in NumPy, over a batch that does not divide the split."""
+    out, summary, _ = finished
+    found = restore(out, dataset=DATA)
+    images = on_device(DATA.test, DATA, np.float64)
+    from equiprop.solvers import relax
+
+    state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.parts.solver).state
+    wrong = np.asarray(found.system.predict(state)).argmax(axis=1) != DATA.test.labels
+    assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
+    part = eqx.tree_at(lambda i: (i.pixels, i.labels), images, (images.pixels[:7], images.labels[:7]))
+    assert evaluate(found.system, part, found.trainer.parts.solver)["error_percent"] == pytest.approx(
+        100 * wrong[:7].mean()
+    )
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(finished, tmp_path):
+    out, _, _ = finished
+    train(config(), tmp_path / "again", dataset=DATA)
+    assert same(weights(out), weights(tmp_path / "again"))
+    train(config(training={"seed": 1, "epochs": 1}), tmp_path / "other", dataset=DATA)
+    assert not same(weights(out), weights(tmp_path / "other"))
+
+
+class StopAt(Observer):
+    """Presses Ctrl-C when the given step is done, in calls of one step."""
+
+    def __init__(self, epoch, step):
+        self.at = (epoch, step)
+
+    def on_steps(self, epoch, step, loss):
+        if (epoch, step) == self.at:
+            signal.raise_signal(signal.SIGINT)
+
+
+@pytest.fixture
+def single_steps(monkeypatch):
+    monkeypatch.setattr(loop, "_CALL_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("at", [(1, 1), (2, 4), (3, 6)])
+def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
+    whole, summary, _ = finished
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted, match=f"interrupted in epoch {at[0]} after step {at[1]} of 6.*--resume") as stop:
+        train(config(), out, dataset=DATA, observer=StopAt(*at))
+    assert str(out) in str(stop.value)
+    assert not (out / "summary.json").exists()
+    resumed = resume(out, dataset=DATA)
+    assert same(weights(whole), weights(out))
+    assert resumed["test_error_percent"] == summary["test_error_percent"]
+    ours, theirs = ([json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()] for d in (whole, out))
+    for a, b in zip(ours, theirs, strict=True):
+        assert {k: v for k, v in a.items() if k != "epoch_seconds"} == {
+            k: v for k, v in b.items() if k != "epoch_seconds"
+        }
+
+
+def test_the_handler_of_ctrl_c_is_put_back(tmp_path, single_steps):
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted):
+        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(1, 1))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_in_a_thread(tmp_path):
+    """Outside of the main thread signals cannot be caught; training works all the same."""
+    answers = []
+    job = threading.Thread(
+        target=lambda: answers.append(train(config(training={"epochs": 1}), tmp_path / "run", dataset=DATA))
+    )
+    job.start()
+    job.join()
+    assert answers[0]["epochs"] == 1
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import jax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", sys.argv[3])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+import os, signal
+from toy import config, dataset
+from equiprop.training import loop
+
+loop._CALL_SECONDS = 0.0
+
+class Kill(loop.Observer):
+    def on_steps(self, epoch, step, loss):
+        if (epoch, step) == (3, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+loop.train(config(), sys.argv[1], dataset=dataset(), observer=Kill())
+"""
+
+
+def test_kill_in_mid_epoch_and_resume_bit_for_bit(finished, tmp_path):
+    whole, _, _ = finished
+    out = tmp_path / "run"
+    here = Path(__file__).parent
+    cache = jax.config.jax_compilation_cache_dir
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), str(here), cache], check=False, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')
+    resume(out, dataset=DATA)
+    assert same(weights(whole), weights(out))
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    out, summary, _ = finished
+    before = weights(out)
+    again = resume(out, dataset=DATA)
+    assert same(before, weights(out))
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in summary.items() if k != "seconds"}
+
+
+def test_occupied_folder_is_refused(finished):
+    out, _, _ = finished
+    with pytest.raises(InputError, match="exists already; give a new folder, or continue that run with --resume"):
+        train(config(), out, dataset=DATA)
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(InputError, match="is not a run directory"):
+        resume(tmp_path, dataset=DATA)
+
+
+def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(config(), out, dataset=DATA, observer=StopAt(1, 2))
+    text = (out / "config.toml").read_text()
+    (out / "config.toml").write_text(text.replace("nudge = 0.3", "nudge = 0.4"))
+    with pytest.raises(InputError, match=r"belongs to another configuration, estimator\.nudge differ"):
+        resume(out, dataset=DATA)
+    (out / "config.toml").write_text(text)
+    with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
+        resume(out, dataset=dataset(1))
+
+
+def test_damaged_checkpoint_is_refused(finished, tmp_path):
+    """A changed number in the arrays does not pass for the weights."""
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.start()
+    path = checkpoints.save(state, seconds=1.5)
+    about = checkpoints.latest()
+    assert about.path == path and about.seconds == 1.5
+    back = checkpoints.restore(about, trainer.start())
+    assert same(
+        [np.asarray(a) for a in jax.tree.leaves(back.system)], [np.asarray(a) for a in jax.tree.leaves(state.system)]
+    )
+    data = json.loads((path / "about.json").read_text())
+    (path / "about.json").write_text(json.dumps(data | {"digest": "0" * 64}))
+    with pytest.raises(InputError, match="is damaged"):
+        checkpoints.restore(checkpoints.latest(), trainer.start())
+    (path / "about.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        checkpoints.latest()
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        Checkpoints(tmp_path, config()).latest()
+
+
+def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.start()
+    first = checkpoints.save(state, seconds=0.0)
+    monkeypatch.setattr(json, "dump", _no_space)
+    later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); the checkpoint .* is intact"):
+        checkpoints.save(later, seconds=0.0)
+    monkeypatch.undo()
+    assert checkpoints.latest().path == first
+    assert [p.name for p in (tmp_path / "c").iterdir()] == [first.name]
+
+
+def _no_space(*_):
+    raise OSError(28, os.strerror(28))
+
+
+def test_non_finite_weights_stop_the_run(tmp_path):
+    """A learning rate that overflows: named, with the last good checkpoint and advice, and nothing after it."""
+    wild = config(optimizer={"learning_rate": 1e300, "momentum": 0.0}, homeostasis={"strength": 1e10})
+    out = tmp_path / "run"
+    with pytest.raises(
+        NonFinite, match=r"no longer finite; the last good checkpoint is .*epoch-0000.*try a smaller"
+    ) as stop:
+        train(wild, out, dataset=DATA)
+    assert "\n" not in str(stop.value)
+    assert all(np.isfinite(a).all() for a in weights(out))
+
+
+def test_best_is_selected_by_validation(finished):
+    out, summary, _ = finished
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    errors = [m["validation_error_percent"] for m in metrics]
+    assert summary["best_epoch"] == 1 + int(np.argmin(errors))
+    best = restore(out, checkpoint="best", dataset=DATA)
+    assert best.epoch == summary["best_epoch"]
+    images = on_device(DATA.test, DATA, np.float64)
+    error = evaluate(best.system, images, best.trainer.parts.solver)["error_percent"]
+    assert error == pytest.approx(summary["best_test_error_percent"])
+    with pytest.raises(InputError, match="checkpoint = 'worst'"):
+        restore(out, checkpoint="worst", dataset=DATA)
+
+
+def test_limit_uses_fewer_samples():
+    assert Trainer(config(training={"limit": 50}), DATA).steps_per_epoch == 2
+
+
+def test_float32_run_stays_float32(tmp_path):
+    train(config(training={"precision": "float32", "epochs": 1}), tmp_path / "run", dataset=DATA)
+    assert {a.dtype for a in weights(tmp_path / "run")} == {np.dtype("float32")}
+
+
+def test_other_systems_estimators_and_solvers_train(tmp_path):
+    for i, sections in enumerate(
+        [
+            {"system": {"kind": "loop", "gain": 1.0}, "estimator": {"kind": "holomorphic", "points": 4}},
+            {"estimator": {"kind": "adjoint", "nudge": 0.5}, "solver": {"kind": "synchronous", "damping": 0.3}},
+        ]
+    ):
+        sections["training"] = {"epochs": 1, "diagnostic_samples": 0}
+        summary = train(config(**sections), tmp_path / str(i), dataset=DATA)
+        assert math.isfinite(summary["train_loss"])
+
+
+def test_progress_is_told_step_by_step(tmp_path, single_steps):
+    told = []
+
+    class Listener(Observer):
+        def on_steps(self, epoch, step, loss):
+            told.append((epoch, step))
+
+    train(config(training={"epochs": 1, "diagnostic_samples": 0}), tmp_path / "run", dataset=DATA, observer=Listener())
+    assert told == [(1, step) for step in range(1, 7)]
