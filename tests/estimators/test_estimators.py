@@ -258,6 +258,18 @@ def test_jump_to_another_branch_is_flagged_and_dropped():
     assert bool(many.jumped[0]) or bool(many.unsettled[0]) or float(many.error_bar[0]) > 0.5
 
 
+def test_a_strongly_bent_response_is_no_jump():
+    """u = βy/(1 + β) has an even part of |β| against the odd one, which N = 8 resolves and N = 2 does not."""
+    from equiprop.systems import from_force
+
+    system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
+    x, y = jnp.zeros((1, 1)), jnp.ones((1, 1))
+    many = run(system, Holomorphic(nudge=0.6, points=8), x, y)
+    assert not many.jumped.any() and float(many.error_bar[0]) < 0.06
+    assert np.isclose(many.error_vector[0, 0], -1.0, rtol=0.05)
+    assert run(system, Holomorphic(nudge=0.6, points=2), x, y).jumped.all()
+
+
 def test_what_is_left_out_does_not_spoil_the_rest(untied):
     """A sample of NaN is dropped, counted, and the gradient is that of the others."""
     x = X.at[2].set(jnp.nan)

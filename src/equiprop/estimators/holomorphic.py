@@ -23,6 +23,11 @@ from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
 
 
+# A smooth response may bend so much over a large circle that its even part is not small, and N points still resolve it;
+# what a jump leaves on the circle is a discontinuity, whose Fourier coefficients fall only like their number.
+_ALIASING_OF_A_JUMP = 0.05
+
+
 class Holomorphic(AbstractEstimator):
     """−(1/N|β|)·Σ_k r(|β|e^(2πik/N))·e^(−2πik/N), with an error of order |β|^N.
 
@@ -34,6 +39,9 @@ class Holomorphic(AbstractEstimator):
     to aliasing alone, against that at +1; plus what the residual of the relaxation leaves unknown. ν_N is about the error of
     N − 2 points and bounds that of N. Where the response is not analytic on the disc, ν_N does not fall with N. For N ≤ 2,
     which has no such coefficient, the bar is ‖Jδ + ∇C‖/‖∇C‖.
+
+    A sample has jumped when the even part of its response exceeds `jump_threshold` times the odd one and, for N > 2, ν_N is
+    above 0.05 as well.
 
     - `nudge`: the radius |β|.
     - `points`: N ≥ 1.
@@ -72,14 +80,15 @@ class Holomorphic(AbstractEstimator):
         first = coefficients[1 % self.points]
         error_vector = jax.tree.map(lambda c: -c / self.nudge, first)
         resolution = jnp.maximum(free.residual, phases.residual)
+        even = [trees.subtract(coefficients[0], start), *coefficients[2::2]]
+        jumped = even_part_exceeds(self.jump_threshold, even, coefficients[1::2], resolution)
         if self.points > 2:
             pull = trees.norm(system.cost_gradient(system.activity(free.state), target))
             aliasing = relative(trees.norm(coefficients[-1]), trees.norm(first))
             bar = aliasing + relative(phases.residual, abs(self.nudge) * pull)
+            jumped &= aliasing > _ALIASING_OF_A_JUMP
         else:
             bar = linear_residual(system, drive, target, free, error_vector)
-        even = [trees.subtract(coefficients[0], start), *coefficients[2::2]]
-        jumped = even_part_exceeds(self.jump_threshold, even, coefficients[1::2], resolution)
         return Response(
             error_vector=error_vector,
             error_bar=bar,
