@@ -22,7 +22,6 @@ from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
 
-
 # A smooth response may bend so much over a large circle that its even part is not small, and N points still resolve it;
 # what a jump leaves on the circle is a discontinuity, whose Fourier coefficients fall only like their number.
 _ALIASING_OF_A_JUMP = 0.05
