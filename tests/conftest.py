@@ -15,6 +15,8 @@ settings.register_profile("deterministic", deadline=None, derandomize=True, max_
 settings.load_profile("deterministic")
 
 jax.config.update("jax_enable_x64", True)
+# The programs of the tests are tiny: compiling them fast matters more than running them fast.
+jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "tests"))
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 

@@ -120,13 +120,9 @@ def test_response_is_not_the_adjoint_without_symmetry(untied):
     [
         (lambda b: OneSided(nudge=b), 1),
         (lambda b: OneSided(nudge=-b), 1),
-        (lambda b: Holomorphic(nudge=b, points=1), 1),
         (lambda b: Centered(nudge=b), 2),
-        (lambda b: Centered(nudge=-b), 2),
-        (lambda b: Holomorphic(nudge=b, points=2), 2),
         (lambda b: Holomorphic(nudge=b, points=3), 3),
         (lambda b: Holomorphic(nudge=b, points=4), 4),
-        (lambda b: Holomorphic(nudge=b, points=5), 5),
         (lambda b: Holomorphic(nudge=b, points=6), 6),
     ],
 )
@@ -212,7 +208,6 @@ def test_kinks_are_refused_or_shown():
     system = network("relu")
     with pytest.raises(InputError, match="points = 4: the system's activation is not holomorphic"):
         run(system, Holomorphic(points=4))
-    run(system, Holomorphic(points=2, nudge=0.1))
     bars = [
         np.median(run(system, Holomorphic(points=n, nudge=0.8, allow_non_holomorphic=True, unsettled="keep")).error_bar)
         for n in (4, 8)
@@ -223,7 +218,6 @@ def test_kinks_are_refused_or_shown():
 
 
 def test_max_gain_bounds_and_flags(untied):
-    free = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=np.inf))
     gain = np.linalg.norm(untied.exact, axis=1) / untied.pull
     limit = float(np.sort(gain)[1] * 1.0001)
     answer = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit))
@@ -232,7 +226,6 @@ def test_max_gain_bounds_and_flags(untied):
     expected = untied.exact * np.minimum(1, limit / gain)[:, None]
     assert np.allclose(untied.dense.flat(answer.error_vector), expected, rtol=1e-8, atol=1e-12)
     assert_gradient(answer, untied.gradient(expected), 1e-8)
-    assert not free.bounded.any()
     dropped = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit, bounded="drop"))
     assert np.array_equal(dropped.weight, (gain <= limit).astype(float))
 
@@ -358,7 +351,7 @@ def test_rotation_identities(untied):
         assert cosine >= (1 - sigma**2) / (1 + sigma**2) - 1e-12
 
 
-@pytest.mark.parametrize("kind", ["one_sided", "centered", "holomorphic", "exact_response", "adjoint"])
+@pytest.mark.parametrize("kind", ["centered", "holomorphic", "adjoint"])
 def test_float32(kind):
     system = jax.tree.map(lambda a: a.astype(jnp.float32), network("untied"))
     answer = run(system, ESTIMATORS[kind](), X.astype(jnp.float32), Y, Alternating())

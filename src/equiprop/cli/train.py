@@ -106,7 +106,7 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
             )
 
         def on_epoch(self, metrics: Mapping[str, Any]) -> None:
-            if not bar.disable and self.epochs > 20 and metrics["epoch"] % 5 and metrics["epoch"] != self.epochs:
+            if self.epochs > 20 and metrics["epoch"] % 5 and metrics["epoch"] != self.epochs:
                 return
             console.print(epoch_line(metrics, self.epochs))
 
