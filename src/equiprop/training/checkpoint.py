@@ -1,10 +1,14 @@
 """Checkpoints, written atomically and read back bit for bit."""
 
+import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +67,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             partial.mkdir()
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+            with _quiet_absl(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
                 writer.save(partial.absolute() / _ARRAYS, args=ocp.args.StandardSave(arrays))
             with (partial / _ABOUT).open("w", encoding="utf-8") as file:
                 json.dump(about, file)
@@ -109,7 +113,7 @@ class Checkpoints:
             )
         template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _arrays(like))
         try:
-            with ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            with _quiet_absl(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
                 arrays = reader.restore(about.path.absolute() / _ARRAYS, args=ocp.args.StandardRestore(template))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
@@ -166,8 +170,23 @@ def _digest(arrays: dict[str, Any]) -> str:
     return hasher.hexdigest()
 
 
+@contextmanager
+def _quiet_absl() -> Iterator[None]:
+    """Orbax logs a failed write as tracebacks of its threads; the exception says it all, and is one line here."""
+    logger = logging.getLogger("absl")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def _first_line(error: BaseException) -> str:
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
+    full = os.strerror(errno.ENOSPC)
+    if full in str(error):
+        return full
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return (lines[0] if lines else type(error).__name__)[:160]
