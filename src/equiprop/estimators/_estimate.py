@@ -90,11 +90,11 @@ class AbstractEstimator(eqx.Module):
       times the odd part.
     """
 
-    max_gain: eqx.AbstractVar[float]
-    unsettled: eqx.AbstractVar[Policy]
-    bounded: eqx.AbstractVar[Policy]
-    jumped: eqx.AbstractVar[Policy]
-    jump_threshold: eqx.AbstractVar[float]
+    max_gain: float = eqx.field(default=100.0, static=True, kw_only=True)
+    unsettled: Policy = eqx.field(default="drop", static=True, kw_only=True)
+    bounded: Policy = eqx.field(default="keep", static=True, kw_only=True)
+    jumped: Policy = eqx.field(default="drop", static=True, kw_only=True)
+    jump_threshold: float = eqx.field(default=0.5, static=True, kw_only=True)
 
     @abc.abstractmethod
     def respond(self, system: System, drive: Any, target: Array, free: Equilibrium, solver: AbstractSolver) -> Response:

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from equiprop.estimators._estimate import AbstractEstimator, Policy, Response
+from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.estimators._linear import Krylov
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
@@ -24,11 +24,6 @@ class Adjoint(AbstractEstimator):
     """
 
     krylov: Krylov = eqx.field(default_factory=Krylov)
-    max_gain: float = eqx.field(default=100.0, static=True)
-    unsettled: Policy = eqx.field(default="drop", static=True)
-    bounded: Policy = eqx.field(default="keep", static=True)
-    jumped: Policy = eqx.field(default="drop", static=True)
-    jump_threshold: float = eqx.field(default=0.5, static=True)
 
     def respond(self, system: System, drive: Any, target: Array, free: Equilibrium, solver: AbstractSolver) -> Response:
         del solver

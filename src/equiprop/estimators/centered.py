@@ -14,7 +14,7 @@ from equiprop.estimators._circle import (
     linear_residual,
     relax_nudged,
 )
-from equiprop.estimators._estimate import AbstractEstimator, Policy, Response
+from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
@@ -29,11 +29,6 @@ class Centered(AbstractEstimator):
     """
 
     nudge: float = eqx.field(default=0.1, static=True)
-    max_gain: float = eqx.field(default=100.0, static=True)
-    unsettled: Policy = eqx.field(default="drop", static=True)
-    bounded: Policy = eqx.field(default="keep", static=True)
-    jumped: Policy = eqx.field(default="drop", static=True)
-    jump_threshold: float = eqx.field(default=0.5, static=True)
 
     def __check_init__(self) -> None:
         check_nudge(self.nudge)

@@ -17,7 +17,7 @@ from equiprop.estimators._circle import (
     relative,
     relax_nudged,
 )
-from equiprop.estimators._estimate import AbstractEstimator, Policy, Response
+from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
@@ -50,11 +50,6 @@ class Holomorphic(AbstractEstimator):
     nudge: float = eqx.field(default=0.5, static=True)
     points: int = eqx.field(default=6, static=True)
     allow_non_holomorphic: bool = eqx.field(default=False, static=True)
-    max_gain: float = eqx.field(default=100.0, static=True)
-    unsettled: Policy = eqx.field(default="drop", static=True)
-    bounded: Policy = eqx.field(default="keep", static=True)
-    jumped: Policy = eqx.field(default="drop", static=True)
-    jump_threshold: float = eqx.field(default=0.5, static=True)
 
     def __check_init__(self) -> None:
         check_nudge(self.nudge)

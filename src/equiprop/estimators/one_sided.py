@@ -7,7 +7,7 @@ import jax
 from jaxtyping import Array
 
 from equiprop.estimators._circle import check_nudge, linear_residual, relax_nudged
-from equiprop.estimators._estimate import AbstractEstimator, Policy, Response
+from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System
 
@@ -22,11 +22,6 @@ class OneSided(AbstractEstimator):
     """
 
     nudge: float = eqx.field(default=0.1, static=True)
-    max_gain: float = eqx.field(default=100.0, static=True)
-    unsettled: Policy = eqx.field(default="drop", static=True)
-    bounded: Policy = eqx.field(default="keep", static=True)
-    jumped: Policy = eqx.field(default="drop", static=True)
-    jump_threshold: float = eqx.field(default=0.5, static=True)
 
     def __check_init__(self) -> None:
         check_nudge(self.nudge)
