@@ -3,6 +3,7 @@
 import dataclasses
 import json
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -181,6 +182,7 @@ def test_cosine_reaches_zero_at_the_last_step(system):
 
 
 def test_weight_decay_spares_biases(system):
+    system = eqx.tree_at(lambda s: s.biases["hidden_1"], system, system.biases["hidden_1"] + 1)
     moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.0, weight_decay=0.3), system)
     weight = system.weights["input->hidden_1"]
     assert np.allclose(moved.weights["input->hidden_1"], -0.1 * (1 + 0.3 * weight))
