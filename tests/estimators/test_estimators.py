@@ -15,8 +15,10 @@ from equiprop.estimators import (
     Holomorphic,
     Krylov,
     OneSided,
+    Problem,
     estimate,
 )
+from equiprop.estimators._circle import circle, harmonics, relax_nudged
 from equiprop.solvers import Alternating, FixedStep, relax
 from networks import BATCH, KINDS, batch, network
 from oracle import Dense, gradient_by_name
@@ -160,15 +162,15 @@ def test_symmetric_weights_make_centered_the_adjoint():
 
 def test_only_half_of_the_circle_is_relaxed(untied):
     """⌈(N + 1)/2⌉ phases; the conjugates give the same sums, checked against relaxing them all."""
-    from equiprop.estimators._circle import circle, harmonics, relax_nudged
-
     for points in (1, 2, 3, 4, 5, 6, 7, 8):
-        assert len(circle(0.2, points)) == -(-(points + 1) // 2) if points > 1 else 1
-    system, drive = untied.system, untied.system.input_drive(X)
+        assert len(circle(points)) == -(-(points + 1) // 2) if points > 1 else 1
+    system = untied.system
     free = eqx.filter_jit(relax)(system, X, SOLVER)
-    everywhere = [complex(0.2 * np.exp(2j * np.pi * k / 5)) for k in range(5)]
+    problem = Problem(system, X, system.input_drive(X), Y, free, SOLVER)
+    everywhere = np.exp(2j * np.pi * np.arange(5) / 5)
     phases, half = (
-        eqx.filter_jit(relax_nudged)(system, drive, Y, free, SOLVER, nudges) for nudges in (everywhere, circle(0.2, 5))
+        eqx.filter_jit(relax_nudged)(problem, jnp.asarray(0.2 * unit)[:, None] * jnp.ones(BATCH))
+        for unit in (everywhere, circle(5))
     )
     for m, coefficient in enumerate(harmonics(half.activity, 5)):
         for name, value in coefficient.items():
@@ -176,17 +178,6 @@ def test_only_half_of_the_circle_is_relaxed(untied):
             direct = np.tensordot(rotation, np.asarray(phases.activity[name]), axes=1) / 5
             assert np.allclose(direct.imag, 0, atol=1e-10)
             assert np.allclose(value, direct.real, atol=1e-10)
-
-
-def test_aliasing_ratio_is_the_error_of_two_points_less(untied):
-    """ν_N reproduces the error of N − 2 points and bounds that of N."""
-    errors, bars = {}, {}
-    for points in (2, 4, 6):
-        answer = run(untied.system, Holomorphic(nudge=0.2, points=points))
-        errors[points], bars[points] = untied.error(answer, untied.response), np.asarray(answer.error_bar)
-    assert np.allclose(bars[4], errors[2], rtol=0.1)
-    assert np.allclose(bars[6], errors[4], rtol=0.1)
-    assert (errors[4] < bars[4]).all() and (errors[6] < bars[6]).all()
 
 
 @pytest.mark.parametrize("estimator", [OneSided(nudge=0.2), Centered(nudge=0.2)], ids=["one_sided", "centered"])

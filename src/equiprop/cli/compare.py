@@ -50,7 +50,7 @@ def run(arguments: list[str]) -> None:
         def tell(name: str) -> None:
             bar.update(task, description=name, advance=1)
 
-        rows = compare(system, x, labels, family, solver=trainer.parts.solver, on_estimator=tell)
+        rows = compare(system, x, labels, family, solver=trainer.parts.solver, key=trainer.key, on_estimator=tell)
     document = {
         "run": options.run,
         "dataset": config.dataset,

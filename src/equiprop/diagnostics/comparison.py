@@ -9,13 +9,16 @@ from typing import Any
 import equinox as eqx
 import jax
 import numpy as np
-from jaxtyping import Array
+from jaxtyping import Array, PRNGKeyArray
 
 from equiprop.diagnostics.alignment import Alignment, alignment
 from equiprop.errors import InputError
 from equiprop.estimators import AbstractEstimator, Adjoint, Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, relax
 from equiprop.systems import System
+
+# Seconds of timing after which an estimator is not timed again.
+_PATIENCE = 3.0
 
 
 @dataclass(frozen=True)
@@ -50,12 +53,13 @@ def compare(
     *,
     solver: AbstractSolver,
     repeats: int = 3,
+    key: PRNGKeyArray | None = None,
     on_estimator: Callable[[str], None] | None = None,
 ) -> list[Row]:
     """Runs every estimator on the free equilibria of one batch and ranks them by the cosine to the exact gradient.
 
     The reference is `Adjoint` without a bound on the samples where it converges. An estimator that refuses the system gets a
-    row that says so.
+    row that says so. `key` is for estimators that draw random numbers.
     """
     free = eqx.filter_jit(relax)(system, x, solver)
     exact, _ = _timed(system, x, target, Adjoint(max_gain=math.inf), solver, free, 1)
@@ -64,11 +68,11 @@ def compare(
         if on_estimator is not None:
             on_estimator(name)
         try:
-            answer, seconds = _timed(system, x, target, estimator, solver, free, repeats)
+            answer, seconds = _timed(system, x, target, estimator, solver, free, repeats, key)
         except InputError as error:
             rows.append(Row(name, refused=str(error)))
             continue
-        rows.append(_row(name, answer, alignment(answer, exact), seconds))
+        rows.append(_row(name, estimator, answer, alignment(answer, exact), seconds))
     return sorted(rows, key=lambda row: (math.isnan(row.cosine), -row.cosine if not math.isnan(row.cosine) else 0))
 
 
@@ -80,24 +84,26 @@ def _timed(
     solver: AbstractSolver,
     free: Equilibrium,
     repeats: int,
+    key: PRNGKeyArray | None = None,
 ) -> tuple[Estimate, float]:
     @eqx.filter_jit
     def run(theta: System, inputs: Any, labels: Array, equilibrium: Equilibrium) -> Estimate:
-        return estimate(theta, inputs, labels, estimator, solver=solver, equilibrium=equilibrium)
+        return estimate(theta, inputs, labels, estimator, solver=solver, equilibrium=equilibrium, key=key)
 
     answer = jax.block_until_ready(run(system, x, target, free))
-    times = []
-    for _ in range(repeats):
+    times: list[float] = []
+    while len(times) < repeats and sum(times) < _PATIENCE:
         began = time.perf_counter()
         jax.block_until_ready(run(system, x, target, free))
         times.append(time.perf_counter() - began)
     return answer, float(np.median(times))
 
 
-def _row(name: str, answer: Estimate, agreement: Alignment, seconds: float) -> Row:
+def _row(name: str, estimator: AbstractEstimator, answer: Estimate, agreement: Alignment, seconds: float) -> Row:
     kept = np.asarray(answer.weight) > 0
     bars = np.asarray(answer.error_bar)[kept]
-    own_steps = np.asarray(answer.relaxation_steps) - np.asarray(answer.equilibrium.steps)
+    steps = np.asarray(answer.relaxation_steps)
+    own_steps = steps - np.asarray(answer.equilibrium.steps) if estimator.needs_free_phase else steps
     return Row(
         estimator=name,
         cosine=float(agreement.total_cosine),

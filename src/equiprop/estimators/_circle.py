@@ -1,90 +1,102 @@
 """Relaxing under nudges on a circle of radius |β|, and reading the harmonics of what comes back."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
-from equiprop.errors import InputError
+from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
-from equiprop.solvers import AbstractSolver, Equilibrium, relax
-from equiprop.systems import System, nudged
+from equiprop.solvers import relax
+from equiprop.systems import nudged
 
 # How small the residual of a nudged phase must be against the nudging force itself, so that the response is known to about
 # this relative accuracy; and the smallest residual that rounding lets a sum over many units reach, in units of eps.
-_RESPONSE_TOLERANCE = 1e-2
+RESPONSE_ACCURACY = 1e-2
 _ROUNDING = 32
 
 
 class NudgedPhases(eqx.Module):
     """Activities under each nudge, copy after copy on a leading axis.
 
-    - `residual`: the largest over the phases of a sample.
+    - `state`, `activity`: u and r at the end of each phase.
+    - `rest`: the force that is left there.
+    - `residual`: the largest force on any unit over the phases of a sample.
     - `steps`: the sum over the phases of a sample.
     """
 
+    state: PyTree
     activity: PyTree
+    rest: PyTree
     residual: Float[Array, " batch"]
     settled: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
 
 
 def relax_nudged(
-    system: System,
-    drive: Any,
-    target: Array,
-    free: Equilibrium,
-    solver: AbstractSolver,
-    nudges: list[complex] | list[float],
+    problem: Problem,
+    nudges: Inexact[Array, "copies batch"],
+    *,
+    active: Bool[Array, " batch"] | None = None,
+    accuracy: float = RESPONSE_ACCURACY,
 ) -> NudgedPhases:
     """Relaxes every sample under every nudge as one batch, from the free state; the phases of a sample stop together.
 
-    The tolerance is the solver's, or tighter where the nudging force is weak: a response to a weak force is small, and would
-    otherwise never start.
+    The tolerance is the solver's, or `accuracy` times the nudging force where that is weak: a response to a weak force is
+    small, and would otherwise never start. Samples that are not `active` stay at the free state.
     """
-    copies, batch = len(nudges), trees.batch_size(free.state)
+    system, free, solver = problem.system, problem.free, problem.solver
+    copies = nudges.shape[0]
     real = trees.dtype_of(free.state)
-    complex_phases = any(isinstance(n, complex) for n in nudges)
-    dtype = jnp.result_type(real, jnp.complex64) if complex_phases else real
-    pull = trees.max_abs(system.cost_gradient(system.activity(free.state), target))
-    strength = max(abs(n) for n in nudges)
-    floor = _ROUNDING * jnp.finfo(real).eps * (1 + trees.max_abs(free.state))
-    tolerance = jnp.minimum(solver.tolerance, jnp.maximum(_RESPONSE_TOLERANCE * strength * pull, floor)).astype(real)
+    dtype = jnp.result_type(real, jnp.complex64) if jnp.iscomplexobj(nudges) else real
+    tolerance = nudged_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
+    under_nudge = nudged(system, trees.broadcast_batch(problem.target, copies), nudges.astype(dtype).reshape(-1))
+    drives = trees.broadcast_batch(problem.drive, copies)
     end = relax(
-        nudged(system, trees.broadcast_batch(target, copies), jnp.repeat(jnp.asarray(nudges, dtype), batch)),
+        under_nudge,
         None,
         solver,
         state=jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free.state, copies)),
-        drive=trees.broadcast_batch(drive, copies),
+        drive=drives,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
         nudged=True,
+        active=None if active is None else jnp.tile(active, copies),
     )
     return NudgedPhases(
+        trees.split_copies(end.state, copies),
         trees.split_copies(system.activity(end.state), copies),
+        # The same expression as in `relax`: the compiler evaluates it once.
+        trees.split_copies(under_nudge.force(end.state, drives), copies),
         end.residual.reshape(copies, -1).max(axis=0),
         end.settled.reshape(copies, -1).all(axis=0),
         end.steps.reshape(copies, -1).sum(axis=0),
     )
 
 
-def circle(radius: float, points: int) -> list[complex] | list[float]:
-    """The nudges |β|e^(2πik/N) with non-negative imaginary part: the others give the conjugate activities.
+def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
+    """The largest force on any unit at which a phase under a nudge of this size has settled."""
+    real = trees.dtype_of(problem.free.state)
+    floor = _ROUNDING * jnp.finfo(real).eps * (1 + trees.max_abs(problem.free.state))
+    weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.pull), floor)
+    return jnp.minimum(problem.solver.tolerance, weak).astype(real)
+
+
+def circle(points: int) -> np.ndarray:
+    """The points e^(2πik/N) with non-negative imaginary part: the others give the conjugate activities.
 
     They are real numbers for N ≤ 2.
     """
     if points <= 2:
-        return [radius, -radius][:points]
-    return [complex(radius * np.exp(2j * np.pi * k / points)) for k in range(points // 2 + 1)]
+        return np.array([1.0, -1.0][:points])
+    return np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)
 
 
-def harmonics(activity: PyTree, points: int) -> list[PyTree]:
+def harmonics(phases: PyTree, points: int) -> list[PyTree]:
     """The Fourier coefficients c_m = (1/N)·Σ_k r_k e^(−2πikm/N), m = 0 … N − 1, from the phases that `circle` lists.
 
-    Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term c_m = r^(m)(0)|β|^m/m! plus its aliases.
+    Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term r^(m)(0)|β|^m/m! plus its aliases.
     """
     k = np.arange(points // 2 + 1)
     multiplicity = np.where((k == 0) | (2 * k == points), 1, 2)
@@ -100,29 +112,56 @@ def harmonics(activity: PyTree, points: int) -> list[PyTree]:
             total = total + jnp.sum(sine * leaf.imag, axis=0)
         return total
 
-    return [jax.tree.map(lambda leaf, m=m: coefficient(m, leaf), activity) for m in range(points)]
+    return [jax.tree.map(lambda leaf, m=m: coefficient(m, leaf), phases) for m in range(points)]
 
 
-def linear_residual(
-    system: System, drive: Any, target: Array, free: Equilibrium, error_vector: PyTree
-) -> Float[Array, " batch"]:
-    """‖Jδ + ∇C‖/‖∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, at the cost of one Jacobian product.
+class Circle(eqx.Module):
+    """What N nudges of size |β| showed of a response.
 
-    It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, a jump, a kink.
-    Where ∇C = 0 the exact response is zero and the figure is 0 or infinite.
+    - `coefficients`: c_0 … c_{N−1} of the activity; c_0 less the free activity.
+    - `state_response`: the largest |c_1| of any unit of the state u.
+    - `rest`: the first harmonic of the force that is left over: what the relaxation still owes to c_1.
     """
-    _, membrane = jax.linearize(lambda u: system.force(u, drive), free.state)
-    slope = system.slope(free.state)
-    in_state = jax.tree.map(lambda d, s: jnp.where(s == 0, 0, d / jnp.where(s == 0, 1, s)), error_vector, slope)
-    pull = system.cost_gradient(system.activity(free.state), target)
-    rest = trees.norm(jax.tree.map(jnp.add, membrane(in_state), pull))
-    return relative(rest, trees.norm(pull))
+
+    coefficients: list[PyTree]
+    state_response: Float[Array, " batch"]
+    rest: PyTree
+    residual: Float[Array, " batch"]
+    settled: Bool[Array, " batch"]
+    steps: Int[Array, " batch"]
 
 
-def relative(size: Array, reference: Array) -> Array:
-    """size/reference; 0 where both are 0, infinite where only the reference is."""
-    zero = reference == 0
-    return jnp.where(zero, jnp.where(size == 0, 0, jnp.inf), size / jnp.where(zero, 1, reference))
+def measure(
+    problem: Problem,
+    points: int,
+    radius: Float[Array, " batch"],
+    *,
+    active: Bool[Array, " batch"] | None = None,
+    accuracy: float = RESPONSE_ACCURACY,
+) -> Circle:
+    """Relaxes the phases of an N-point circle of a radius per sample, and takes their harmonics.
+
+    One point has no opposite to cancel the drift of the free relaxation, so the free state relaxes on beside it.
+    """
+    unit = circle(points)
+    nudges = jnp.asarray(np.append(unit, 0) if points == 1 else unit)[:, None] * radius
+    phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
+    if points == 1:
+        above_free = lambda tree: jax.tree.map(lambda r: r[0] - r[1], tree)  # noqa: E731
+        coefficients = [above_free(phases.activity)]
+        state, rest = above_free(phases.state), above_free(phases.rest)
+    else:
+        coefficients = harmonics(phases.activity, points)
+        coefficients[0] = trees.subtract(coefficients[0], problem.activity)
+        state, rest = (harmonics(tree, points)[1] for tree in (phases.state, phases.rest))
+    return Circle(
+        coefficients,
+        trees.max_abs(state),
+        rest,
+        jnp.maximum(problem.free.residual, phases.residual),
+        phases.settled,
+        phases.steps,
+    )
 
 
 def even_part_exceeds(
@@ -139,8 +178,3 @@ def even_part_exceeds(
 
     largest = jnp.stack([trees.max_abs(part) for part in even]).max(axis=0)
     return (total(even) > threshold * total(odd)) & (largest > 10 * resolution)
-
-
-def check_nudge(nudge: float) -> None:
-    if not (np.isfinite(nudge) and nudge != 0):
-        raise InputError(f"nudge = {nudge}: must be a finite number other than 0")

@@ -1,20 +1,36 @@
 """What every estimator answers, and the one place that turns an error vector into a gradient."""
 
 import abc
-from typing import Any
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Int, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError, suggest
+from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Alternating, Equilibrium, Status, relax
 from equiprop.systems import System
 
 Policy = str
 """`"keep"` or `"drop"`."""
+
+FLAGS = ("unsettled", "bounded", "jumped", "inaccurate", "non_analytic", "retried")
+"""What a sample may be flagged as, beside the status of its free phase."""
+
+COUNTS = ("samples", *(s.name.lower() for s in Status), *FLAGS, "left_out")
+"""The keys of `Estimate.counts`."""
+
+
+Work = Callable[[System, Any, PyTree, Array], Float[Array, " batch"]]
+"""`work(theta, x, error_vector, sound)`: per sample, what the parameter gradient is the gradient of, at fixed `error_vector`.
+
+Only samples that are `sound` may be looked at (`trees.stand_in`): the others count with weight zero, and 0·NaN would be NaN.
+"""
 
 
 class Response(eqx.Module):
@@ -23,17 +39,27 @@ class Response(eqx.Module):
     **Fields:**
 
     - `error_vector`: the estimate of −dr/dβ, in the structure of the state, real.
-    - `error_bar`: its relative error as the estimator itself sees it, per sample; infinite where it cannot be told.
+    - `error_bar`: its relative error as the estimator itself sees it, per sample; infinite or NaN where it cannot be told.
     - `settled`: whether every relaxation or linear solve behind it converged.
-    - `jumped`: whether the nudge carried the sample to another branch.
     - `relaxation_steps`: sweeps over all phases, or Jacobian products of a linear solve.
+    - `jumped`: whether the nudge carried the sample to another branch. By default no.
+    - `non_analytic`: whether the response does not look analytic on the disc of the nudge. By default no.
+    - `nudge`: |β|, where there is one.
+    - `retried`: whether the sample was estimated again at a smaller nudge. By default no.
+    - `equilibrium`: the equilibrium it belongs to, from an estimator that needs no free phase.
+    - `work`: of an estimator whose parameter gradient is not δᵀ∂F/∂θ at the free equilibrium.
     """
 
     error_vector: PyTree
     error_bar: Float[Array, " batch"]
     settled: Bool[Array, " batch"]
-    jumped: Bool[Array, " batch"]
     relaxation_steps: Int[Array, " batch"]
+    jumped: Bool[Array, " batch"] | None = None
+    non_analytic: Bool[Array, " batch"] | None = None
+    nudge: Float[Array, " batch"] | None = None
+    retried: Bool[Array, " batch"] | None = None
+    equilibrium: Equilibrium | None = None
+    work: Work | None = eqx.field(default=None, static=True)
 
 
 class Estimate(eqx.Module):
@@ -47,7 +73,9 @@ class Estimate(eqx.Module):
     - `error_bar`: relative error of the error vector per sample (see the estimator); infinite where it cannot be told.
     - `cost`: C per sample at the free equilibrium.
     - `weight`: 1 for the samples in the gradient, 0 for those left out.
-    - `unsettled`, `bounded`, `jumped`: flags per sample.
+    - `unsettled`, `bounded`, `jumped`, `inaccurate`, `non_analytic`, `retried`: flags per sample. Inaccurate is an error
+      bar above the tolerance that was asked for; retried, that a smaller nudge was tried for it.
+    - `nudge`: |β| that each sample was read with; zero for estimators without a nudge.
     - `relaxation_steps`: sweeps per sample, the free phase included.
     - `equilibrium`: the free equilibrium.
     """
@@ -60,6 +88,10 @@ class Estimate(eqx.Module):
     unsettled: Bool[Array, " batch"]
     bounded: Bool[Array, " batch"]
     jumped: Bool[Array, " batch"]
+    inaccurate: Bool[Array, " batch"]
+    non_analytic: Bool[Array, " batch"]
+    retried: Bool[Array, " batch"]
+    nudge: Float[Array, " batch"]
     relaxation_steps: Int[Array, " batch"]
     equilibrium: Equilibrium
 
@@ -70,9 +102,7 @@ class Estimate(eqx.Module):
         return {
             "samples": jnp.asarray(status.shape[0], jnp.int32),
             **{s.name.lower(): jnp.sum(status == s, dtype=jnp.int32) for s in Status},
-            "unsettled": jnp.sum(self.unsettled, dtype=jnp.int32),
-            "bounded": jnp.sum(self.bounded, dtype=jnp.int32),
-            "jumped": jnp.sum(self.jumped, dtype=jnp.int32),
+            **{name: jnp.sum(getattr(self, name), dtype=jnp.int32) for name in FLAGS},
             "left_out": jnp.sum(self.weight == 0, dtype=jnp.int32),
         }
 
@@ -84,8 +114,9 @@ class AbstractEstimator(eqx.Module):
 
     - `max_gain`: a sample's error vector longer than this many times ‖∇C‖ is scaled down to it and flagged as bounded;
       infinity for off. Near a bifurcation the exact response and the exact adjoint grow without limit.
-    - `unsettled`, `bounded`, `jumped`: what the gradient does with such samples, `"drop"` or `"keep"` (a bounded sample is
-      kept with its bounded vector).
+    - `unsettled`, `bounded`, `jumped`, `inaccurate`: what the gradient does with such samples, `"drop"` or `"keep"` (a bounded
+      sample is kept with its bounded vector).
+    - `tolerance`: the largest error bar that is good enough; infinity for any. A sample above it is inaccurate.
     - `jump_threshold`: a sample has jumped to another branch when the even part of its response to ±β exceeds this many
       times the odd part.
     """
@@ -95,17 +126,24 @@ class AbstractEstimator(eqx.Module):
     bounded: Policy = eqx.field(default="keep", static=True, kw_only=True)
     jumped: Policy = eqx.field(default="drop", static=True, kw_only=True)
     jump_threshold: float = eqx.field(default=0.5, static=True, kw_only=True)
+    inaccurate: Policy = eqx.field(default="drop", static=True, kw_only=True)
+    tolerance: float = eqx.field(default=math.inf, static=True, kw_only=True)
+
+    needs_free_phase: ClassVar[bool] = True
+    """Whether `respond` is given the free equilibrium, or only a state to start from."""
 
     @abc.abstractmethod
-    def respond(self, system: System, drive: Any, target: Array, free: Equilibrium, solver: AbstractSolver) -> Response:
-        """Measures the error vector of every sample at the free equilibrium `free`."""
+    def respond(self, problem: Problem) -> Response:
+        """Measures the error vector of every sample at its free equilibrium."""
 
     def __check_init__(self) -> None:
+        if not self.tolerance > 0:
+            raise InputError(f"tolerance = {self.tolerance}: must be above 0 (inf for any error)")
         if not self.max_gain > 0:
             raise InputError(f"max_gain = {self.max_gain}: must be above 0 (inf for off)")
         if not self.jump_threshold > 0:
             raise InputError(f"jump_threshold = {self.jump_threshold}: must be above 0 (inf for off)")
-        for name in ("unsettled", "bounded", "jumped"):
+        for name in ("unsettled", "bounded", "jumped", "inaccurate"):
             if getattr(self, name) not in ("keep", "drop"):
                 raise suggest(name, getattr(self, name), ["keep", "drop"])
 
@@ -118,6 +156,7 @@ def estimate(
     *,
     solver: AbstractSolver | None = None,
     equilibrium: Equilibrium | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Estimate:
     """Estimates the gradient of the mean cost over a batch, with an error bar per sample.
 
@@ -128,14 +167,23 @@ def estimate(
 
     - `x`, `target`: a batch of inputs and of what the cost compares with: integer labels, or real targets.
     - `solver`: how to relax; `Alternating()` by default.
-    - `equilibrium`: the free equilibrium of this batch, if it is at hand.
+    - `equilibrium`: the free equilibrium of this batch, if it is at hand. An estimator that needs no free phase starts there.
+    - `key`: for estimators that draw random numbers.
 
     Raises `InputError` where the estimator cannot serve the system.
     """
     solver = Alternating() if solver is None else solver
     drive = system.input_drive(x)
-    free = relax(system, x, solver, drive=drive) if equilibrium is None else equilibrium
-    response = estimator.respond(system, drive, target, free, solver)
+    if equilibrium is not None:
+        free = equilibrium
+    elif estimator.needs_free_phase:
+        free = relax(system, x, solver, drive=drive)
+    else:
+        free = _not_relaxed(system, x)
+    response = estimator.respond(Problem(system, x, drive, target, free, solver, key))
+    free = free if response.equilibrium is None else response.equilibrium
+    error_bar = jnp.where(jnp.isnan(response.error_bar), jnp.inf, response.error_bar)
+    none = jnp.zeros(error_bar.shape, bool)
 
     activity = system.activity(free.state)
     cost = system.cost(system.output(activity), target)
@@ -146,42 +194,72 @@ def estimate(
     shrink = jnp.where(bounded, allowed / jnp.where(bounded, length, 1), 1)
     error_vector = trees.scale(shrink, response.error_vector)
 
-    unsettled = ~(free.settled & response.settled)
+    flags = {
+        "unsettled": ~(free.settled & response.settled),
+        "bounded": bounded,
+        "jumped": none if response.jumped is None else response.jumped,
+        "inaccurate": ~(error_bar <= estimator.tolerance),
+        "non_analytic": none if response.non_analytic is None else response.non_analytic,
+        "retried": none if response.retried is None else response.retried,
+    }
     usable = jnp.isfinite(cost) & (free.status != Status.DIVERGED)
     free_kept = usable & (free.settled if estimator.unsettled == "drop" else True)
     kept = free_kept & finite
-    for flags, policy in (
-        (unsettled, estimator.unsettled),
-        (bounded, estimator.bounded),
-        (response.jumped, estimator.jumped),
-    ):
-        kept &= ~flags if policy == "drop" else True
-    gradient = _gradient(system, x, target, free.state, error_vector, kept, free_kept)
+    for name in ("unsettled", "bounded", "jumped", "inaccurate"):
+        kept &= ~flags[name] if getattr(estimator, name) == "drop" else True
+    work = response.work or _work_at(free.state)
+    gradient = _gradient(system, x, target, free.state, error_vector, work, kept, free_kept)
     return Estimate(
         gradient=gradient,
         error_vector=error_vector,
-        error_bar=response.error_bar,
+        error_bar=error_bar,
         cost=cost,
         weight=kept.astype(cost.dtype),
-        unsettled=unsettled,
-        bounded=bounded,
-        jumped=response.jumped,
-        relaxation_steps=free.steps + response.relaxation_steps,
+        nudge=jnp.zeros_like(cost) if response.nudge is None else response.nudge,
+        relaxation_steps=response.relaxation_steps + (free.steps if response.equilibrium is None else 0),
         equilibrium=free,
+        **flags,
     )
 
 
+def _not_relaxed(system: System, x: Any) -> Equilibrium:
+    """Where a system starts, in the form of an equilibrium that was not looked for."""
+    state = system.initial_state(x)
+    batch = trees.batch_size(state)
+    return Equilibrium(
+        state,
+        jnp.full(batch, jnp.inf, trees.dtype_of(state)),
+        jnp.zeros(batch, jnp.int32),
+        jnp.full(batch, Status.OUT_OF_STEPS, jnp.int32),
+    )
+
+
+def _work_at(state: PyTree) -> Work:
+    """δ·F(θ, u, x) at a state: the generalized equilibrium-propagation gradient is its derivative at fixed u and δ."""
+
+    def work(theta: System, x: Any, error_vector: PyTree, sound: Array) -> Array:
+        return trees.inner(error_vector, theta.force(trees.stand_in(sound, state), theta.input_drive(x)))
+
+    return work
+
+
 def _gradient(
-    system: System, x: Any, target: Array, state: PyTree, error_vector: PyTree, kept: Array, free_kept: Array
+    system: System,
+    x: Any,
+    target: Array,
+    state: PyTree,
+    error_vector: PyTree,
+    work: Work,
+    kept: Array,
+    free_kept: Array,
 ) -> PyTree:
-    """∂/∂θ of ⟨δ·F(θ, u*, x)⟩ over `kept` plus ⟨C(θ, r*)⟩ over `free_kept`, with δ, u* and r* fixed.
+    """∂/∂θ of ⟨work⟩ over `kept` plus ⟨C(θ, r*)⟩ over `free_kept`, with δ, u* and r* fixed.
 
     What is left out is replaced before it enters: 0·NaN would be NaN.
     """
-    state = trees.select(free_kept, state, system.initial_state(x))
-    state = jax.tree.map(lambda a: jnp.where(trees.per_sample(free_kept, a), a, jnp.zeros_like(a)), state)
-    x = jax.tree.map(lambda a: jnp.where(trees.per_sample(free_kept, a), a, jnp.zeros_like(a)), x)
+    state, x = trees.stand_in(free_kept, (state, x))
     error_vector = trees.select(kept, error_vector, jax.tree.map(jnp.zeros_like, error_vector))
+    sound = jnp.where(jnp.any(kept), kept, free_kept)
     activity = system.activity(state)
 
     def share(flags: Array) -> Array:
@@ -190,12 +268,11 @@ def _gradient(
 
     @eqx.filter_grad
     def surrogate(theta: System) -> Array:
-        force = theta.force(state, theta.input_drive(x))
-        work = trees.inner(error_vector, force)
         direct = theta.cost(theta.output(activity), target)
-        return jnp.sum(share(kept) * work) + jnp.sum(share(free_kept) * direct)
+        return jnp.sum(share(kept) * work(theta, x, error_vector, sound)) + jnp.sum(share(free_kept) * direct)
 
-    return surrogate(system)
+    any_left = jnp.any(free_kept)
+    return jax.tree.map(lambda g: jnp.where(any_left, g, jnp.zeros_like(g)), surrogate(system))
 
 
 def gradient_from_error_vector(
@@ -203,4 +280,5 @@ def gradient_from_error_vector(
 ) -> PyTree:
     """⟨δᵀ∂F/∂θ⟩ plus the cost's direct gradient over the whole batch, for an error vector from anywhere."""
     everything = jnp.ones(equilibrium.steps.shape, bool)
-    return _gradient(system, x, target, equilibrium.state, error_vector, everything, everything)
+    work = _work_at(equilibrium.state)
+    return _gradient(system, x, target, equilibrium.state, error_vector, work, everything, everything)

@@ -9,9 +9,8 @@ import lineax as lx
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from equiprop.errors import InputError
-from equiprop.estimators._circle import relative
+from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
-from equiprop.systems import System
 
 
 class LinearAnswer(eqx.Module):
@@ -42,8 +41,9 @@ class Krylov(eqx.Module):
         if not 0 < self.tolerance < 1:
             raise InputError(f"tolerance = {self.tolerance}: must be between 0 and 1")
 
-    def solve(self, system: System, state: PyTree, drive: Any, right: PyTree, *, transpose: bool) -> LinearAnswer:
-        """Solves (∂F/∂u)·v = right, or its transpose, at `state`, for every sample."""
+    def solve(self, problem: Problem, right: PyTree, *, transpose: bool) -> LinearAnswer:
+        """Solves (∂F/∂u)·v = right, or its transpose, at the free equilibrium of every sample."""
+        system = problem.system
 
         def single(u: PyTree, d: Any, b: PyTree) -> tuple[PyTree, Array, Array]:
             def force(v: PyTree) -> PyTree:
@@ -72,8 +72,8 @@ class Krylov(eqx.Module):
             return value, rest, solution.stats["num_steps"] * min(self.restart, size)
 
         size = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(right))
-        value, rest, products = jax.vmap(single)(state, drive, right)
-        return LinearAnswer(value, relative(rest, jnp.ones_like(rest)), rest <= 2 * self.tolerance, products)
+        value, rest, products = jax.vmap(single)(problem.free.state, problem.drive, right)
+        return LinearAnswer(value, rest, rest <= 2 * self.tolerance, products)
 
 
 def _lift(a: Array) -> Array:

@@ -31,8 +31,25 @@ def select(flags: Bool[Array, " batch"], chosen: PyTree, other: PyTree) -> PyTre
     return jax.tree.map(lambda a, b: jnp.where(per_sample(flags, a), a, b), chosen, other)
 
 
+def stand_in(flags: Bool[Array, " batch"], tree: PyTree) -> PyTree:
+    """`tree` with the first flagged sample in the place of every sample that is not flagged.
+
+    For arrays that enter a sum with weight zero: 0·NaN would be NaN, and zeros may lie outside of a user's domain.
+    """
+    first = jnp.argmax(flags)
+    return jax.tree.map(lambda a: jnp.where(per_sample(flags, a), a, a[first]), tree)
+
+
+def add(a: PyTree, b: PyTree) -> PyTree:
+    return jax.tree.map(jnp.add, a, b)
+
+
 def subtract(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(jnp.subtract, a, b)
+
+
+def negative(tree: PyTree) -> PyTree:
+    return jax.tree.map(jnp.negative, tree)
 
 
 def real(tree: PyTree) -> PyTree:
@@ -71,6 +88,11 @@ def broadcast_batch(tree: PyTree, copies: int) -> PyTree:
 def split_copies(tree: PyTree, copies: int) -> PyTree:
     """The inverse view of `broadcast_batch`: `[copies·batch, ...]` becomes `[copies, batch, ...]`."""
     return jax.tree.map(lambda a: a.reshape(copies, -1, *a.shape[1:]), tree)
+
+
+def join_copies(tree: PyTree) -> PyTree:
+    """The inverse of `split_copies`: `[copies, batch, ...]` becomes `[copies·batch, ...]`."""
+    return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), tree)
 
 
 def dtype_of(tree: PyTree) -> Any:

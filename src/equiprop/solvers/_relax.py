@@ -115,6 +115,7 @@ def relax(
     phases: int = 1,
     tolerance: Float[Array, " batch"] | None = None,
     nudged: bool = False,
+    active: Bool[Array, " batch"] | None = None,
 ) -> Equilibrium:
     """Relaxes a batch to equilibrium in one compiled loop. A settled sample keeps its state while others go on.
 
@@ -127,6 +128,7 @@ def relax(
       the same number of sweeps, so that what is left of their common drift cancels from their differences.
     - `tolerance`: in place of the solver's, for each sample.
     - `nudged`: whether `nudged_max_steps` bounds the sweeps in place of `max_steps`.
+    - `active`: the samples to relax; the others stay as they are, and take no steps. By default all.
     """
     drive = system.input_drive(x) if drive is None else drive
     state = system.initial_state(x) if state is None else state
@@ -164,7 +166,7 @@ def relax(
     start = _Carry(
         state=state,
         step=jnp.zeros((), jnp.int32),
-        active=jnp.ones(batch, bool),
+        active=jnp.ones(batch, bool) if active is None else active,
         steps=zeros,
         broken=jnp.zeros(batch, bool),
         first=jnp.zeros(batch, real),

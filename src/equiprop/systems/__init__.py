@@ -17,3 +17,5 @@ from equiprop.systems._topology import Population as Population
 from equiprop.systems._topology import Topology as Topology
 from equiprop.systems._topology import chain as chain
 from equiprop.systems._topology import loop as loop
+from equiprop.systems._wrapped import Wrapped as Wrapped
+from equiprop.systems._wrapped import only_block as only_block

@@ -13,7 +13,7 @@ from jaxtyping import PRNGKeyArray
 
 from equiprop.data import Dataset
 from equiprop.errors import InputError, suggest, unknown_key
-from equiprop.estimators import ESTIMATORS, AbstractEstimator, Krylov
+from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Krylov
 from equiprop.homeostasis import TREATMENTS, AbstractTreatment
 from equiprop.solvers import SOLVERS, AbstractSolver
 from equiprop.systems import LayeredNetwork, System, Topology, chain, loop
@@ -73,8 +73,13 @@ def estimator_family(config: EstimatorConfig) -> dict[str, AbstractEstimator]:
     family = {}
     for kind, constructor in ESTIMATORS.items():
         takes = {f.name for f in dataclasses.fields(constructor)}
-        others = {f.name: getattr(default, f.name) for f in dataclasses.fields(config) if f.name not in takes}
-        family[kind] = build_estimator(dataclasses.replace(config, **{**others, "kind": kind}))
+        given = {name: getattr(config, name) for name in takes if hasattr(config, name)}
+        if not issubclass(constructor, AbstractCircle):
+            given = {name: value for name, value in given.items() if value != "auto"}
+        if kind != config.kind:
+            # Words that one estimator knows, another may not.
+            given.pop("error_bar", None)
+        family[kind] = build_estimator(dataclasses.replace(default, **given, kind=kind))
     return family
 
 

@@ -1,11 +1,13 @@
 """The one configuration type: dataclasses that read and write TOML and make the command line's options. No JAX here."""
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, get_args, get_origin, get_type_hints
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import tomli_w
 
@@ -59,13 +61,43 @@ class KrylovConfig:
 @dataclass(frozen=True)
 class EstimatorConfig:
     kind: str = "centered"
-    """one_sided, centered, holomorphic, exact_response or adjoint."""
-    nudge: float = 0.5
-    """The size |β| of the nudge (one_sided, centered, holomorphic)."""
-    points: int = 6
-    """Nudges on the circle, N (holomorphic)."""
+    """one_sided, centered, holomorphic, continuous_time, exact_response, adjoint, recurrent_backprop, neumann, unrolled,
+    corrected or dyadic."""
+    nudge: float | Literal["auto"] = 0.5
+    """The size |β| of the nudge (one_sided, centered, holomorphic, continuous_time, corrected, dyadic); auto finds one that
+    reaches the tolerance (holomorphic, corrected)."""
+    points: int | Literal["auto"] = 6
+    """Nudges on the circle, N (holomorphic, continuous_time, corrected); auto chooses from 2, 4 and 8 (holomorphic,
+    corrected)."""
     allow_non_holomorphic: bool = False
-    """Serve activations with kinks although N > 2 (holomorphic)."""
+    """Serve activations with kinks although N > 2 (holomorphic, continuous_time, corrected)."""
+    error_bar: str = "auto"
+    """How the error of a sample is told: residual, aliasing or companion (one_sided, centered, holomorphic, corrected), residual
+    or periods (continuous_time), or auto."""
+    tolerance: float = math.inf
+    """Largest error bar of a sample that is good enough; inf for any."""
+    retries: int = 2
+    """Further tries, at smaller nudges, for samples above the tolerance (one_sided, centered, holomorphic, corrected)."""
+    shrink: float = 0.25
+    """Factor on the nudge from one try to the next (one_sided, centered, holomorphic, corrected)."""
+    steps_per_point: int = 30
+    """Sweeps at each position of the nudge (continuous_time)."""
+    periods: int = 4
+    """Turns of the nudge that are averaged (continuous_time)."""
+    warmup: int = 1
+    """Turns before them that are not (continuous_time)."""
+    dead_time: float = 0.5
+    """Share of the sweeps at each position before reading begins (continuous_time)."""
+    noise: float = 0.0
+    """Standard deviation of the noise on every unit in every sweep (continuous_time)."""
+    accuracy: float = 1e-4
+    """Relative residual at which the adjoint system has relaxed (recurrent_backprop)."""
+    terms: int = 20
+    """Terms of the series (neumann)."""
+    steps: int = 20
+    """Sweeps that are differentiated (unrolled)."""
+    whole: bool = False
+    """Unroll from the initial state instead of the equilibrium (unrolled)."""
     max_gain: float = 100.0
     """Longest error vector of a sample, in units of the norm of its cost gradient; inf for off."""
     unsettled: str = "drop"
@@ -74,6 +106,8 @@ class EstimatorConfig:
     """What the gradient does with samples that max_gain shortened: drop or keep."""
     jumped: str = "drop"
     """What the gradient does with samples that the nudge carried to another branch: drop or keep."""
+    inaccurate: str = "drop"
+    """What the gradient does with samples whose error bar exceeds the tolerance: drop or keep."""
     jump_threshold: float = 0.5
     """Even part of the response, in units of its odd part, above which a sample has jumped; inf for off."""
     krylov: KrylovConfig = field(default_factory=KrylovConfig)
@@ -209,6 +243,13 @@ def _decode_value(hint: Any, value: Any, where: str, key: str) -> Any:
         if isinstance(value, Mapping) and all(_is(float, v) for v in value.values()):
             return {str(name): float(v) for name, v in value.items()}
         raise InputError(f"{where}: {key} = {value!r}: must be a table of numbers")
+    if get_origin(hint) in (UnionType, Union):
+        kind, word = get_args(hint)
+        if value in get_args(word):
+            return value
+        if not _is(kind, value):
+            raise InputError(f"{where}: {key} = {value!r}: must be {_ARTICLES[kind]} or {get_args(word)[0]!r}")
+        return kind(value)
     if not _is(hint, value):
         raise InputError(f"{where}: {key} = {value!r}: must be {_ARTICLES[hint]}")
     return hint(value)

@@ -18,9 +18,9 @@ from equiprop.training.step import Images
 
 
 @partial(jax.jit, static_argnames="parts")
-def _answer(system: System, x: Array, labels: Array, parts: Parts) -> tuple[Estimate, Array]:
+def _answer(system: System, x: Array, labels: Array, key: Array, parts: Parts) -> tuple[Estimate, Array]:
     free = relax(system, x, parts.solver)
-    answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free)
+    answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
     return answer, system.singularity_distance(free.state)
 
 
@@ -30,7 +30,7 @@ def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Confi
     Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u.
     """
     x, labels = images.batch(jnp.arange(min(samples, len(images))))
-    answer, distance = _answer(system, x, labels, parts)
+    answer, distance = _answer(system, x, labels, jax.random.key(config.training.seed), parts)
     n = x.shape[0]
     counts = {name: int(value) for name, value in answer.counts.items() if name != "samples"}
     residual, steps = np.asarray(answer.equilibrium.residual), np.asarray(answer.equilibrium.steps)

@@ -64,7 +64,7 @@ def _compare(
     system: System, x: Array, labels: Array, key: Array, parts: Parts, exact: Adjoint
 ) -> tuple[Alignment, Estimate, Any]:
     free = relax(system, x, parts.solver)
-    ours = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free)
+    ours = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
     reference = estimate(system, x, labels, exact, solver=parts.solver, equilibrium=free)
     measured = symmetry(system, x[:50], jax.tree.map(lambda a: a[:50], free.state), key=key)
     return alignment(ours, reference), ours, measured

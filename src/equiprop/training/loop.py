@@ -16,6 +16,7 @@ import jax.numpy as jnp
 from equiprop.data import Dataset
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
+from equiprop.estimators import FLAGS, estimate
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
 from equiprop.training.checkpoint import About
@@ -87,14 +88,16 @@ class Trainer:
 
 def probe_system(parts: Parts, system: LayeredNetwork) -> None:
     """Lets an estimator refuse a system that it cannot serve, before anything is compiled or written."""
-    from equiprop.estimators import estimate
-
     inputs = system.topology.population("input").size
     x = jax.ShapeDtypeStruct((1, inputs), next(iter(system.biases.values())).dtype)
     labels = jax.ShapeDtypeStruct((1,), jnp.int32)
     try:
         eqx.filter_eval_shape(
-            lambda s, a, b: estimate(s, a, b, parts.estimator, solver=parts.solver), system, x, labels
+            lambda s, a, b, k: estimate(s, a, b, parts.estimator, solver=parts.solver, key=k),
+            system,
+            x,
+            labels,
+            jax.random.key(0),
         )
     except InputError as error:
         raise InputError(f"estimator.{error}") from error
@@ -287,10 +290,7 @@ def _summary(
         "estimator": config.estimator.kind,
         "homeostasis": config.homeostasis.kind,
         "settled_fraction": last["settled_fraction"],
-        **{
-            name: last[name]
-            for name in ("unsettled_fraction", "bounded_fraction", "jumped_fraction", "left_out_fraction")
-        },
+        **{name: last[name] for name in (*(f"{flag}_fraction" for flag in FLAGS), "left_out_fraction")},
         "relaxation_steps": last["relaxation_steps"],
         **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
         "certificate_angle_deg": None,

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
-from equiprop.estimators import estimate
-from equiprop.solvers import Status, relax
+from equiprop.estimators import COUNTS, estimate
+from equiprop.solvers import Status
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts
 
@@ -47,7 +47,6 @@ class Totals(eqx.Module):
         def integer() -> Array:
             return jnp.zeros((), jnp.int32)
 
-        names = ["samples", *(s.name.lower() for s in Status), "unsettled", "bounded", "jumped", "left_out"]
         return cls(
             cost=jnp.zeros((), dtype),
             finite=integer(),
@@ -55,7 +54,7 @@ class Totals(eqx.Module):
             sweeps=integer(),
             homeostasis_loss=jnp.zeros((), dtype),
             steps=integer(),
-            counts={name: integer() for name in names},
+            counts={name: integer() for name in COUNTS},
         )
 
 
@@ -83,20 +82,22 @@ def make_advance(
     two calls changes nothing.
     """
 
-    def one_step(state: TrainState, images: Images, order: Array, epoch_key: PRNGKeyArray) -> TrainState:
+    def one_step(
+        state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray]
+    ) -> TrainState:
         indices = jax.lax.dynamic_slice_in_dim(order, state.step * batch_size, batch_size)
         x, labels = images.batch(indices)
         system = state.system
-        drive = system.input_drive(x)
-        free = relax(system, x, parts.solver, drive=drive)
-        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free)
+        estimator_key, probe_key = (jax.random.fold_in(k, state.step) for k in keys)
+        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, key=estimator_key)
+        free = answer.equilibrium
         gradient, treatment_loss = parts.treatment.treat(
             answer.gradient,
             system,
             x,
             free.state,
             free.status != Status.DIVERGED,
-            key=jax.random.fold_in(epoch_key, state.step),
+            key=probe_key,
         )
         params = eqx.filter(system, eqx.is_inexact_array)
         updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, params)
@@ -118,8 +119,9 @@ def make_advance(
     def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
         epoch_key = jax.random.fold_in(state.key, state.epoch)
         order_key, probe_key = jax.random.split(epoch_key)
+        estimator_key = jax.random.fold_in(epoch_key, 2)
         order = jax.random.permutation(order_key, len(images))
-        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, probe_key), state)
+        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, (estimator_key, probe_key)), state)
 
     compiled = jax.jit(advance, donate_argnums=0)
     return lambda state, images, steps: compiled(state, images, jnp.asarray(steps, jnp.int32))

@@ -1,0 +1,79 @@
+"""What an estimator is asked."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, PRNGKeyArray, PyTree
+
+from equiprop.numerics import trees
+from equiprop.solvers import AbstractSolver, Equilibrium
+from equiprop.systems import System
+
+
+class Problem(eqx.Module):
+    """A batch at its free equilibrium, where the cost wants it, and how to relax.
+
+    - `drive`: `system.input_drive(x)`.
+    - `free`: the free equilibrium; for an estimator that needs no free phase, a state to start from.
+    - `key`: for estimators that draw random numbers.
+    """
+
+    system: System
+    x: Any
+    drive: Any
+    target: Array
+    free: Equilibrium
+    solver: AbstractSolver
+    key: PRNGKeyArray | None = None
+
+    @property
+    def activity(self) -> PyTree:
+        """r* = φ(u*)."""
+        return self.system.activity(self.free.state)
+
+    @property
+    def pull(self) -> PyTree:
+        """∇_r C at the free equilibrium, in the structure of the activity."""
+        return self.system.cost_gradient(self.activity, self.target)
+
+    @property
+    def membrane_pull(self) -> PyTree:
+        """D·∇_r C = ∇_u C, in the structure of the state."""
+        activity, pullback = jax.vjp(self.system.activity, self.free.state)
+        return pullback(self.system.cost_gradient(activity, self.target))[0]
+
+    def force(self, state: PyTree) -> PyTree:
+        """F(u) for the input of this batch."""
+        return self.system.force(state, self.drive)
+
+    def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
+        """‖Jδ + ∇C‖/‖∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.
+
+        It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, a jump, a kink.
+        Where ∇C = 0 the exact response is zero and the figure is 0 or infinite.
+        """
+        state = self.free.state
+        _, membrane = jax.linearize(self.force, state)
+        slope = self.system.slope(state)
+        in_state = jax.tree.map(_over_slope, error_vector, slope)
+        pull = self.pull
+        return relative(trees.norm(trees.add(membrane(in_state), pull)), trees.norm(pull))
+
+    def adjoint_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
+        """‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ per sample: how far an error vector is from solving Jᵀ·δ = −∇C, by one product."""
+        _, pullback = jax.vjp(self.force, self.free.state)
+        pull = self.membrane_pull
+        return relative(trees.norm(trees.add(pullback(error_vector)[0], pull)), trees.norm(pull))
+
+
+def _over_slope(error: Array, slope: Array) -> Array:
+    """δ/φ′; a unit that does not respond at all has δ = 0 whatever u does."""
+    return jnp.where(slope == 0, 0, error / jnp.where(slope == 0, 1, slope))
+
+
+def relative(size: Array, reference: Array) -> Array:
+    """size/reference; 0 where both are 0, infinite where only the reference is."""
+    zero = reference == 0
+    return jnp.where(zero, jnp.where(size == 0, 0, jnp.inf), size / jnp.where(zero, 1, reference))

@@ -1,0 +1,230 @@
+"""Phase-free equilibrium propagation: a lock-in amplifier on a rotating nudge."""
+
+from typing import Any, ClassVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+
+from equiprop.errors import InputError, suggest
+from equiprop.estimators._circle import RESPONSE_ACCURACY, nudged_tolerance
+from equiprop.estimators._estimate import AbstractEstimator, Response
+from equiprop.estimators._nudging import check_nudge
+from equiprop.estimators._problem import Problem, relative
+from equiprop.numerics import normal_like, trees
+from equiprop.solvers import Equilibrium, Status
+from equiprop.systems import System, nudged
+
+# Noise of standard deviation s on every unit leaves a force of a few s on the worst of thousands of them.
+_NOISE_ON_THE_WORST_UNIT = 10
+
+
+class Listening(eqx.Module):
+    """What a lock-in heard, period after period; warm-up periods are not among them.
+
+    - `per_period`: the estimate of −dr/dβ from each period alone, `[periods, batch, ...]`.
+    - `states`, `activities`: u and r at each point of the circle, averaged over reading windows and periods,
+      `[points, batch, ...]`.
+    - `residual`: the largest force on any unit at the end of a reading window, over all of them.
+    - `sound`: whether every number was finite and no force exploded.
+    """
+
+    per_period: PyTree
+    states: PyTree
+    activities: PyTree
+    residual: Float[Array, " batch"]
+    sound: Bool[Array, " batch"]
+
+    @property
+    def running(self) -> PyTree:
+        """The estimate after each period: the mean of those so far."""
+
+        def mean_so_far(a: Array) -> Array:
+            count = jnp.arange(1, a.shape[0] + 1, dtype=a.dtype).reshape((-1,) + (1,) * (a.ndim - 1))
+            return jnp.cumsum(a, axis=0) / count
+
+        return jax.tree.map(mean_so_far, self.per_period)
+
+    @property
+    def standard_error(self) -> PyTree:
+        """Of the mean over the periods, per unit; infinite after a single period."""
+
+        def error(a: Array) -> Array:
+            n = a.shape[0]
+            return jnp.std(a, axis=0, ddof=1) / n**0.5 if n > 1 else jnp.full(a.shape[1:], jnp.inf, a.dtype)
+
+        return jax.tree.map(error, self.per_period)
+
+
+class ContinuousTime(AbstractEstimator):
+    """−⟨r·e^(−iωt)⟩/|β| while the nudge β(t) = |β|e^(iωt) goes round: no free phase, and no phases to tell apart.
+
+    The continuous-time estimate of Laborieux & Zenke (2022, arXiv 2209.00530; for vector fields 2024, arXiv 2309.02214). The
+    nudge rests at each of `points` positions for `steps_per_point` sweeps; activities are averaged over the last part of them.
+    With many points of one step each it turns smoothly. ∂F/∂θ is averaged over the same oscillation, which by the mean-value
+    property of holomorphic functions is its value at the free equilibrium, and so is the average state, which is reported as the
+    equilibrium. Its error is of order |β|^N, plus what the system lags behind, plus noise.
+
+    - `nudge`: |β|.
+    - `points`: N ≥ 2, positions a period.
+    - `steps_per_point`: sweeps at each position.
+    - `periods`: that are averaged; their scatter gives the standard error.
+    - `warmup`: periods before them that are not.
+    - `dead_time`: the share of the sweeps at each position before reading begins, from 0 to below 1.
+    - `noise`: standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts
+      each. Needs a `key`.
+    - `error_bar`: `"residual"` or `"auto"`, 2·‖Jδ + ∇C‖/‖∇C‖ at the average state, one Jacobian product; or `"periods"`, twice
+      the standard error of the mean over the periods relative to δ: no derivative, and blind to what all periods share.
+
+    A sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten times the noise, is
+    flagged as unsettled and its status is oscillating.
+    """
+
+    nudge: float = eqx.field(default=0.5, static=True)
+    points: int = eqx.field(default=4, static=True)
+    steps_per_point: int = eqx.field(default=30, static=True)
+    periods: int = eqx.field(default=4, static=True)
+    warmup: int = eqx.field(default=1, static=True)
+    dead_time: float = eqx.field(default=0.5, static=True)
+    noise: float = eqx.field(default=0.0, static=True)
+    allow_non_holomorphic: bool = eqx.field(default=False, static=True)
+    error_bar: str = eqx.field(default="auto", static=True, kw_only=True)
+
+    needs_free_phase: ClassVar[bool] = False
+
+    def __check_init__(self) -> None:
+        check_nudge(self.nudge)
+        for name, least in (("points", 2), ("steps_per_point", 1), ("periods", 1), ("warmup", 0)):
+            if getattr(self, name) < least:
+                raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")
+        if not 0 <= self.dead_time < 1:
+            raise InputError(f"dead_time = {self.dead_time}: must be at least 0 and below 1")
+        if not 0 <= self.noise < np.inf:
+            raise InputError(f"noise = {self.noise}: must be a finite number, at least 0")
+        if self.error_bar not in ("auto", "residual", "periods"):
+            raise suggest("error_bar", self.error_bar, ["auto", "residual", "periods"])
+
+    def listen(self, problem: Problem) -> Listening:
+        """Lets the nudge go round, and reads."""
+        system = problem.system
+        if self.points > 2 and not (system.holomorphic or self.allow_non_holomorphic):
+            raise InputError(
+                f"points = {self.points}: the system's activation is not holomorphic, so a circle of complex nudges does not "
+                "give its response; use points = 2, a holomorphic activation, or allow_non_holomorphic = true"
+            )
+        if self.noise and problem.key is None:
+            raise InputError(f"noise = {self.noise}: needs a key to draw it with; give estimate(..., key=...)")
+        key = jax.random.key(0) if problem.key is None else problem.key
+        real = trees.dtype_of(problem.free.state)
+        dtype = jnp.result_type(real, jnp.complex64) if self.points > 2 else real
+        rotation = np.exp(2j * np.pi * np.arange(self.points) / self.points)
+        positions = jnp.asarray(rotation if self.points > 2 else np.array([1.0, -1.0]), dtype)
+        start = jax.tree.map(lambda a: a.astype(dtype), problem.free.state)
+        batch = trees.batch_size(start)
+        dead = min(round(self.dead_time * self.steps_per_point), self.steps_per_point - 1)
+        read = self.steps_per_point - dead
+
+        def visit(carry: tuple[PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[tuple[PyTree, Array], Any]:
+            """Holds the nudge at one position, and averages."""
+            (state, sound), (position, visit_key) = carry, at
+            here = nudged(system, problem.target, jnp.full(batch, self.nudge * position, dtype))
+
+            def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
+                u, mean_u, mean_r, still_sound = inner
+                moved, force = problem.solver.sweep(here, problem.drive, u)
+                if self.noise:
+                    moved = _with_noise(moved, self.noise, jax.random.fold_in(visit_key, step))
+                healthy = jnp.isfinite(force) & (force <= problem.solver.divergence)
+                u = trees.select(still_sound & healthy, moved, u)
+                weight = jnp.where(step >= dead, 1 / read, 0).astype(real)
+                accumulate = lambda m, a: m + weight * a  # noqa: E731
+                mean_u = jax.tree.map(accumulate, mean_u, u)
+                mean_r = jax.tree.map(accumulate, mean_r, system.activity(u))
+                return u, mean_u, mean_r, still_sound & healthy
+
+            zeros = jax.tree.map(jnp.zeros_like, state)
+            state, mean_u, mean_r, sound = jax.lax.fori_loop(
+                0, self.steps_per_point, sweep, (state, zeros, zeros, sound)
+            )
+            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state, problem.drive)))
+
+        def period(carry: tuple[Any, PyTree, PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[Any, PyTree]:
+            (inner, states, activities, residual), (index, period_key) = carry, at
+            inner, (mean_u, mean_r, rest) = jax.lax.scan(
+                visit, inner, (positions, jax.random.split(period_key, self.points))
+            )
+            counts = index >= self.warmup
+            share = jnp.where(counts, 1 / self.periods, 0).astype(real)
+            accumulate = lambda m, a: m + share * a  # noqa: E731
+            residual = jnp.maximum(residual, jnp.where(counts, rest.max(axis=0), 0))
+            carry = (
+                inner,
+                jax.tree.map(accumulate, states, mean_u),
+                jax.tree.map(accumulate, activities, mean_r),
+                residual,
+            )
+            return carry, jax.tree.map(self._lock_in, mean_r)
+
+        around = jax.tree.map(lambda a: jnp.zeros((self.points, *a.shape), dtype), start)
+        total = self.warmup + self.periods
+        (inner, states, activities, residual), heard = jax.lax.scan(
+            period,
+            ((start, jnp.ones(batch, bool)), around, around, jnp.zeros(batch, real)),
+            (jnp.arange(total), jax.random.split(key, total)),
+        )
+        per_period = jax.tree.map(lambda a: a[self.warmup :], heard)
+        return Listening(per_period, states, activities, residual, inner[1])
+
+    def _lock_in(self, activity: Array) -> Array:
+        """−Re⟨r·e^(−iωt)⟩/|β| over the positions, the leading axis."""
+        angle = 2 * np.pi * np.arange(self.points) / self.points
+        shape = (-1,) + (1,) * (activity.ndim - 1)
+        in_phase = jnp.asarray(np.cos(angle), activity.real.dtype).reshape(shape) * activity.real
+        if jnp.iscomplexobj(activity):
+            in_phase += jnp.asarray(np.sin(angle), activity.real.dtype).reshape(shape) * activity.imag
+        return -in_phase.mean(axis=0) / self.nudge
+
+    def respond(self, problem: Problem) -> Response:
+        heard = self.listen(problem)
+        error_vector = jax.tree.map(lambda a: a.mean(axis=0), heard.per_period)
+        state = jax.tree.map(lambda a: a.real.mean(axis=0), heard.states)
+        residual = trees.max_abs(problem.force(state))
+        sweeps = (self.warmup + self.periods) * self.points * self.steps_per_point
+        here = Equilibrium(
+            state, residual, jnp.full(residual.shape, sweeps, jnp.int32), jnp.zeros(residual.shape, jnp.int32)
+        )
+        found = eqx.tree_at(lambda p: p.free, problem, here)
+        goal = nudged_tolerance(found, jnp.full(residual.shape, abs(self.nudge), residual.dtype), RESPONSE_ACCURACY)
+        settled = heard.sound & (heard.residual <= goal + _NOISE_ON_THE_WORST_UNIT * self.noise)
+        status = jnp.select([~heard.sound, settled], [Status.DIVERGED, Status.SETTLED], Status.OSCILLATING)
+        free = eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32))
+        if self.error_bar != "periods":
+            bar = 2 * found.linear_residual(error_vector)
+        else:
+            bar = 2 * relative(trees.norm(heard.standard_error), trees.norm(error_vector))
+
+        def work(theta: System, x: Any, delta: PyTree, sound: Array) -> Array:
+            drive = theta.input_drive(x)
+            force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), drive))(heard.states)
+            return trees.inner(delta, jax.tree.map(lambda a: a.real.mean(axis=0), force))
+
+        return Response(
+            error_vector=error_vector,
+            error_bar=bar,
+            settled=settled,
+            relaxation_steps=free.steps,
+            nudge=jnp.full(residual.shape, abs(self.nudge), residual.dtype),
+            equilibrium=free,
+            work=work,
+        )
+
+
+def _with_noise(state: PyTree, size: float, key: PRNGKeyArray) -> PyTree:
+    """`state` plus independent Gaussian noise on every unit, real and imaginary parts alike."""
+    real_key, imaginary_key = jax.random.split(key)
+    noise = normal_like(trees.real(state), key=real_key)
+    if jnp.issubdtype(trees.dtype_of(state), jnp.complexfloating):
+        noise = jax.tree.map(jax.lax.complex, noise, normal_like(noise, key=imaginary_key))
+    return jax.tree.map(lambda u, n: u + size * n, state, noise)
