@@ -91,7 +91,7 @@ class AbstractCircle(AbstractNudged):
         radii, feasible = [], []
         for points in candidates:
             # With one point the error is of order β, and `aliasing_bar` has no factor for it.
-            factor = 2 + 7 / max(points - 1, 1)
+            factor = 2 + 6 / max(points - 1, 1)
             reach = convergence * (self.tolerance / (2 * factor)) ** (1 / points)
             best = jnp.minimum(reach, ceiling) if self.nudge == "auto" else pilot
             enough = (best >= floor) if self.nudge == "auto" else (pilot <= jnp.minimum(reach, ceiling))

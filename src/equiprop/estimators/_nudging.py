@@ -13,7 +13,7 @@ from jaxtyping import Array, Bool, Float
 from equiprop.errors import InputError, suggest
 from equiprop.estimators._circle import RESPONSE_ACCURACY, Circle, even_part_exceeds, measure
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._problem import Problem, relative
+from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import trees
 from equiprop.solvers import Equilibrium
 
@@ -28,9 +28,8 @@ _ALIASING_OF_A_JUMP = 0.05
 _RATIO_OF_A_SINGULARITY = 0.7
 _ABOVE_NOISE = 10
 
-# Half of the tolerance for aliasing, an eighth for what relaxation leaves; `docs/estimators.md` has the calibration.
+# Of the tolerance, for what relaxation leaves.
 _SHARE_OF_RELAXATION = 1 / 8
-_SAFETY = 2.0
 
 
 def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
@@ -38,7 +37,7 @@ def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " ba
 
     Of a Taylor series a_m the N-point rule knows a_1 … a_(N−1) and, because the free state is known too, a_N = c_0 − r*. Its
     error is the aliasing term a_(N+1), extrapolated as max(a_N, a_(N−1)·ρ)·ρ with ρ = (a_N/a_1)^(1/(N−1)), at most 1, and
-    multiplied by 2 + 7/(N − 1), the factor with which it covers 95 % of random systems.
+    multiplied by 2 + 6/(N − 1), the factor with which it covers 95 % of random systems.
 
     **Arguments:**
 
@@ -48,7 +47,7 @@ def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " ba
     last, first = sizes[0], sizes[1]
     ratio = jnp.minimum(relative(last, first) ** (1 / (points - 1)), 1)
     extrapolated = jnp.maximum(last, sizes[-1] * ratio) * ratio
-    return (2 + 7 / (points - 1)) * relative(extrapolated, first), ratio
+    return (2 + 6 / (points - 1)) * relative(extrapolated, first), ratio
 
 
 class AbstractNudged(AbstractEstimator):
@@ -57,10 +56,10 @@ class AbstractNudged(AbstractEstimator):
     **Fields** besides those of every estimator:
 
     - `error_bar`: how the relative error of a sample is told, all three calibrated to lie above it for 95 % of random systems:
-      `"residual"`, 2·‖Jδ + ∇C‖/‖∇C‖, one Jacobian product, sees everything that keeps δ from the exact response;
+      `"residual"`, 3·‖Jδ + ∇C‖/‖∇C‖, one Jacobian product, sees everything that keeps δ from the exact response;
       `"aliasing"`, from the N Fourier coefficients themselves (N > 2), see `aliasing_bar`, plus what relaxation and rounding
       leave unknown: no derivative and no further phase;
-      `"companion"`, from a second estimate at half the radius, 2·‖δ(β) − δ(β/2)‖/‖δ‖/(1 − 2^−N): no derivative, twice the
+      `"companion"`, from a second estimate at half the radius, 3·‖δ(β) − δ(β/2)‖/‖δ‖/(1 − 2^−N): no derivative, twice the
       phases. `"auto"` is `"aliasing"` for N > 2 and `"residual"` otherwise.
     - `retries`: how many times samples whose bar exceeds the tolerance are estimated again, those only, each time at `shrink`
       times the radius; the estimate with the smallest bar counts.
@@ -169,13 +168,13 @@ class AbstractNudged(AbstractEstimator):
             non_analytic = (ratio > _RATIO_OF_A_SINGULARITY) & (aliasing > _ABOVE_NOISE * unknown)
         match self._bar(points):
             case "residual":
-                bar = _SAFETY * problem.linear_residual(error_vector)
+                bar = SAFETY * problem.linear_residual(error_vector)
             case "aliasing":
                 bar = aliased + unknown
             case _:
                 half = look(radius / 2)
                 change = trees.norm(trees.subtract(read(half, radius / 2), error_vector))
-                bar = _SAFETY * relative(change, length) / (1 - 2.0**-points) + unknown
+                bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + unknown
                 steps, settled = steps + half.steps, settled & half.settled
         return Response(
             error_vector=error_vector,

@@ -4,7 +4,7 @@ import equinox as eqx
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.estimators._linear import Krylov
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 
 
@@ -12,8 +12,8 @@ class Adjoint(AbstractEstimator):
     """δ = −J⁻ᵀ∇C, the reference that every other estimator is measured against (Almeida 1987; Pineda 1987,
     doi:10.1103/PhysRevLett.59.2229; as implicit differentiation: Bai et al. 2019, arXiv 1909.01377).
 
-    Solves (∂F/∂u)ᵀ·δ = −D·∇C by GMRES on vector-Jacobian products. The error bar is twice the relative residual, and a sample
-    whose solve did not converge is flagged as unsettled. Near a bifurcation δ grows without limit; `max_gain` bounds it.
+    Solves (∂F/∂u)ᵀ·δ = −D·∇C by GMRES on vector-Jacobian products. The error bar is three times the relative residual, and a
+    sample whose solve did not converge is flagged as unsettled. Near a bifurcation δ grows without limit; `max_gain` bounds it.
 
     - `krylov`: the linear solver.
     """
@@ -24,7 +24,7 @@ class Adjoint(AbstractEstimator):
         answer = self.krylov.solve(problem, trees.negative(problem.membrane_pull), transpose=True)
         return Response(
             error_vector=answer.value,
-            error_bar=2 * answer.relative_residual,
+            error_bar=SAFETY * answer.relative_residual,
             settled=answer.converged,
             relaxation_steps=answer.products,
         )

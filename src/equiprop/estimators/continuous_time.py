@@ -12,7 +12,7 @@ from equiprop.errors import InputError, suggest
 from equiprop.estimators._circle import RESPONSE_ACCURACY, nudged_tolerance
 from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.estimators._nudging import check_nudge
-from equiprop.estimators._problem import Problem, relative
+from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import normal_like, trees
 from equiprop.solvers import Equilibrium, Status
 from equiprop.systems import System, nudged
@@ -75,7 +75,8 @@ class ContinuousTime(AbstractEstimator):
     - `dead_time`: the share of the sweeps at each position before reading begins, from 0 to below 1.
     - `noise`: standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts
       each. Needs a `key`.
-    - `error_bar`: `"residual"` or `"auto"`, 2·‖Jδ + ∇C‖/‖∇C‖ at the average state, one Jacobian product; or `"periods"`, twice
+    - `error_bar`: `"residual"` or `"auto"`, 3·‖Jδ + ∇C‖/‖∇C‖ at the average state, one Jacobian product, plus
+      what the force that is left there says of the aliasing; or `"periods"`, twice
       the standard error of the mean over the periods relative to δ: no derivative, and blind to what all periods share.
 
     A sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten times the noise, is
@@ -201,7 +202,11 @@ class ContinuousTime(AbstractEstimator):
         status = jnp.select([~heard.sound, settled], [Status.DIVERGED, Status.SETTLED], Status.OSCILLATING)
         free = eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32))
         if self.error_bar != "periods":
-            bar = 2 * found.linear_residual(error_vector)
+            # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
+            drift = relative(trees.norm(problem.force(state)), abs(self.nudge) * trees.norm(found.pull))
+            bar = SAFETY * found.linear_residual(error_vector) + drift * jnp.minimum(drift, 1) ** (
+                1 / (self.points - 1)
+            )
         else:
             bar = 2 * relative(trees.norm(heard.standard_error), trees.norm(error_vector))
 

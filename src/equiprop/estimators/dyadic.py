@@ -9,7 +9,7 @@ from jaxtyping import Array, PyTree
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.estimators._nudging import check_nudge
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 from equiprop.solvers import Equilibrium, relax
 from equiprop.systems import Block, Wrapped
@@ -60,7 +60,7 @@ class Dyadic(AbstractEstimator):
     """δ = −d/β with ṁ = F(m) and ḋ = J(m)ᵀd − β∇C relaxed together (Scurria et al. 2026, arXiv 2602.03670).
 
     The mean state m finds the free equilibrium while the difference d finds −β·δ: one phase, and exact, because d is linear in
-    β. It needs the transpose of J. The error bar is 2·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
+    β. It needs the transpose of J. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
 
     - `nudge`: β; in exact arithmetic the answer does not depend on it, and with a tolerance a larger one resolves it better.
     """
@@ -88,7 +88,7 @@ class Dyadic(AbstractEstimator):
         found = eqx.tree_at(lambda p: p.free, problem, free)
         return Response(
             error_vector=error_vector,
-            error_bar=2 * found.adjoint_residual(error_vector),
+            error_bar=SAFETY * found.adjoint_residual(error_vector),
             settled=end.settled,
             relaxation_steps=end.steps,
             nudge=jnp.full(end.residual.shape, abs(self.nudge), end.residual.dtype),

@@ -5,14 +5,14 @@ import jax
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
 from equiprop.estimators._linear import Krylov
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 
 
 class ExactResponse(AbstractEstimator):
     """δE = −J⁻¹∇C, what every nudged estimator tends to as β → 0, whatever the symmetry of J (arXiv 2309.02214).
 
-    Solves (∂F/∂u)·v = −∇C by GMRES on Jacobian-vector products; δE = D·v. The error bar is twice the relative residual.
+    Solves (∂F/∂u)·v = −∇C by GMRES on Jacobian-vector products; δE = D·v. The error bar is three times the relative residual.
 
     - `krylov`: the linear solver.
     """
@@ -24,7 +24,7 @@ class ExactResponse(AbstractEstimator):
         answer = self.krylov.solve(problem, trees.negative(problem.pull), transpose=False)
         return Response(
             error_vector=to_activity(answer.value),
-            error_bar=2 * answer.relative_residual,
+            error_bar=SAFETY * answer.relative_residual,
             settled=answer.converged,
             relaxation_steps=answer.products,
         )

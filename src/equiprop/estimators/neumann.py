@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from equiprop.errors import InputError
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 
 
@@ -15,8 +15,8 @@ class Neumann(AbstractEstimator):
 
     The Neumann series of implicit differentiation (Lorraine et al. 2020, arXiv 1911.02590; as a "phantom gradient" of deep
     equilibrium models, Geng et al. 2021, arXiv 2111.05177). Truncated, it stays bounded near a bifurcation, where the exact
-    adjoint does not. The error bar is 2·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖, twice the relative size of the first term left out; a sample
-    for which that term is larger than the first of all is flagged as unsettled.
+    adjoint does not. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖, three times the relative size of the first term left out; a
+    sample for which that term is larger than the first of all is flagged as unsettled.
 
     - `terms`: K.
     """
@@ -38,7 +38,7 @@ class Neumann(AbstractEstimator):
         residual = problem.adjoint_residual(error_vector)
         return Response(
             error_vector=error_vector,
-            error_bar=2 * residual,
+            error_bar=SAFETY * residual,
             settled=residual <= 1,
             relaxation_steps=jnp.full(residual.shape, self.terms, jnp.int32),
         )

@@ -9,7 +9,7 @@ from jaxtyping import PyTree
 
 from equiprop.errors import InputError
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 from equiprop.solvers import relax
 from equiprop.systems import Block, Wrapped, only_block
@@ -31,7 +31,7 @@ class RecurrentBackprop(AbstractEstimator):
 
     The adjoint system is relaxed by the solver of the free phase, at most its `max_steps` sweeps: for F = H(r) − u and
     synchronous sweeps δ ← D(∂H/∂r)ᵀδ + D∇C. It converges where the free relaxation does, and as fast. A sample that does not
-    is flagged as unsettled. The error bar is 2·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
+    is flagged as unsettled. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
 
     - `accuracy`: a sample is done when no unit is further than this from equilibrium, relative to the largest |D∇C|.
     """
@@ -55,7 +55,7 @@ class RecurrentBackprop(AbstractEstimator):
         )
         return Response(
             error_vector=end.state,
-            error_bar=2 * problem.adjoint_residual(end.state),
+            error_bar=SAFETY * problem.adjoint_residual(end.state),
             settled=end.settled,
             relaxation_steps=end.steps,
         )

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PyTree
 
 from equiprop.errors import InputError
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._problem import Problem, relative
+from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import trees
 from equiprop.systems import Block, System, Wrapped, only_block
 
@@ -29,7 +29,7 @@ class Unrolled(AbstractEstimator):
     Truncated, the T sweeps start at the free equilibrium; whole, at the initial state, and then the gradient is that of the
     cost after exactly T sweeps, transient included. Both tend to the exact gradient as T grows (Ernoult et al. 2019,
     arXiv 1905.13633). Memory grows with T. The error vector is ∂C/∂p for a constant force p added in every sweep, which tends to
-    −J⁻ᵀ∇C; the error bar is 2·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ at the free equilibrium, and a sample for which that residual exceeds
+    −J⁻ᵀ∇C; the error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ at the free equilibrium, and a sample for which that residual exceeds
     one is flagged as unsettled.
 
     - `steps`: T.
@@ -73,7 +73,7 @@ class Unrolled(AbstractEstimator):
         residual = problem.adjoint_residual(error_vector)
         return Response(
             error_vector=error_vector,
-            error_bar=2 * residual,
+            error_bar=SAFETY * residual,
             settled=residual <= 1,
             relaxation_steps=jnp.full(length.shape, self.steps, jnp.int32),
             work=work,

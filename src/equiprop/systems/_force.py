@@ -23,7 +23,7 @@ class FunctionSystem(System):
     params: PyTree
     cost: AbstractCost
     function: Callable[[PyTree, PyTree, Any], PyTree] = eqx.field(static=True)
-    start: Callable[[Array], PyTree] = eqx.field(static=True)
+    start: Callable[[Any], PyTree] = eqx.field(static=True)
     activation: Callable[[PyTree], PyTree] = eqx.field(static=True)
     read: Callable[[PyTree], Array] = eqx.field(static=True)
     is_holomorphic: bool = eqx.field(static=True)
@@ -32,7 +32,7 @@ class FunctionSystem(System):
         del only
         return self.function(self.params, state, drive)
 
-    def initial_state(self, x: Array) -> PyTree:
+    def initial_state(self, x: Any) -> PyTree:
         return self.start(x)
 
     def activity(self, state: PyTree) -> PyTree:
@@ -50,7 +50,7 @@ def from_force(
     force: Callable[[PyTree, PyTree, Any], PyTree],
     params: PyTree,
     *,
-    initial_state: Callable[[Array], PyTree] | PyTree,
+    initial_state: Callable[[Any], PyTree] | PyTree,
     activity: Callable[[PyTree], PyTree] = _identity,
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
@@ -86,7 +86,7 @@ def from_energy(
     energy: Callable[[PyTree, PyTree, Any], Array],
     params: PyTree,
     *,
-    initial_state: Callable[[Array], PyTree] | PyTree,
+    initial_state: Callable[[Any], PyTree] | PyTree,
     activity: Callable[[PyTree], PyTree] = _identity,
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,

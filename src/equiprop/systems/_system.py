@@ -38,7 +38,7 @@ class System(eqx.Module):
         """
 
     @abc.abstractmethod
-    def initial_state(self, x: Array) -> PyTree:
+    def initial_state(self, x: Any) -> PyTree:
         """Where a free relaxation starts, for the input batch `x`."""
 
     @abc.abstractmethod
@@ -49,7 +49,7 @@ class System(eqx.Module):
         """r = φ(u), elementwise, in the structure of the state. The identity unless overridden."""
         return state
 
-    def input_drive(self, x: Array) -> Any:
+    def input_drive(self, x: Any) -> Any:
         """Everything in the force that does not depend on the state, computed once a relaxation. Default: `x` itself."""
         return x
 

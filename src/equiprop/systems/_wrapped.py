@@ -20,7 +20,7 @@ class Wrapped(System):
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         return self.system.force(state, drive, only)
 
-    def initial_state(self, x: Array) -> PyTree:
+    def initial_state(self, x: Any) -> PyTree:
         return self.system.initial_state(x)
 
     def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
@@ -29,7 +29,7 @@ class Wrapped(System):
     def activity(self, state: PyTree) -> PyTree:
         return self.system.activity(state)
 
-    def input_drive(self, x: Array) -> Any:
+    def input_drive(self, x: Any) -> Any:
         return self.system.input_drive(x)
 
     @property

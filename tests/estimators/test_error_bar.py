@@ -1,0 +1,209 @@
+"""The error bar of every nudged estimator: calibrated on random systems, used where it is large, honest where nothing helps."""
+
+import functools
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.estimators import (
+    Adjoint,
+    Centered,
+    Corrected,
+    ExactResponse,
+    Holomorphic,
+    OneSided,
+    RecurrentBackprop,
+    estimate,
+)
+from equiprop.solvers import Alternating, Synchronous
+from equiprop.systems import from_force
+from networks import batch, network
+from oracle import Dense
+
+SYSTEMS, UNITS, READ = 300, 10, 4
+SOLVER = Synchronous(tolerance=1e-7, max_steps=2000, nudged_max_steps=2000, damping=0.3)
+
+
+def _activity(u):
+    return 0.5 + 0.5 * jnp.tanh(2 * u - 1)
+
+
+@functools.cache
+def random_systems():
+    """As many random asymmetric systems as samples: each brings its own matrix as its input, and a target of its own size.
+
+    Gains from 0.2 to 1.4, from symmetric to independent weights, pulls from a twentieth to five.
+    """
+    rng = np.random.default_rng(7)
+    random = rng.normal(size=(SYSTEMS, UNITS, UNITS)) / UNITS**0.5
+    symmetric = (random + np.swapaxes(random, 1, 2)) / 2
+    asymmetry, gain = rng.uniform(0, 1, SYSTEMS), rng.uniform(0.2, 1.4, SYSTEMS)
+    matrix = gain[:, None, None] * (symmetric + asymmetry[:, None, None] * (random - symmetric))
+    system = from_force(
+        lambda p, u, x: jnp.einsum("bij,bj->bi", x["w"].astype(u.dtype), _activity(u)) + p + x["b"] - u,
+        jnp.zeros(()),
+        initial_state=jnp.zeros(UNITS),
+        activity=_activity,
+        output=lambda r: r[:, :READ],
+    )
+    size = np.exp(rng.uniform(np.log(0.05), np.log(5), (SYSTEMS, 1)))
+    x = {"w": jnp.asarray(matrix), "b": jnp.asarray(rng.normal(size=(SYSTEMS, UNITS)) / 2)}
+    return system, x, jnp.asarray(size * rng.normal(size=(SYSTEMS, READ)))
+
+
+def exact(system, x, y, state, *, transpose):
+    """−J⁻¹∇C or −J⁻ᵀ∇C of every system, by NumPy."""
+    u = np.asarray(state)
+    r = 0.5 + 0.5 * np.tanh(2 * u - 1)
+    jacobian = np.asarray(x["w"]) - np.einsum("bi,ij->bij", 1 / (4 * r * (1 - r)), np.eye(UNITS))
+    jacobian = np.swapaxes(jacobian, 1, 2) if transpose else jacobian
+    pull = np.concatenate([r[:, :READ] - np.asarray(y), np.zeros((SYSTEMS, UNITS - READ))], axis=1)
+    return -np.linalg.solve(jacobian, pull[..., None])[..., 0]
+
+
+CALIBRATED = {
+    "one_sided": OneSided(nudge=0.2),
+    "one_sided companion": OneSided(nudge=0.2, error_bar="companion"),
+    "centered": Centered(nudge=0.3),
+    "centered companion": Centered(nudge=0.3, error_bar="companion"),
+    "three points": Holomorphic(nudge=0.3, points=3),
+    "four points": Holomorphic(nudge=0.3, points=4),
+    "six points": Holomorphic(nudge=0.4, points=6),
+    "corrected": Corrected(nudge=0.3, points=4),
+}
+
+
+@pytest.mark.parametrize("name", CALIBRATED)
+def test_calibration(name):
+    """Of the settled samples, the error of 95 in 100 is below the bar, and the bar is within a factor of ten for 80 in 100."""
+    system, x, y = random_systems()
+    answer = eqx.filter_jit(estimate)(system, x, y, CALIBRATED[name], solver=SOLVER)
+    reference = exact(system, x, y, answer.equilibrium.state, transpose=name == "corrected")
+    error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    settled = ~np.asarray(answer.unsettled)
+    assert settled.sum() >= 200
+    ratio = (np.asarray(answer.error_bar) / error)[settled]
+    assert np.mean(ratio >= 1) >= 0.95
+    assert np.mean((ratio >= 0.1) & (ratio <= 10)) >= 0.8
+
+
+@pytest.mark.parametrize("estimator", [ExactResponse(), Adjoint(), RecurrentBackprop()], ids=lambda e: type(e).__name__)
+def test_calibration_of_linear_solves(estimator):
+    """Iterative solvers stop where they happen to be; the bar must still cover."""
+    system, x, y = random_systems()
+    answer = eqx.filter_jit(estimate)(system, x, y, estimator, solver=SOLVER)
+    reference = exact(system, x, y, answer.equilibrium.state, transpose=not isinstance(estimator, ExactResponse))
+    error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    # Full GMRES in ten dimensions is exact; what remains is the rounding of both sides.
+    ratio = ((np.asarray(answer.error_bar) + 1e-12) / error)[~np.asarray(answer.unsettled)]
+    assert np.mean(ratio >= 1) >= 0.95
+
+
+def test_aliasing_bar_extrapolates_a_geometric_series():
+    from equiprop.estimators._nudging import aliasing_bar
+
+    # a_m = 0.1^m: c_0 − r* = a_4, and the error of four points is a_5 = 1e-4·a_1.
+    bar, ratio = aliasing_bar([jnp.asarray([0.1**m]) for m in (4, 1, 2, 3)])
+    assert np.allclose(ratio, 0.1) and np.allclose(bar, 4 * 1e-4)
+    # Coefficients that do not fall: nothing is known.
+    bar, ratio = aliasing_bar([jnp.ones(1)] * 4)
+    assert np.allclose(ratio, 1) and bar >= 1
+
+
+def test_samples_above_the_tolerance_are_tried_again_and_only_those():
+    system, x, y = random_systems()
+    once = eqx.filter_jit(estimate)(system, x, y, Centered(nudge=0.3), solver=SOLVER)
+    tolerance = float(np.median(once.error_bar))
+    answer = eqx.filter_jit(estimate)(system, x, y, Centered(nudge=0.3, tolerance=tolerance, retries=1), solver=SOLVER)
+    hopeful = np.asarray(once.equilibrium.settled)
+    again = (np.asarray(once.error_bar) > tolerance) & hopeful
+    assert 20 < again.sum() < SYSTEMS - 20
+    assert np.array_equal(answer.retried, again)
+    # The others were read at the full nudge and took no further step.
+    assert (np.asarray(answer.nudge)[~again] == 0.3).all() and np.isclose(answer.nudge[again], 0.3 * 0.25).mean() > 0.9
+    assert np.array_equal(answer.error_vector[~again], once.error_vector[~again])
+    assert np.array_equal(answer.relaxation_steps[~again], once.relaxation_steps[~again])
+    assert (np.asarray(answer.relaxation_steps)[again] > np.asarray(once.relaxation_steps)[again]).all()
+    # What is still above is left out, and counted.
+    assert np.array_equal(answer.inaccurate, np.asarray(answer.error_bar) > tolerance)
+    assert int(answer.counts["inaccurate"]) < again.sum() and int(answer.counts["retried"]) == again.sum()
+    assert (np.asarray(answer.weight)[np.asarray(answer.inaccurate)] == 0).all()
+
+
+@pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
+def test_automatic_radius_and_points_reach_the_tolerance_or_say_so(tolerance):
+    system, x, y = random_systems()
+    answer = eqx.filter_jit(estimate)(
+        system, x, y, Holomorphic(radius="auto", points="auto", tolerance=tolerance), solver=SOLVER
+    )
+    reference = exact(system, x, y, answer.equilibrium.state, transpose=False)
+    error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
+    said = np.asarray(answer.inaccurate | answer.unsettled)
+    assert said.mean() < 0.1
+    assert np.mean(error[~said] <= tolerance) >= 0.95
+    assert (np.asarray(answer.nudge) > 0).all() and len(np.unique(np.asarray(answer.nudge))) > SYSTEMS / 2
+
+
+def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
+    system = jax.tree.map(lambda a: a.astype(jnp.float32), network("untied"))
+    x, y = batch()
+    estimator = Holomorphic(nudge="auto", points="auto", tolerance=1e-9)
+    answer = eqx.filter_jit(estimate)(system, x.astype(jnp.float32), y, estimator, solver=Alternating())
+    assert answer.inaccurate.all() and (answer.weight == 0).all()
+
+
+def test_points_are_chosen_for_a_given_radius():
+    """At a large radius N = 2 is not enough for the tolerance that N = 8 reaches."""
+    system = network("untied")
+    dense, (x, y) = Dense.of(system), batch()
+    exact_response = np.array(
+        [dense.response(dense.equilibrium(np.asarray(a)), int(b)) for a, b in zip(x, y, strict=True)]
+    )
+    solver = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+    answer = eqx.filter_jit(estimate)(
+        system, x, y, Holomorphic(nudge=0.3, points="auto", tolerance=1e-3), solver=solver
+    )
+    error = np.linalg.norm(dense.flat(answer.error_vector) - exact_response, axis=1)
+    assert (error < 1e-3 * np.linalg.norm(exact_response, axis=1)).all() and not answer.inaccurate.any()
+    assert np.allclose(answer.nudge, 0.3)
+
+
+def test_kinks_and_singularities_are_named():
+    """A kink at the free state: no radius helps. Poles at ±0.1i are crossed by a large radius, not by a small one."""
+    kink = from_force(
+        lambda p, u, x: p * x - u + jnp.where(u.real > 0, 0.5 * u, 0 * u), jnp.ones(()), initial_state=jnp.zeros(1)
+    )
+    x, y = jnp.zeros((1, 1)), jnp.ones((1, 1))
+    for nudge in (0.4, 0.01):
+        answer = eqx.filter_jit(estimate)(kink, x, y, Holomorphic(nudge=nudge, points=8))
+        assert bool(answer.non_analytic[0]) and float(answer.error_bar[0]) > 0.3
+    pole = from_force(lambda p, u, x: 0.02 / (1 + (u / 0.1) ** 2) - u, jnp.ones(()), initial_state=jnp.zeros(1))
+    far, near = (eqx.filter_jit(estimate)(pole, x, y, Holomorphic(nudge=nudge, points=8)) for nudge in (0.2, 0.02))
+    assert not bool(near.non_analytic[0]) and float(near.error_bar[0]) < 0.01
+    assert bool(far.non_analytic[0]) and float(far.error_bar[0]) > 0.1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Centered(error_bar="aliasing_"), "error_bar = 'aliasing_' is not known"),
+        (lambda: Centered(tolerance=0.0), "tolerance = 0.0: must be above 0"),
+        (lambda: Centered(retries=-1), "retries = -1: must be at least 0"),
+        (lambda: Centered(shrink=1.0), "shrink = 1.0: must be above 0 and below 1"),
+        (lambda: Centered(inaccurate="hide"), "inaccurate = 'hide' is not known"),
+        (lambda: Holomorphic(nudge="auto"), "tolerance = inf: an automatic nudge"),
+        (lambda: Holomorphic(radius="many"), "nudge = 'many': must be a number or 'auto'"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
+
+
+def test_two_points_have_no_aliasing_to_look_at():
+    with pytest.raises(InputError, match="error_bar = 'aliasing': needs points > 2, not 2"):
+        estimate(network("untied"), *batch(), Centered(error_bar="aliasing"))

@@ -1,0 +1,113 @@
+"""Vector fields that users have and that hurt: every estimator gives each sample a name, and never a silent number."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic, estimate
+from equiprop.solvers import Alternating, Status
+from equiprop.systems import from_force
+
+ORDINARY, POLE, BISTABLE, CYCLE, NAN_AT_START, SINGULAR = range(6)
+NAMES = ("ordinary", "pole", "bistable", "cycle", "nan_at_start", "singular")
+SOLVER = Alternating(tolerance=1e-8, max_steps=400, nudged_max_steps=400, damping=0.4)
+
+
+def force(p, u, x):
+    """One field a sample, chosen by x: two units each."""
+    a, b = u[:, :1], u[:, 1:]
+    fields = {
+        ORDINARY: (p * jnp.tanh(0.4 * b) + 0.3 - a, jnp.tanh(0.7 * a) - b),
+        # Poles of the force at ±0.05i, nearer than the nudge reaches.
+        POLE: (0.03 / (1 + (a / 0.05) ** 2) - a, p * 0.3 * a - b),
+        # Two stable states, at the edge where the upper one is born.
+        BISTABLE: (jnp.tanh(6 * p * a) + 0.5 - a, 0.3 * a - b),
+        # Gain above one around a loop of negative feedback.
+        CYCLE: (p * 3 * jnp.tanh(b) - a, -3 * jnp.tanh(a) - b),
+        NAN_AT_START: (p * 0.5 * b - a, 0.5 * a - b),
+        # dF/du = 0 at the equilibrium u = 0.
+        SINGULAR: (p * jnp.tanh(a) - a, 0.3 * a - b),
+    }
+    parts = [x[:, :1] == k for k in fields]
+    first, second = (jnp.select(parts, [f[i] for f in fields.values()]) for i in (0, 1))
+    return jnp.concatenate([first, second], axis=1)
+
+
+def start(x):
+    u = jnp.where(x[:, :1] == BISTABLE, -1.0, 0.1) * jnp.ones((1, 2))
+    return jnp.where(x[:, :1] == NAN_AT_START, jnp.nan, jnp.where(x[:, :1] == SINGULAR, 0.0, u))
+
+
+SYSTEM = from_force(force, jnp.asarray(1.0), initial_state=start)
+X = jnp.arange(6.0)[:, None]
+Y = jnp.ones((6, 2))
+
+
+def response_of_the_ordinary(transpose):
+    """By central differences of the force and a dense solve, at the equilibrium that iteration finds."""
+
+    def f(u):
+        return np.array([np.tanh(0.4 * u[1]) + 0.3 - u[0], np.tanh(0.7 * u[0]) - u[1]])
+
+    u = np.zeros(2)
+    for _ in range(500):
+        u = u + f(u)
+    jacobian = np.stack([(f(u + 1e-6 * e) - f(u - 1e-6 * e)) / 2e-6 for e in np.eye(2)], axis=1)
+    return -np.linalg.solve(jacobian.T if transpose else jacobian, u - 1)
+
+
+@pytest.fixture(scope="module", params=ESTIMATORS)
+def answer(request):
+    options = {
+        "one_sided": {"nudge": 0.02},
+        "centered": {"nudge": 0.1},
+        "holomorphic": {"nudge": 0.2},
+        "continuous_time": {"nudge": 0.1, "steps_per_point": 80},
+        "corrected": {"nudge": 0.2},
+    }
+    estimator = ESTIMATORS[request.param](**options.get(request.param, {}))
+    return request.param, eqx.filter_jit(estimate)(SYSTEM, X, Y, estimator, solver=SOLVER, key=jax.random.key(0))
+
+
+def test_every_sample_has_a_name_and_no_number_is_silent(answer):
+    name, found = answer
+    status = [Status(int(s)) for s in found.equilibrium.status]
+    kept = np.asarray(found.weight) > 0
+    assert status[ORDINARY] == Status.SETTLED and kept[ORDINARY]
+    assert status[NAN_AT_START] == Status.DIVERGED and not kept[NAN_AT_START]
+    assert status[CYCLE] == Status.OSCILLATING and not kept[CYCLE]
+    # The gradient is made of what is kept, and finite.
+    assert all(np.isfinite(g).all() for g in jax.tree.leaves(found.gradient))
+    assert np.isfinite(np.asarray(found.error_vector)[kept]).all()
+    assert not np.isnan(found.error_bar).any() and np.isinf(found.error_bar[NAN_AT_START])
+    assert int(found.counts["left_out"]) == int((~kept).sum())
+    # Where J is singular no linear method has an answer, and a nudge that moves it is far off: it is said either way.
+    flags = found.unsettled | found.bounded | found.jumped | found.non_analytic
+    assert bool(flags[SINGULAR]) or float(found.error_bar[SINGULAR]) > 0.2, name
+
+
+def test_the_ordinary_sample_does_not_notice(answer):
+    name, found = answer
+    to_exact = ("adjoint", "recurrent_backprop", "neumann", "unrolled", "corrected", "dyadic")
+    reference = response_of_the_ordinary(transpose=name in to_exact)
+    error = np.linalg.norm(np.asarray(found.error_vector[ORDINARY]) - reference) / np.linalg.norm(reference)
+    assert error < float(found.error_bar[ORDINARY]) + 1e-6 and error < 0.2
+
+
+@pytest.mark.parametrize(
+    "estimator", [Centered(nudge=0.3), Holomorphic(nudge=0.3, points=8)], ids=["centered", "holomorphic"]
+)
+def test_a_pole_within_reach_shows_in_the_bar(estimator):
+    found = eqx.filter_jit(estimate)(SYSTEM, X, Y, estimator, solver=SOLVER)
+    exact = eqx.filter_jit(estimate)(SYSTEM, X, Y, ExactResponse(), solver=SOLVER)
+    error = np.linalg.norm(np.asarray(found.error_vector - exact.error_vector)[POLE])
+    length = np.linalg.norm(np.asarray(exact.error_vector)[POLE])
+    assert float(found.error_bar[POLE]) > 0.3 * error / length
+    assert bool(found.unsettled[POLE]) or bool(found.jumped[POLE]) or float(found.error_bar[POLE]) > 0.05
+
+
+def test_a_jump_to_the_other_state_is_named():
+    found = eqx.filter_jit(estimate)(SYSTEM, X, Y, Centered(nudge=0.2), solver=SOLVER)
+    assert bool(found.jumped[BISTABLE]) and float(found.weight[BISTABLE]) == 0

@@ -1,0 +1,190 @@
+"""The estimators that tend to the exact gradient, against dense linear algebra, on every kind of system."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.estimators import Corrected, Dyadic, Neumann, RecurrentBackprop, Unrolled, estimate
+from equiprop.solvers import Alternating, Synchronous, relax
+from equiprop.systems import from_force
+from networks import batch, network
+from oracle import Dense, gradient_by_name
+
+SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+X, Y = batch()
+
+# Name, estimator, and the relative error that it may have.
+REFERENCES = {
+    "recurrent_backprop": (RecurrentBackprop(accuracy=1e-12), 1e-9),
+    "neumann": (Neumann(terms=200), 1e-9),
+    "truncated": (Unrolled(steps=100), 1e-9),
+    "whole": (Unrolled(steps=200, whole=True), 1e-9),
+    "dyadic": (Dyadic(nudge=0.7), 1e-9),
+    "one_sided": (Corrected(nudge=1e-4, points=1), 1e-3),
+    "centred": (Corrected(nudge=0.1, points=2), 3e-2),
+    "holomorphic": (Corrected(nudge=0.1, points=8), 1e-5),
+}
+
+
+@eqx.filter_jit
+def answers(system, x, y):
+    """All of them in one program."""
+    return {name: estimate(system, x, y, reference, solver=SOLVER) for name, (reference, _) in REFERENCES.items()}
+
+
+def user_system():
+    """A force on a pytree that is no network, with an activity of its own."""
+    rng = np.random.default_rng(1)
+    params = {"w": jnp.asarray(rng.normal(size=(3, 2)) * 0.6), "v": jnp.asarray(rng.normal(size=(2, 3)) * 0.6)}
+
+    def force(p, u, x):
+        return {"a": jnp.tanh(u["b"]) @ p["v"] + x - u["a"], "b": jnp.sin(jnp.tanh(u["a"])) @ p["w"] - u["b"]}
+
+    return from_force(
+        force,
+        params,
+        initial_state={"a": jnp.zeros(3), "b": jnp.zeros(2)},
+        activity=lambda u: jax.tree.map(jnp.tanh, u),
+        output=lambda r: r["b"],
+    )
+
+
+def user_batch():
+    rng = np.random.default_rng(2)
+    return jnp.asarray(rng.normal(size=(4, 3))), jnp.asarray(rng.normal(size=(4, 2)))
+
+
+@pytest.fixture(scope="module", params=["untied", "loop", "user"])
+def found(request):
+    """What each estimator answers, the exact error vectors of the samples, and the exact gradient by name."""
+    if request.param == "user":
+        system, (x, y) = user_system(), user_batch()
+        return answers(system, x, y), *_exact_by_finite_differences(system, x, y)
+    system = network(request.param)
+    dense = Dense.of(system)
+    states = [dense.equilibrium(np.asarray(x)) for x in X]
+    exact = np.array([dense.adjoint(u, int(y)) for u, y in zip(states, Y, strict=True)])
+    parts = [
+        dense.parameter_gradient(u, np.asarray(x), int(y), d) for u, x, y, d in zip(states, X, Y, exact, strict=True)
+    ]
+    gradient = {name: np.mean([p[name] for p in parts], axis=0) for name in parts[0]}
+    return answers(system, X, Y), dense.flat, exact, gradient
+
+
+def _exact_by_finite_differences(system, x, y):
+    """δ from a dense Jacobian by central differences of the force; the gradient by those of the cost at equilibrium."""
+    flat = lambda tree: np.concatenate([np.asarray(leaf) for leaf in jax.tree.leaves(tree)], axis=1)  # noqa: E731
+    free = eqx.filter_jit(relax)(system, x, SOLVER)
+    sizes = np.cumsum([leaf.shape[1] for leaf in jax.tree.leaves(free.state)])
+    structure = jax.tree.structure(free.state)
+
+    def force(u):
+        return flat(system.force(jax.tree.unflatten(structure, jnp.split(jnp.asarray(u), sizes[:-1], axis=1)), x))
+
+    u, h = flat(free.state), 1e-6
+    columns = [(force(u + h * e) - force(u - h * e)) / (2 * h) for e in np.eye(sizes[-1])]
+    membrane = np.stack(columns, axis=2)
+    pull = flat(system.cost_gradient(system.activity(free.state), y)) * (1 - np.tanh(u) ** 2)
+    exact = -np.linalg.solve(np.swapaxes(membrane, 1, 2), pull[..., None])[..., 0]
+
+    @eqx.filter_jit
+    def loss(p):
+        moved = eqx.tree_at(lambda s: s.params, system, p)
+        return moved.cost(moved.output(moved.activity(relax(moved, x, SOLVER).state)), y).mean()
+
+    gradient = {}
+    for name, value in system.params.items():
+        change = np.zeros(value.shape)
+        for index in np.ndindex(value.shape):
+            up, down = (loss(system.params | {name: value.at[index].add(s)}) for s in (1e-6, -1e-6))
+            change[index] = (up - down) / 2e-6
+        gradient[name] = change
+    return flat, exact, gradient
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_exact_error_vector_and_gradient(found, name):
+    everything, flat, exact, gradient = found
+    answer, (_, bound) = everything[name], REFERENCES[name]
+    bound = max(bound, 1e-7) if "w" in gradient else bound  # what central differences resolve
+    error = np.linalg.norm(flat(answer.error_vector) - exact, axis=1) / np.linalg.norm(exact, axis=1)
+    assert (error < bound).all()
+    assert (answer.weight == 1).all() and (answer.error_bar >= error - 1e-7).all()
+    ours = answer.gradient.params if "w" in gradient else gradient_by_name(answer.gradient)
+    for parameter, value in gradient.items():
+        assert np.allclose(ours[parameter], value, rtol=0, atol=max(bound, 1e-7) * max(np.abs(value).max(), 1e-3))
+
+
+def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
+    """Few sweeps, far from equilibrium: finite differences of what the sweeps compute, transient included."""
+    system, solver = network("untied"), Synchronous(tolerance=1e-12, max_steps=2000)
+    answer = eqx.filter_jit(estimate)(
+        system, X, Y, Unrolled(steps=3, whole=True, unsettled="keep", max_gain=jnp.inf), solver=solver
+    )
+
+    def loss(theta):
+        drive, state = theta.input_drive(X), theta.initial_state(X)
+        for _ in range(3):
+            state, _ = solver.sweep(theta, drive, state)
+        return system.cost(theta.output(theta.activity(state)), Y).mean()
+
+    for where, index in [
+        (lambda s: s.weights["hidden_1->hidden_2"], (1, 2)),
+        (lambda s: s.biases["output"], (1,)),
+    ]:
+        parameter = where(system)
+        up, down = (loss(eqx.tree_at(where, system, parameter.at[index].add(h))) for h in (1e-6, -1e-6))
+        assert np.isclose(where(answer.gradient)[index], (up - down) / 2e-6, rtol=1e-6, atol=1e-10)
+
+
+def test_bounding_an_unrolled_gradient_scales_it():
+    system = network("untied")
+    free, bounded = (
+        eqx.filter_jit(estimate)(system, X[:1], Y[:1], Unrolled(steps=30, max_gain=g), solver=SOLVER)
+        for g in (100.0, 0.1)
+    )
+    assert bool(bounded.bounded[0]) and not bool(free.bounded[0])
+    ratio = np.linalg.norm(bounded.error_vector["output"]) / np.linalg.norm(free.error_vector["output"])
+    ours, theirs = bounded.gradient.weights["hidden_1->hidden_2"], free.gradient.weights["hidden_1->hidden_2"]
+    assert ratio < 1 and np.allclose(ours, ratio * theirs)
+
+
+def test_a_truncated_series_says_what_is_missing():
+    """The residual of K terms is the first term left out, (Mᵀ)^K·D∇C, relative to D∇C."""
+    system = network("untied")
+    dense = Dense.of(system)
+    answer = eqx.filter_jit(estimate)(system, X, Y, Neumann(terms=3), solver=SOLVER)
+    for i, (x, y) in enumerate(zip(np.asarray(X), np.asarray(Y), strict=True)):
+        u = dense.equilibrium(x)
+        slope = -1 / (np.diag(dense.jacobian(u)) - np.diag(dense.matrix))
+        pull = slope * dense.cost_gradient(u, int(y))
+        m = dense.matrix.T * slope
+        missing = np.linalg.matrix_power(m.T, 3) @ pull
+        assert np.isclose(answer.error_bar[i], 3 * np.linalg.norm(missing) / np.linalg.norm(pull), rtol=1e-6)
+
+
+def test_dyadic_finds_the_equilibrium_itself():
+    system = network("untied")
+    free = eqx.filter_jit(relax)(system, X, SOLVER)
+    answer = eqx.filter_jit(estimate)(system, X, Y, Dyadic(), solver=SOLVER)
+    for name, state in free.state.items():
+        assert np.allclose(answer.equilibrium.state[name], state, atol=1e-10)
+    assert answer.equilibrium.settled.all() and (answer.relaxation_steps == answer.equilibrium.steps).all()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Neumann(terms=0), "terms = 0: must be at least 1"),
+        (lambda: Unrolled(steps=0), "steps = 0: must be at least 1"),
+        (lambda: RecurrentBackprop(accuracy=1.5), "accuracy = 1.5: must be between 0 and 1"),
+        (lambda: Dyadic(nudge=0.0), "nudge = 0.0"),
+        (lambda: Corrected(nudge="auto"), "tolerance = inf: an automatic nudge"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
