@@ -37,6 +37,9 @@ def test_alignment_is_plain_cosines(pair):
     for name, vector in ours.error_vector.items():
         a, b = np.asarray(vector), np.asarray(exact.error_vector[name])
         assert np.isclose(found.cosine[name], np.mean([cosine(u, v) for u, v in zip(a, b, strict=True)]))
+        cosines = np.array([cosine(u, v) for u, v in zip(a, b, strict=True)])
+        assert np.isclose(found.cosine_spread[name], cosines.std())
+        assert np.isclose(found.weighted_cosine[name], np.average(cosines, weights=np.linalg.norm(b, axis=1)))
         relative = np.linalg.norm(a - b, axis=1) / np.linalg.norm(b, axis=1)
         assert np.isclose(found.relative_error[name], relative.mean())
     a, b = (np.concatenate([np.ravel(g) for g in jax.tree.leaves(e.gradient)]) for e in (ours, exact))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.homeostasis import JacobianHomeostasis, NoHomeostasis
+from equiprop.homeostasis import Batch, JacobianHomeostasis, NoHomeostasis
 from equiprop.solvers import Alternating, relax
 from equiprop.systems import from_force
 from networks import batch, network
@@ -29,7 +29,11 @@ def many(**options):
 
 
 def loss(homeostasis, system, state, x=X):
-    return float(eqx.filter_jit(homeostasis.loss)(system, x, state, key=KEY))
+    return float(eqx.filter_jit(homeostasis.loss)(system, everyone(x, state), key=KEY))
+
+
+def everyone(x, state):
+    return Batch(x, state, jnp.ones(len(x), bool))
 
 
 @pytest.mark.parametrize("kind", ["untied", "loop", "general"])
@@ -61,9 +65,10 @@ def test_gradient_by_finite_differences(case):
     system, state, _ = case
     homeostasis = JacobianHomeostasis(probes=3, strength=0.7)
     zero = jax.tree.map(jnp.zeros_like, system)
-    usable = jnp.ones(len(X), bool)
-    treated, value = eqx.filter_jit(homeostasis.treat)(zero, system, X, state, usable, key=KEY)
-    assert float(value) == pytest.approx(loss(homeostasis, system, state))
+    answer = eqx.filter_jit(homeostasis.treat)(zero, system, everyone(X, state), key=KEY)
+    treated = answer.gradient
+    assert float(answer.strength) == pytest.approx(0.7) and int(answer.skipped) == 0
+    assert float(answer.loss) == pytest.approx(loss(homeostasis, system, state))
     for name, index in [("hidden_1->hidden_2", (2, 3)), ("output->hidden_2", (1, 1))]:
         where = lambda s, n=name: s.weights[n]  # noqa: E731
         weight = system.weights[name]
@@ -79,7 +84,7 @@ def test_expected_gradient_of_a_pair(case):
     """For dense pairs L/n = ‖W − B‖²/n, so the gradient with respect to W is 2(W − B)/n."""
     system, state, dense = case
     zero = jax.tree.map(jnp.zeros_like, system)
-    treated, _ = eqx.filter_jit(many().treat)(zero, system, X, state, jnp.ones(len(X), bool), key=KEY)
+    treated = eqx.filter_jit(many().treat)(zero, system, everyone(X, state), key=KEY).gradient
     forward, feedback = (np.asarray(system.weights[n]) for n in ("hidden_1->hidden_2", "hidden_2->hidden_1"))
     expected = 2 * (forward - feedback) / len(dense.matrix)
     ours = np.asarray(treated.weights["hidden_1->hidden_2"])
@@ -92,10 +97,8 @@ def test_it_adds_to_the_gradient(case):
     system, state, _ = case
     homeostasis = JacobianHomeostasis()
     ones, zero = (jax.tree.map(f, system) for f in (jnp.ones_like, jnp.zeros_like))
-    usable = jnp.ones(len(X), bool)
     treat = eqx.filter_jit(homeostasis.treat)
-    a, _ = treat(ones, system, X, state, usable, key=KEY)
-    b, _ = treat(zero, system, X, state, usable, key=KEY)
+    a, b = (treat(g, system, everyone(X, state), key=KEY).gradient for g in (ones, zero))
     assert all(np.allclose(p, q + 1) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
@@ -114,24 +117,28 @@ def test_unusable_samples_and_sample_limit(case):
     system, state, _ = case
     spoilt = {name: a.at[2].set(jnp.nan) for name, a in state.items()}
     usable = jnp.asarray([True, True, False, True])
-    value = JacobianHomeostasis().loss(system, X, spoilt, usable, key=KEY)
+    value = JacobianHomeostasis().loss(system, Batch(X, spoilt, usable), key=KEY)
     assert np.isfinite(value)
     gated = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, jnp.eye(4), initial_state=jnp.zeros(4))
     u = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
-    first = JacobianHomeostasis(samples=1).loss(gated, u, u, key=KEY)
-    assert np.allclose(first, JacobianHomeostasis(samples=1).loss(gated, u[:1], u[:1], key=KEY))
+    zero = jax.tree.map(jnp.zeros_like, gated)
+    first, alone = (JacobianHomeostasis(samples=1).treat(zero, gated, everyone(v, v), key=KEY).loss for v in (u, u[:1]))
+    assert np.allclose(first, alone)
 
 
 def test_none_changes_nothing(case):
     system, state, _ = case
-    treated, value = NoHomeostasis().treat(system, system, X, state, jnp.ones(len(X), bool), key=KEY)
-    assert treated is system and value == 0
+    answer = NoHomeostasis().treat(system, system, everyone(X, state), key=KEY)
+    assert answer.loss == 0 and answer.strength == 0
+    assert all(
+        np.array_equal(a, b) for a, b in zip(jax.tree.leaves(answer.gradient), jax.tree.leaves(system), strict=True)
+    )
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": -1.0}, "strength = -1.0: must be at least 0"),
+        ({"strength": -1.0}, "strength = -1.0: must be a finite number, at least 0"),
         ({"probes": 0}, "probes = 0: must be at least 1"),
         ({"samples": -1}, "samples = -1: must be at least 1, or 0"),
         ({"norm_term": False, "square_term": False}, "both off"),

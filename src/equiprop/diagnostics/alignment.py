@@ -20,6 +20,8 @@ class Alignment(eqx.Module):
     - `cosine`: per population, the cosine of each sample's error vector with the reference's, averaged over the samples that
       both kept and whose vectors are not zero. Easy samples with tiny errors dominate this mean.
     - `relative_error`: per population, ‖δ − δ_ref‖/‖δ_ref‖, averaged likewise.
+    - `cosine_spread`: standard deviation over samples of what `cosine` averages.
+    - `weighted_cosine`: the same average with every sample weighted by the length of its reference vector.
     - `total_cosine`: the cosine of the summed parameter gradients as they are, with whatever each left out.
     - `total_relative_error`: ‖g − g_ref‖/‖g_ref‖ of the same.
     - `gradient_cosine`, `gradient_norm_ratio`: of the summed gradient per parameter array, by its name.
@@ -28,6 +30,8 @@ class Alignment(eqx.Module):
 
     cosine: dict[str, Float[Array, ""]]
     relative_error: dict[str, Float[Array, ""]]
+    cosine_spread: dict[str, Float[Array, ""]]
+    weighted_cosine: dict[str, Float[Array, ""]]
     total_cosine: Float[Array, ""]
     total_relative_error: Float[Array, ""]
     gradient_cosine: dict[str, Float[Array, ""]]
@@ -39,13 +43,16 @@ def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
     """Compares two estimates of the gradient on the same batch. Where nothing can be compared the figures are NaN."""
     both = (estimate.weight > 0) & (reference.weight > 0)
     names = population_names(reference.error_vector)
-    cosines, errors = {}, {}
+    cosines, errors, spreads, weighted = {}, {}, {}, {}
     for name, ours, theirs in zip(
         names, jax.tree.leaves(estimate.error_vector), jax.tree.leaves(reference.error_vector), strict=True
     ):
         length, reference_length = trees.norm(ours), trees.norm(theirs)
         usable = both & (length > 0) & (reference_length > 0)
-        cosines[name] = _mean(trees.inner(ours, theirs) / _safe(length * reference_length, usable), usable)
+        cosine = trees.inner(ours, theirs) / _safe(length * reference_length, usable)
+        cosines[name] = _mean(cosine, usable)
+        spreads[name] = jnp.sqrt(_mean((cosine - cosines[name]) ** 2, usable))
+        weighted[name] = _mean(cosine * reference_length, usable) / _mean(reference_length, usable)
         errors[name] = _mean(trees.norm(ours - theirs) / _safe(reference_length, usable), usable)
     gradient, reference_gradient = jax.tree.leaves(estimate.gradient), jax.tree.leaves(reference.gradient)
     parameters = parameter_names(reference.gradient)
@@ -53,6 +60,8 @@ def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
     return Alignment(
         cosine=cosines,
         relative_error=errors,
+        cosine_spread=spreads,
+        weighted_cosine=weighted,
         total_cosine=tree_cosine(gradient, reference_gradient),
         total_relative_error=jnp.sqrt(
             sum(jnp.sum((a - b) ** 2) for a, b in pairs.values()) / sum(jnp.sum(b**2) for b in reference_gradient)

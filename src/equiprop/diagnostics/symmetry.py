@@ -3,10 +3,12 @@
 from typing import Any
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
-from equiprop.numerics import probe_moments, symmetric_antisymmetric_norms
+from equiprop.errors import InputError
+from equiprop.numerics import exact_moments, probe_moments, symmetric_antisymmetric_norms
 from equiprop.systems import LayeredNetwork, System
 
 
@@ -19,14 +21,38 @@ class Symmetry(eqx.Module):
     antisymmetric_norm: Float[Array, ""]
 
 
-def symmetry(system: System, x: Any, state: PyTree, *, probes: int = 32, key: PRNGKeyArray) -> Symmetry:
+# Up to so many units the measure is exact by default: as many products, and no scatter.
+_EXACT_UNITS = 128
+
+
+def symmetry(
+    system: System, x: Any, state: PyTree, *, probes: int | None = None, key: PRNGKeyArray | None = None
+) -> Symmetry:
     """‖S‖_F/(‖S‖_F + ‖A‖_F) of the coupling Jacobian, matrix-free: 1 is symmetric, ½ is independent, 0 antisymmetric.
 
     S and A are the symmetric and antisymmetric parts of `system.coupling` (for networks ∂H/∂r: the leak −D⁻¹ is a symmetric
-    diagonal that would drown the measure where units saturate). Averaged over a batch of equilibria; the standard error comes
-    from the spread over probes.
+    diagonal that would drown the measure where units saturate). Averaged over a batch of equilibria.
+
+    **Arguments:**
+
+    - `probes`: random vectors a sample; the standard error comes from the spread over them. `0` for the exact measure, at as many
+      products as there are units and no standard error. By default exact up to 128 units, and 32 above.
+    - `key`: to draw probes with.
+
+    Raises `InputError` for a negative number of probes, or probes without a key.
     """
-    moments = probe_moments(system.coupling(state, system.input_drive(x)), state, probes=probes, key=key)
+    units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
+    if probes is None:
+        probes = 0 if units <= _EXACT_UNITS else 32
+    coupling = system.coupling(state, system.input_drive(x))
+    if probes == 0:
+        moments = exact_moments(coupling, state)
+    elif probes < 0:
+        raise InputError(f"probes = {probes}: must be at least 1, or 0 for the exact measure")
+    elif key is None:
+        raise InputError(f"probes = {probes}: needs a key to draw them with")
+    else:
+        moments = probe_moments(coupling, state, probes=probes, key=key)
     symmetric, antisymmetric = (part.mean(axis=1) for part in symmetric_antisymmetric_norms(moments))
     s2, a2 = jnp.maximum(symmetric.mean(), 0), jnp.maximum(antisymmetric.mean(), 0)
     s, a = jnp.sqrt(s2), jnp.sqrt(a2)
@@ -36,7 +62,7 @@ def symmetry(system: System, x: Any, state: PyTree, *, probes: int = 32, key: PR
     slopes = a / (2 * jnp.maximum(s, tiny)), -s / (2 * jnp.maximum(a, tiny))
     spread = slopes[0] * (symmetric - s2) + slopes[1] * (antisymmetric - a2)
     error = jnp.sqrt(jnp.mean(spread**2) / max(probes - 1, 1)) / (s + a) ** 2
-    return Symmetry(value, jnp.where(a > 0, error, 0), s, a)
+    return Symmetry(value, jnp.where((a > 0) & (probes > 0), error, 0), s, a)
 
 
 def weight_angle(system: LayeredNetwork) -> dict[str, Float[Array, ""]]:

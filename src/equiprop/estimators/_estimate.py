@@ -129,6 +129,9 @@ class AbstractEstimator(eqx.Module):
     inaccurate: Policy = eqx.field(default="drop", static=True, kw_only=True)
     tolerance: float = eqx.field(default=math.inf, static=True, kw_only=True)
 
+    tends_to: ClassVar[str] = "response"
+    """What its error vector is an estimate of: `"response"`, δE = −J⁻¹∇C, or `"adjoint"`, δ = −J⁻ᵀ∇C."""
+
     needs_free_phase: ClassVar[bool] = True
     """Whether `respond` is given the free equilibrium, or only a state to start from."""
 

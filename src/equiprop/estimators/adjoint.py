@@ -1,5 +1,7 @@
 """The exact gradient of the cost at equilibrium, by the implicit function theorem."""
 
+from typing import ClassVar
+
 import equinox as eqx
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
@@ -19,6 +21,8 @@ class Adjoint(AbstractEstimator):
     """
 
     krylov: Krylov = eqx.field(default_factory=Krylov)
+
+    tends_to: ClassVar[str] = "adjoint"
 
     def respond(self, problem: Problem) -> Response:
         answer = self.krylov.solve(problem, trees.negative(problem.membrane_pull), transpose=True)

@@ -1,7 +1,7 @@
 """Equilibrium propagation whose nudged phase sees the transposed Jacobian."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -62,6 +62,8 @@ class Corrected(AbstractCircle):
     The nudged phases relax towards a system with another Jacobian, and may fail to settle where the free phase does. Its
     fields are those of `AbstractCircle`.
     """
+
+    tends_to: ClassVar[str] = "adjoint"
 
     def respond(self, problem: Problem) -> Response:
         return self.respond_on_circle(eqx.tree_at(lambda p: p.system, problem, corrected(problem)))

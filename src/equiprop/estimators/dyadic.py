@@ -69,6 +69,8 @@ class Dyadic(AbstractEstimator):
 
     needs_free_phase: ClassVar[bool] = False
 
+    tends_to: ClassVar[str] = "adjoint"
+
     def __check_init__(self) -> None:
         check_nudge(self.nudge)
 

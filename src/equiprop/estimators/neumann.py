@@ -1,5 +1,7 @@
 """The exact gradient by a truncated series."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -22,6 +24,8 @@ class Neumann(AbstractEstimator):
     """
 
     terms: int = eqx.field(default=20, static=True)
+
+    tends_to: ClassVar[str] = "adjoint"
 
     def __check_init__(self) -> None:
         if self.terms < 1:

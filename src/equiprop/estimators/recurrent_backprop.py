@@ -1,6 +1,6 @@
 """The exact gradient by relaxing the adjoint system."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -37,6 +37,8 @@ class RecurrentBackprop(AbstractEstimator):
     """
 
     accuracy: float = eqx.field(default=1e-4, static=True)
+
+    tends_to: ClassVar[str] = "adjoint"
 
     def __check_init__(self) -> None:
         check_accuracy(self.accuracy)

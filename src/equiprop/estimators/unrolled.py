@@ -1,6 +1,6 @@
 """Backpropagation through the relaxation."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -38,6 +38,8 @@ class Unrolled(AbstractEstimator):
 
     steps: int = eqx.field(default=20, static=True)
     whole: bool = eqx.field(default=False, static=True)
+
+    tends_to: ClassVar[str] = "adjoint"
 
     def __check_init__(self) -> None:
         if self.steps < 1:

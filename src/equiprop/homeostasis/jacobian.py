@@ -1,14 +1,14 @@
 """A loss on the antisymmetric part of the Jacobian at equilibrium."""
 
-from typing import Any
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
-from equiprop.homeostasis._treatment import AbstractTreatment
+from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
+from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import probe_moments, trees
 from equiprop.systems import System
 
@@ -28,49 +28,49 @@ class JacobianHomeostasis(AbstractTreatment):
       deep-equilibrium models (Bai et al. 2021, arXiv 2106.14342).
     """
 
-    strength: float = eqx.field(default=1.0, static=True)
+    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
     norm_term: bool = eqx.field(default=True, static=True)
     square_term: bool = eqx.field(default=True, static=True)
 
     def __check_init__(self) -> None:
-        if not self.strength >= 0:
-            raise InputError(f"strength = {self.strength}: must be at least 0")
-        if self.probes < 1:
-            raise InputError(f"probes = {self.probes}: must be at least 1")
-        if self.samples < 0:
-            raise InputError(f"samples = {self.samples}: must be at least 1, or 0 for the whole batch")
+        check_probes(self.probes, self.samples)
         if not (self.norm_term or self.square_term):
             raise InputError("norm_term and square_term are both off: nothing is left of the loss; use kind = 'none'")
 
-    def loss(
-        self, system: System, x: Any, state: PyTree, usable: Bool[Array, " batch"] | None = None, *, key: PRNGKeyArray
-    ) -> Float[Array, ""]:
-        """The estimate of L_homeo/n: mean over probes and usable samples. `x` and `state` are batches; state is held fixed."""
-        n = self.samples or trees.batch_size(state)
-        x, state = jax.tree.map(lambda a: a[:n], (x, jax.lax.stop_gradient(state)))
-        usable = jnp.ones(n, bool) if usable is None else usable[:n]
-        state = jax.tree.map(lambda a: jnp.where(trees.per_sample(usable, a), a, jnp.zeros_like(a)), state)
+    def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
+        """The estimate of L_homeo/n: mean over probes and usable samples, at fixed state."""
+        x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
         moments = probe_moments(system.coupling(state, system.input_drive(x)), state, probes=self.probes, key=key)
         per_probe = jnp.zeros_like(moments.squared_norm)
         if self.norm_term:
             per_probe += moments.squared_norm
         if self.square_term:
             per_probe -= moments.trace_of_square
-        weight = usable.astype(per_probe.dtype)
-        units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
-        return jnp.sum(per_probe.mean(axis=0) * weight) / jnp.maximum(weight.sum(), 1) / units
+        return mean_over_usable(per_probe.mean(axis=0), batch.usable) / units(state)
 
-    def treat(
-        self,
-        gradient: PyTree,
-        system: System,
-        x: Any,
-        state: PyTree,
-        usable: Bool[Array, " batch"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[PyTree, Array]:
-        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, x, state, usable, key=key))(system)
-        return jax.tree.map(lambda g, h: g + self.strength * h, gradient, own), loss
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del gradient
+        looked_at = batch.first(self.samples)
+        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, looked_at, key=key))(system)
+        return own, loss, none_skipped()
+
+
+def check_probes(probes: int, samples: int) -> None:
+    if probes < 1:
+        raise InputError(f"probes = {probes}: must be at least 1")
+    if samples < 0:
+        raise InputError(f"samples = {samples}: must be at least 1, or 0 for the whole batch")
+
+
+def mean_over_usable(values: Float[Array, " batch"], usable: Array) -> Float[Array, ""]:
+    """The mean of the usable ones; 0 if there are none."""
+    return jnp.sum(jnp.where(usable, values, 0)) / jnp.maximum(jnp.sum(usable), 1)
+
+
+def units(state: PyTree) -> int:
+    """Units of one sample."""
+    return sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))

@@ -1,27 +1,24 @@
 """No treatment."""
 
-from typing import Any
-
+import equinox as eqx
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from equiprop.homeostasis._treatment import AbstractTreatment
-from equiprop.numerics import trees
+from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._treatment import AbstractTreatment, none_skipped
+from equiprop.homeostasis.strength import AbstractStrength, Constant
 from equiprop.systems import System
 
 
 class NoHomeostasis(AbstractTreatment):
     """Leaves the gradient as it is."""
 
-    def treat(
-        self,
-        gradient: PyTree,
-        system: System,
-        x: Any,
-        state: PyTree,
-        usable: Bool[Array, " batch"],
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[PyTree, Array]:
-        del system, x, usable, key
-        return gradient, jnp.zeros((), trees.dtype_of(state))
+    strength: AbstractStrength = eqx.field(default_factory=lambda: Constant(0.0), init=False)
+
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del system, batch, key
+        dtype = jnp.result_type(*jax.tree.leaves(gradient))
+        return jax.tree.map(jnp.zeros_like, gradient), jnp.zeros((), dtype), none_skipped()

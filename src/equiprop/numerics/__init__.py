@@ -20,6 +20,12 @@ from equiprop.numerics.costs import SquaredError as SquaredError
 from equiprop.numerics.costs import create_cost as create_cost
 from equiprop.numerics.costs import softmax_cross_entropy as softmax_cross_entropy
 from equiprop.numerics.hutchinson import ProbeMoments as ProbeMoments
+from equiprop.numerics.hutchinson import exact_moments as exact_moments
 from equiprop.numerics.hutchinson import normal_like as normal_like
 from equiprop.numerics.hutchinson import probe_moments as probe_moments
 from equiprop.numerics.hutchinson import symmetric_antisymmetric_norms as symmetric_antisymmetric_norms
+from equiprop.numerics.krylov import Rotation as Rotation
+from equiprop.numerics.krylov import arnoldi as arnoldi
+from equiprop.numerics.krylov import ritz as ritz
+from equiprop.numerics.krylov import rotation as rotation
+from equiprop.numerics.krylov import solve_positive as solve_positive

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.numerics import trees
@@ -41,6 +42,24 @@ def probe_moments(
 
     squared_norm, trace_of_square = jax.lax.map(one, jax.random.split(key, probes))
     return ProbeMoments(squared_norm, trace_of_square)
+
+
+def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree) -> ProbeMoments:
+    """‖J‖²_F and tr J² of every sample as one "probe" without scatter: one product a unit, and one more."""
+    leaves, structure = jax.tree.flatten(like)
+    ends = np.cumsum([leaf.size // leaf.shape[0] for leaf in leaves])
+
+    def one(k: Array) -> tuple[Array, Array]:
+        unit = jax.nn.one_hot(k, int(ends[-1]), dtype=trees.dtype_of(like))
+        parts = jnp.split(unit, ends[:-1])
+        basis = jax.tree.unflatten(
+            structure, [jnp.broadcast_to(p.reshape(a.shape[1:]), a.shape) for p, a in zip(parts, leaves, strict=True)]
+        )
+        first = jacobian(basis)
+        return trees.squared_norm(first), trees.inner(basis, jacobian(first))
+
+    squared_norm, trace_of_square = jax.lax.map(one, jnp.arange(ends[-1]))
+    return ProbeMoments(squared_norm.sum(axis=0)[None], trace_of_square.sum(axis=0)[None])
 
 
 def normal_like(like: PyTree, *, key: PRNGKeyArray) -> PyTree:

@@ -65,6 +65,11 @@ def max_abs(tree: PyTree) -> Float[Array, " batch"]:
     return _reduce(lambda a: jnp.abs(a).max(axis=1, initial=0), jnp.maximum, tree)
 
 
+def smallest(tree: PyTree) -> Float[Array, " batch"]:
+    """The smallest value of each sample of a real tree."""
+    return _reduce(lambda a: a.min(axis=1, initial=jnp.inf), jnp.minimum, tree)
+
+
 def squared_norm(tree: PyTree) -> Float[Array, " batch"]:
     """Σ|a|² per sample over all leaves."""
     return _reduce(lambda a: (a.real**2 + a.imag**2 if jnp.iscomplexobj(a) else a**2).sum(axis=1), jnp.add, tree)

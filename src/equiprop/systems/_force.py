@@ -41,6 +41,9 @@ class FunctionSystem(System):
     def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
         return self.read(activity)
 
+    def clamped_force(self, activity: PyTree, drive: Any) -> PyTree:
+        return self.force(activity, drive) if self.activation is _identity else super().clamped_force(activity, drive)
+
     @property
     def holomorphic(self) -> bool:
         return self.is_holomorphic

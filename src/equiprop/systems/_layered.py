@@ -152,18 +152,23 @@ class LayeredNetwork(System):
 
     def coupling(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
         """v ↦ (∂H/∂r)·v."""
+        return jax.linearize(lambda r: self.clamped_force(r, drive), self.activity(state))[1]
+
+    def clamped_force(self, activity: dict[str, Array], drive: dict[str, Array]) -> dict[str, Array]:
+        """H(r) without the input and the biases."""
         del drive
-
-        def recurrent(activity: dict[str, Array]) -> dict[str, Array]:
-            carried = self._recurrent_drive(activity, None)
-            return {name: jnp.zeros_like(state[name]) if c is None else c for name, c in carried.items()}
-
-        return jax.linearize(recurrent, self.activity(state))[1]
+        carried = self._recurrent_drive(activity, None)
+        return {name: jnp.zeros_like(activity[name]) if c is None else c for name, c in carried.items()}
 
     def jacobian(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
         """v ↦ Jv with J = ∂H/∂r − D⁻¹."""
         coupling, slope = self.coupling(state, drive), self.slope(state)
         return lambda v: jax.tree.map(lambda c, a, d: c - a / d, coupling(v), v, slope)
+
+    def balanced_jacobian(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+        """v ↦ D^½·(∂H/∂r)·D^½·v − v, finite where φ′ = 0."""
+        coupling, root = self.coupling(state, drive), jax.tree.map(jnp.sqrt, self.slope(state))
+        return lambda v: jax.tree.map(lambda d, c, a: d * c - a, root, coupling(jax.tree.map(jnp.multiply, root, v)), v)
 
 
 def _operation(topology: Topology, connection: Connection) -> Dense:

@@ -21,6 +21,10 @@ class Dense:
         limit = gain * self.inputs**-0.5
         return jax.random.uniform(key, (self.inputs, self.outputs), dtype, -limit, limit)
 
+    def noise(self, key: PRNGKeyArray, batch: int, dtype: jnp.dtype) -> Float[Array, "batch inputs"]:
+        """Standard normal activities of the source."""
+        return jax.random.normal(key, (batch, self.inputs), dtype)
+
     def apply(self, weight: Float[Array, "inputs outputs"], r: Inexact[Array, "batch inputs"]) -> Array:
         return real_linear(lambda a: a @ weight, r)
 

@@ -9,6 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Inexact, PyTree
 
+from equiprop.errors import InputError
 from equiprop.numerics import AbstractCost, trees
 
 Block = tuple[str, ...] | None
@@ -88,6 +89,27 @@ class System(eqx.Module):
         saturates; by default this is J itself.
         """
         return self.jacobian(state, drive)
+
+    def clamped_force(self, activity: PyTree, drive: Any) -> PyTree:
+        """F, up to what does not depend on r, with the activities clamped at `activity`; its derivative is `coupling`.
+
+        Raises `InputError` where a system does not say how: by default, unless r = u.
+        """
+        del activity, drive
+        raise InputError(
+            f"{type(self).__name__}: does not say what force arrives when its activities are clamped; "
+            "give it a clamped_force, or an activity that is the state itself"
+        )
+
+    def balanced_jacobian(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+        """v ↦ D^½·J·D^½·v = D^½·(∂F/∂u)·D^(−½)·v: J in coordinates where saturated units do not dominate.
+
+        A congruence, so it changes neither the signs of the eigenvalues of S nor the rotation S⁻¹A. Undefined, and then not
+        finite, where φ′ < 0, and by default where φ′ = 0.
+        """
+        _, membrane = jax.linearize(lambda u: self.force(u, drive), state)
+        root = jax.tree.map(jnp.sqrt, self.slope(state))
+        return lambda v: jax.tree.map(jnp.multiply, root, membrane(jax.tree.map(jnp.divide, v, root)))
 
     def cost_gradient(self, activity: PyTree, target: Array) -> PyTree:
         """∇_r C per sample, in the structure of the activity; holomorphic in it."""

@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from equiprop.data import Dataset
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Krylov
-from equiprop.homeostasis import TREATMENTS, AbstractTreatment
+from equiprop.homeostasis import TREATMENTS, AbstractStrength, AbstractTreatment, Constant, Controlled, Scheduled
 from equiprop.solvers import SOLVERS, AbstractSolver
 from equiprop.systems import LayeredNetwork, System, Topology, chain, loop
 from equiprop.training.config import (
@@ -37,7 +37,7 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
     if config.kind not in family:
         raise suggest(f"{section}.kind", config.kind, list(family))
     constructor = family[config.kind]
-    takes = {f.name for f in dataclasses.fields(constructor)}  # pyright: ignore[reportArgumentType]
+    takes = {f.name for f in dataclasses.fields(constructor) if f.init}  # pyright: ignore[reportArgumentType]
     default = type(config)()
     arguments = {}
     for field in dataclasses.fields(config):
@@ -84,7 +84,32 @@ def estimator_family(config: EstimatorConfig) -> dict[str, AbstractEstimator]:
 
 
 def build_treatment(config: HomeostasisConfig) -> AbstractTreatment:
-    return _from_section("homeostasis", config, TREATMENTS)
+    default = HomeostasisConfig()
+    if config.kind == "none" and config.schedule != default.schedule:
+        raise InputError(f"homeostasis.schedule = {config.schedule!r}: there is nothing to schedule with kind = 'none'")
+    if not config.schedule.startswith("hold_") and config.target != default.target:
+        raise InputError(
+            f"homeostasis.target = {config.target}: is only held by schedule = 'hold_symmetry' or 'hold_angle'; leave it out"
+        )
+    try:
+        strength = _strength(config)
+    except InputError as error:
+        raise InputError(f"homeostasis.{error}") from error
+    plain = dataclasses.replace(config, schedule=default.schedule, target=default.target)
+    return _from_section("homeostasis", plain, TREATMENTS, strength=strength)
+
+
+def _strength(config: HomeostasisConfig) -> AbstractStrength:
+    match config.schedule:
+        case "constant":
+            return Constant(config.strength)
+        case "linear" | "cosine" | "warmup":
+            return Scheduled(config.strength, config.schedule)
+        case "hold_symmetry" | "hold_angle":
+            return Controlled(config.target, config.schedule.removeprefix("hold_"), config.strength)
+    raise suggest(
+        "schedule", config.schedule, ["constant", "linear", "cosine", "warmup", "hold_symmetry", "hold_angle"]
+    )
 
 
 def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:

@@ -22,6 +22,19 @@ _ADJOINT = (
     "Pineda, Generalization of back-propagation to recurrent neural networks, Phys. Rev. Lett. 1987, "
     "doi:10.1103/PhysRevLett.59.2229"
 )
+_ALMEIDA = (
+    "Almeida, A learning rule for asynchronous perceptrons with feedback in a combinatorial environment, IEEE ICNN 1987"
+)
+_PHANTOM = "Geng et al., On training implicit models, NeurIPS 2021, arXiv:2111.05177"
+_UNROLLED = (
+    "Ernoult et al., Updates of equilibrium prop match gradients of backprop through time in an RNN with static input, "
+    "NeurIPS 2019, arXiv:1905.13633"
+)
+_NON_CONSERVATIVE = "Scurria et al., Equilibrium propagation for non-conservative systems, 2026, arXiv:2602.03670"
+_KOLEN_POLLACK = (
+    "Kolen & Pollack, Backpropagation without weight transport, IEEE ICNN 1994, doi:10.1109/ICNN.1994.374486"
+)
+_AKROUT = "Akrout et al., Deep learning without weight transport, NeurIPS 2019, arXiv:1904.05391"
 _GMRES = "Saad & Schultz, GMRES: a generalized minimal residual algorithm, SIAM J. Sci. Stat. Comput. 1986, doi:10.1137/0907058"
 
 _ESTIMATOR = {
@@ -30,8 +43,21 @@ _ESTIMATOR = {
     "holomorphic": (_EQUILIBRIUM_PROPAGATION, _HOLOMORPHIC, _LABORIEUX_2024),
     "exact_response": (_LABORIEUX_2024, _GMRES),
     "adjoint": (_ADJOINT, _GMRES),
+    "continuous_time": (_HOLOMORPHIC, _LABORIEUX_2024),
+    "recurrent_backprop": (_ALMEIDA, _ADJOINT),
+    "neumann": (_PHANTOM,),
+    "unrolled": (_UNROLLED,),
+    "corrected": (_NON_CONSERVATIVE,),
+    "dyadic": (_NON_CONSERVATIVE,),
 }
-_HOMEOSTASIS = {"none": (), "jacobian": (_LABORIEUX_2024,)}
+_HOMEOSTASIS = {
+    "none": (),
+    "jacobian": (_LABORIEUX_2024,),
+    "rotation": (_LABORIEUX_2024,),
+    "local": (_LABORIEUX_2024,),
+    "kolen_pollack": (_KOLEN_POLLACK, _AKROUT),
+    "weight_mirror": (_AKROUT,),
+}
 
 
 def citations(config: Config) -> list[str]:

@@ -116,13 +116,22 @@ class EstimatorConfig:
 @dataclass(frozen=True)
 class HomeostasisConfig:
     kind: str = "jacobian"
-    """jacobian or none."""
+    """jacobian, rotation, local, kolen_pollack, weight_mirror or none."""
     strength: float = 1.0
-    """Factor on the loss per unit (jacobian)."""
+    """Factor on the treatment's own gradient; the first one where it is controlled."""
+    schedule: str = "constant"
+    """Of the strength: constant, linear or cosine (falling to 0), warmup (over the first tenth), hold_symmetry or hold_angle
+    (raised and lowered to hold the target)."""
+    target: float = 0.95
+    """Symmetry of the Jacobian to hold, from 0 to 1 (hold_symmetry), or largest rotation in degrees (hold_angle)."""
     probes: int = 5
-    """Random vectors per sample (jacobian)."""
+    """Random vectors per sample (jacobian, rotation, local), or per step (weight_mirror)."""
     samples: int = 0
-    """Samples of a batch that are probed; 0 for all (jacobian)."""
+    """Samples of a batch that are probed; 0 for all (jacobian, rotation, local)."""
+    step: float = 0.1
+    """How far activities are clamped from equilibrium (local)."""
+    decay: float = 1e-3
+    """Of both weights of every pair (kolen_pollack)."""
     norm_term: bool = True
     """Whether the term |Jε|² counts (jacobian)."""
     square_term: bool = True

@@ -79,11 +79,15 @@ class Trainer:
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
         self.optimizer = build_optimizer(config.optimizer, self.system, self.steps_per_epoch * training.epochs)
         probe_system(self.parts, self.system)
-        self.advance = make_advance(self.parts, self.optimizer, training.batch_size)
+        self.advance = make_advance(
+            self.parts, self.optimizer, training.batch_size, self.steps_per_epoch, training.epochs
+        )
 
     def start(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
-        return jax.tree.map(jnp.copy, initial_state(self.system, self.optimizer, self.key, self.dtype))
+        return jax.tree.map(
+            jnp.copy, initial_state(self.system, self.optimizer, self.parts.treatment, self.key, self.dtype)
+        )
 
 
 def probe_system(parts: Parts, system: LayeredNetwork) -> None:
@@ -101,6 +105,10 @@ def probe_system(parts: Parts, system: LayeredNetwork) -> None:
         )
     except InputError as error:
         raise InputError(f"estimator.{error}") from error
+    try:
+        parts.treatment.check(system)
+    except InputError as error:
+        raise InputError(f"homeostasis.kind: {error}") from error
 
 
 def train(
@@ -235,6 +243,8 @@ def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
         **{f"{name}_fraction": count / n for name, count in counts.items()},
         "relaxation_steps": int(state.totals.sweeps) / n,
         "homeostasis_loss": number(float(state.totals.homeostasis_loss) / int(state.totals.steps)),
+        "homeostasis_strength": number(float(state.totals.homeostasis_strength) / int(state.totals.steps)),
+        "homeostasis_skipped": int(state.totals.homeostasis_skipped),
     }
     samples = trainer.config.training.diagnostic_samples
     if samples:
@@ -251,6 +261,7 @@ def _next_epoch(state: TrainState, dtype: Any) -> TrainState:
         state.key,
         state.epoch + 1,
         jnp.zeros_like(state.step),
+        state.treatment_memory,
         Totals.zero(dtype),
     )
 

@@ -10,6 +10,7 @@ import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from equiprop.estimators import COUNTS, estimate
+from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.solvers import Status
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts
@@ -39,6 +40,8 @@ class Totals(eqx.Module):
     correct: Int[Array, ""]
     sweeps: Int[Array, ""]
     homeostasis_loss: Float[Array, ""]
+    homeostasis_strength: Float[Array, ""]
+    homeostasis_skipped: Int[Array, ""]
     steps: Int[Array, ""]
     counts: dict[str, Int[Array, ""]]
 
@@ -53,6 +56,8 @@ class Totals(eqx.Module):
             correct=integer(),
             sweeps=integer(),
             homeostasis_loss=jnp.zeros((), dtype),
+            homeostasis_strength=jnp.zeros((), dtype),
+            homeostasis_skipped=integer(),
             steps=integer(),
             counts={name: integer() for name in COUNTS},
         )
@@ -63,6 +68,7 @@ class TrainState(eqx.Module):
 
     - `key`: the run's key; never consumed, every step folds its own number into it.
     - `epoch`, `step`: epochs finished, and steps taken in the one under way.
+    - `treatment_memory`: of a controlled strength.
     """
 
     system: LayeredNetwork
@@ -70,17 +76,20 @@ class TrainState(eqx.Module):
     key: PRNGKeyArray
     epoch: Int[Array, ""]
     step: Int[Array, ""]
+    treatment_memory: PyTree
     totals: Totals
 
 
 def make_advance(
-    parts: Parts, optimizer: optax.GradientTransformation, batch_size: int
+    parts: Parts, optimizer: optax.GradientTransformation, batch_size: int, steps_per_epoch: int, epochs: int
 ) -> Callable[[TrainState, Images, int], TrainState]:
     """A compiled function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
 
     The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping between
     two calls changes nothing.
     """
+
+    total_steps = steps_per_epoch * epochs
 
     def one_step(
         state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray]
@@ -91,16 +100,17 @@ def make_advance(
         estimator_key, probe_key = (jax.random.fold_in(k, state.step) for k in keys)
         answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, key=estimator_key)
         free = answer.equilibrium
-        gradient, treatment_loss = parts.treatment.treat(
+        progress = (state.epoch * steps_per_epoch + state.step) / total_steps
+        treated = parts.treatment.treat(
             answer.gradient,
             system,
-            x,
-            free.state,
-            free.status != Status.DIVERGED,
+            Batch(x, free.state, free.status != Status.DIVERGED),
             key=probe_key,
+            progress=progress,
+            memory=state.treatment_memory,
         )
         params = eqx.filter(system, eqx.is_inexact_array)
-        updates, optimizer_state = optimizer.update(gradient, state.optimizer_state, params)
+        updates, optimizer_state = optimizer.update(treated.gradient, state.optimizer_state, params)
         finite = jnp.isfinite(answer.cost)
         t = state.totals
         totals = Totals(
@@ -108,12 +118,20 @@ def make_advance(
             finite=t.finite + jnp.sum(finite, dtype=jnp.int32),
             correct=t.correct + jnp.sum(system.correct(free.state, labels), dtype=jnp.int32),
             sweeps=t.sweeps + jnp.sum(answer.relaxation_steps, dtype=jnp.int32),
-            homeostasis_loss=t.homeostasis_loss + treatment_loss.astype(t.cost.dtype),
+            homeostasis_loss=t.homeostasis_loss + treated.loss.astype(t.cost.dtype),
+            homeostasis_strength=t.homeostasis_strength + treated.strength.astype(t.cost.dtype),
+            homeostasis_skipped=t.homeostasis_skipped + treated.skipped,
             steps=t.steps + 1,
             counts=jax.tree.map(jnp.add, t.counts, answer.counts),
         )
         return TrainState(
-            eqx.apply_updates(system, updates), optimizer_state, state.key, state.epoch, state.step + 1, totals
+            eqx.apply_updates(system, updates),
+            optimizer_state,
+            state.key,
+            state.epoch,
+            state.step + 1,
+            treated.memory,
+            totals,
         )
 
     def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
@@ -128,7 +146,11 @@ def make_advance(
 
 
 def initial_state(
-    system: LayeredNetwork, optimizer: optax.GradientTransformation, key: PRNGKeyArray, dtype: Any
+    system: LayeredNetwork,
+    optimizer: optax.GradientTransformation,
+    treatment: AbstractTreatment,
+    key: PRNGKeyArray,
+    dtype: Any,
 ) -> TrainState:
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
@@ -137,6 +159,7 @@ def initial_state(
         key=key,
         epoch=zero,
         step=zero + 0,
+        treatment_memory=treatment.start(dtype),
         totals=Totals.zero(dtype),
     )
 

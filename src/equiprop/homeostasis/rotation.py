@@ -1,0 +1,74 @@
+"""A loss on the rotation that asymmetry makes, not on asymmetry itself."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._treatment import AbstractTreatment, as_strength
+from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
+from equiprop.homeostasis.strength import AbstractStrength
+from equiprop.numerics import solve_positive, trees
+from equiprop.systems import System, symmetric_parts
+
+
+class RotationHomeostasis(AbstractTreatment):
+    """Adds the gradient of `strength`·‖K̃‖²_F/n, ‖K̃‖²_F = −tr(S⁻¹A S⁻¹A) = E_ε[(A S⁻¹ε)ᵀ·(−S)⁻¹·Aε], n units.
+
+    K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ: its singular values are the tangents of half the angles by which asymmetry turns the error
+    vector, so this penalises what matters of ‖A‖ and no more, at the price of two solves with S a probe. Taken in the
+    coordinates D^½JD^½, which leave K̃ as it is; the gradient is at fixed state. A sample whose S is not negative definite has
+    no such angle: it is skipped and counted.
+
+    - `strength`: factor on the loss per unit.
+    - `probes`: vectors ε per sample.
+    - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
+    """
+
+    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
+    probes: int = eqx.field(default=5, static=True)
+    samples: int = eqx.field(default=0, static=True)
+
+    def __check_init__(self) -> None:
+        check_probes(self.probes, self.samples)
+
+    def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> tuple[Float[Array, ""], Int[Array, ""]]:
+        """The estimate of ‖K̃‖²_F/n, the mean over probes and samples that have one; and how many usable ones have none."""
+        x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
+        solver = lx.CG(rtol=0.0, atol=1e-4 * units(state) ** -0.5, max_steps=100)
+
+        def single(u: PyTree, drive: Any, sample_key: PRNGKeyArray) -> tuple[Array, Array]:
+            minus_s, a = symmetric_parts(system, u, drive)
+            size = sum(leaf.size for leaf in jax.tree.leaves(u))
+
+            def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
+                epsilon = jax.random.normal(probe_key, (size,), trees.dtype_of(u))
+                turned = a(epsilon)
+                y, z = (solve_positive(minus_s, v, solver) for v in (turned, epsilon))
+                # Conjugate gradients reach the solution, with positive quadratic forms, only of a positive definite operator.
+                rest = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
+                definite = (rest < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
+                return a(z) @ y, definite
+
+            values, definite = jax.vmap(one)(jax.random.split(sample_key, self.probes))
+            return values.mean(), definite.all()
+
+        keys = jax.random.split(key, trees.batch_size(state))
+        values, definite = jax.vmap(single)(state, system.input_drive(x), keys)
+        counted = batch.usable & jax.lax.stop_gradient(definite & jnp.isfinite(values))
+        skipped = jnp.sum(batch.usable & ~counted, dtype=jnp.int32)
+        return mean_over_usable(values, counted) / units(state), skipped
+
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del gradient
+        looked_at = batch.first(self.samples)
+        (loss, skipped), own = eqx.filter_value_and_grad(
+            lambda theta: self.loss(theta, looked_at, key=key), has_aux=True
+        )(system)
+        return own, loss, skipped

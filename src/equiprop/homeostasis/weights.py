@@ -1,0 +1,105 @@
+"""Treatments of pairs of weights, for networks whose untied feedback has a forward partner."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+
+from equiprop.errors import InputError
+from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
+from equiprop.homeostasis.strength import AbstractStrength
+from equiprop.systems import LayeredNetwork, System
+
+
+def _pairs(system: System) -> tuple[LayeredNetwork, dict[str, tuple[str, str]]]:
+    if not isinstance(system, LayeredNetwork) or not system.reciprocal_pairs:
+        raise InputError(
+            "the system has no untied pair of forward and feedback weights to bring together; "
+            "use homeostasis.kind = 'jacobian', which needs none"
+        )
+    return system, system.reciprocal_pairs
+
+
+def _distance(network: LayeredNetwork, pairs: dict[str, tuple[str, str]]) -> Float[Array, ""]:
+    """Σ‖W − B‖² over the pairs."""
+    return jnp.sum(jnp.stack([jnp.sum((network.weights[w] - network.weights[b]) ** 2) for w, b in pairs.values()]))
+
+
+class KolenPollack(AbstractTreatment):
+    """Identical updates and equal decay (Kolen & Pollack 1994, doi:10.1109/ICNN.1994.374486; Akrout et al. 2019,
+    arXiv 1904.05391; in equilibrium propagation: Laborieux et al. 2021, doi:10.3389/fnins.2021.633674).
+
+    Both weights of an untied pair get the mean of their two gradients, so that their difference has no gradient but its own
+    decay, W − B ← (1 − rate·`strength`·`decay`)·(W − B), and vanishes exponentially. The learning rates of the two must be
+    equal. The loss is ½Σ‖W − B‖².
+
+    - `strength`: factor on the decay.
+    - `decay`: of both weights of every pair.
+    """
+
+    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
+    decay: float = eqx.field(default=1e-3, static=True)
+
+    def __check_init__(self) -> None:
+        if not 0 <= self.decay < float("inf"):
+            raise InputError(f"decay = {self.decay}: must be a finite number, at least 0")
+
+    def check(self, system: System) -> None:
+        _pairs(system)
+
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del gradient, batch, key
+        network, pairs = _pairs(system)
+        names = {name for pair in pairs.values() for name in pair}
+        weights = {k: self.decay * w if k in names else jnp.zeros_like(w) for k, w in network.weights.items()}
+        own = eqx.tree_at(lambda g: g.weights, jax.tree.map(jnp.zeros_like, network), weights)
+        return own, _distance(network, pairs) / 2, none_skipped()
+
+    def prepare(self, gradient: PyTree, system: System) -> PyTree:
+        """The gradient with the mean of the two in the place of either."""
+        _, pairs = _pairs(system)
+        weights = dict(gradient.weights)
+        for forward, feedback in pairs.values():
+            weights[forward] = weights[feedback] = (weights[forward] + weights[feedback]) / 2
+        return eqx.tree_at(lambda g: g.weights, gradient, weights)
+
+
+class WeightMirror(AbstractTreatment):
+    """Feedback weights that learn the forward ones from noise (Akrout et al. 2019, arXiv 1904.05391).
+
+    While the sending population of a pair is clamped to noise z ~ N(0, I), the force that arrives through the forward weights
+    is Wz, and E[z·(Wz)ᵀ] = Wᵀ. The feedback gets `strength`·(B − ⟨z·(Wz)ᵀ⟩), whose mean B − W vanishes where the two are
+    mirror images. No transport of weights: only activities of the two ends. The loss is ½Σ‖W − B‖².
+
+    - `strength`: the rate of mirroring, which is also the decay of B.
+    - `probes`: noise vectors a step.
+    """
+
+    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
+    probes: int = eqx.field(default=20, static=True)
+
+    def __check_init__(self) -> None:
+        if self.probes < 1:
+            raise InputError(f"probes = {self.probes}: must be at least 1")
+
+    def check(self, system: System) -> None:
+        _pairs(system)
+
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del gradient, batch
+        network, pairs = _pairs(system)
+        weights = {name: jnp.zeros_like(w) for name, w in network.weights.items()}
+        for index, (forward, feedback) in enumerate(pairs.values()):
+            edge = next(e for e in network.edges if e.parameter == forward)
+            weight = network.weights[forward]
+            z = edge.operation.noise(jax.random.fold_in(key, index), self.probes, weight.dtype)
+            _, pullback = jax.vjp(lambda w, z=z, edge=edge: edge.operation.apply(w, z), weight)
+            mirrored = pullback(edge.operation.apply(weight, z))[0] / self.probes
+            weights[feedback] = network.weights[feedback] - mirrored
+        own = eqx.tree_at(lambda g: g.weights, jax.tree.map(jnp.zeros_like, network), weights)
+        return own, _distance(network, pairs) / 2, none_skipped()

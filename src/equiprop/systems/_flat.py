@@ -1,0 +1,42 @@
+"""One sample's linearisation as operators on flat vectors, for Krylov methods under `vmap`."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Float, PyTree
+
+from equiprop.systems._system import System
+
+Operator = Callable[[Float[Array, " n"]], Float[Array, " n"]]
+
+
+def flat_operator(build: Callable[[PyTree, Any], Callable[[PyTree], PyTree]], state: PyTree, drive: Any) -> Operator:
+    """The linear operator that `build(state, drive)` gives for batches, for a single sample without a batch axis."""
+    operate = build(_lift(state), _lift(drive))
+    _, unravel = ravel_pytree(state)
+    return lambda v: ravel_pytree(_lower(operate(_lift(unravel(v)))))[0]
+
+
+def symmetric_parts(system: System, state: PyTree, drive: Any) -> tuple[Operator, Operator]:
+    """v ↦ −Sv and v ↦ Av of the balanced Jacobian D^½JD^½ of a single sample."""
+    product = flat_operator(system.balanced_jacobian, state, drive)
+    flat, _ = ravel_pytree(state)
+    transposed = jax.linear_transpose(product, flat)
+
+    def minus_s(v: Array) -> Array:
+        return -(product(v) + transposed(v)[0]) / 2
+
+    def a(v: Array) -> Array:
+        return (product(v) - transposed(v)[0]) / 2
+
+    return minus_s, a
+
+
+def _lift(tree: Any) -> Any:
+    return jax.tree.map(lambda a: a[None], tree)
+
+
+def _lower(tree: Any) -> Any:
+    return jax.tree.map(lambda a: a[0], tree)

@@ -1,0 +1,186 @@
+"""Certificate, spectrum, bias split and analyticity against dense linear algebra and closed forms."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.diagnostics import Verdict, analyticity, bias_split, certificate, spectrum, symmetry
+from equiprop.errors import InputError
+from equiprop.estimators import Adjoint, Centered, Corrected, Krylov
+from equiprop.solvers import Alternating, Synchronous, relax
+from equiprop.systems import from_force, mlp
+from networks import batch, network
+from oracle import Dense, shifted_sigmoid_slope
+
+X, Y = batch()
+SOLVER = Alternating(tolerance=1e-10, max_steps=2000, nudged_max_steps=2000)
+KEY = jax.random.key(4)
+
+
+def free_state(system, x):
+    return eqx.filter_jit(relax)(system, x, SOLVER).state
+
+
+def dense_sigma(dense, u):
+    """‖K̃‖₂ by Cholesky factors, and the largest eigenvalue of the balanced S."""
+    slope = shifted_sigmoid_slope(u)
+    j = dense.matrix.T - np.diag(1 / slope)
+    s, a = (j + j.T) / 2, (j - j.T) / 2
+    balanced = np.sqrt(slope)[:, None] * s * np.sqrt(slope)
+    root = np.linalg.cholesky(-s)
+    return np.linalg.norm(np.linalg.solve(root, np.linalg.solve(root, a).T), 2), np.linalg.eigvalsh(balanced).max()
+
+
+@pytest.mark.parametrize("kind", ["untied", "loop", "tied"])
+def test_certificate(kind):
+    system = network(kind)
+    state, dense = free_state(system, X), Dense.of(system)
+    found = certificate(system, X, state, key=KEY)
+    assert found.granted.all() and found.reason() is None
+    for i, u in enumerate(dense.flat(state)):
+        sigma, largest = dense_sigma(dense, u)
+        assert np.isclose(found.sigma[i], sigma, rtol=1e-4, atol=1e-6)
+        assert np.isclose(found.largest_eigenvalue[i], largest, rtol=1e-6)
+        assert np.isclose(found.angle[i], np.rad2deg(2 * np.arctan(found.sigma[i])))
+        # And what it certifies is true, of the vectors themselves.
+        j = dense.matrix.T - np.diag(1 / shifted_sigmoid_slope(u))
+        pull = dense.cost_gradient(u, int(Y[i]))
+        exact, response = -np.linalg.solve(j.T, pull), -np.linalg.solve(j, pull)
+        metric = -(j + j.T) / 2
+        assert np.isclose(exact @ metric @ exact, response @ metric @ response)
+        assert (exact @ metric @ response) / (exact @ metric @ exact) >= float(found.cosine[i]) - 1e-9
+
+
+def test_certificate_of_five_hundred_units():
+    system = mlp(20, (200, 200), 100, key=jax.random.key(1), gain=1.8)
+    x = jax.random.normal(jax.random.key(2), (2, 20))
+    state, dense = free_state(system, x), Dense.of(system)
+    found = certificate(system, x, state, steps=40, key=KEY)
+    for i, u in enumerate(dense.flat(state)):
+        sigma, largest = dense_sigma(dense, u)
+        assert len(u) == 500 and bool(found.granted[i])
+        assert np.isclose(found.sigma[i], sigma, rtol=1e-3)
+        assert sigma <= float(found.sigma[i]) + 1e-4
+        assert np.isclose(found.largest_eigenvalue[i], largest, rtol=1e-3)
+
+
+def test_certificate_is_refused_with_a_reason():
+    """S = x·(p + pᵀ)/2 − 1 is indefinite for x = 3; an activity that falls has no metric at all."""
+    p = jnp.asarray([[0.0, 1.0], [0.2, 0.0]])
+    system = from_force(lambda w, u, x: x * (u @ w) - u, p, initial_state=jnp.zeros(2))
+    x, u = jnp.asarray([[0.5], [3.0]]), jnp.zeros((2, 2))
+    found = certificate(system, x, u, key=KEY)
+    assert found.granted.tolist() == [True, False] and math.isnan(found.angle[1])
+    assert found.reason() is not None and "not negative definite for 1 of 2 samples" in found.reason()
+    falling = from_force(
+        lambda w, v, x: x * v - jnp.cos(v), p, initial_state=jnp.zeros(2), activity=lambda v: jnp.cos(v)
+    )
+    refused = certificate(falling, x, u + 1, key=KEY)
+    assert not refused.granted.any() and "the activation falls" in (refused.reason() or "")
+
+
+@pytest.mark.parametrize("options", [{"steps": 1}, {"tolerance": 0.0}])
+def test_certificate_bad_settings(options):
+    system = network("untied")
+    with pytest.raises(InputError, match=next(iter(options))):
+        certificate(system, X, system.initial_state(X), key=KEY, **options)
+
+
+@pytest.mark.parametrize("solver", [SOLVER, Synchronous(damping=0.4)], ids=["alternating", "damped"])
+def test_spectrum(solver):
+    """The rightmost eigenvalue of W·D − 1, and the rate at which sweeps from nearby really contract."""
+    system = network("general")
+    state, dense = free_state(system, X), Dense.of(system)
+    found = spectrum(system, X, state, solver, key=KEY)
+    drive = system.input_drive(X)
+    sweep = jax.jit(lambda v: solver.sweep(system, drive, v)[0])
+    near = jax.tree.map(lambda a: a + 1e-4, state)
+    distances = []
+    for _ in range(60):
+        near = sweep(near)
+        distances.append(np.linalg.norm(dense.flat(near) - dense.flat(state), axis=1))
+    distances = np.array(distances)
+    for i, u in enumerate(dense.flat(state)):
+        membrane = dense.matrix.T * shifted_sigmoid_slope(u) - np.eye(len(u))
+        assert np.isclose(found.abscissa[i], np.linalg.eigvals(membrane).real.max())
+        assert found.abscissa_error[i] < 1e-8
+        asymptotic = np.flatnonzero((distances[:, i] < 2e-5) & (distances[:, i] > 3e-9))
+        rate = np.exp(np.polyfit(asymptotic, np.log(distances[asymptotic, i]), 1)[0])
+        assert np.isclose(found.contraction[i], rate, rtol=0.15)
+
+
+def test_spectrum_says_what_it_does_not_know():
+    """A Krylov space of 12 in 100 units is not enough, and the residual says so."""
+    system = mlp(5, (40, 40), 20, key=jax.random.key(1), gain=1.8)
+    x = jax.random.normal(jax.random.key(2), (2, 5))
+    state, dense = free_state(system, x), Dense.of(system)
+    few, many = (spectrum(system, x, state, SOLVER, steps=n, key=KEY) for n in (12, 100))
+    for i, u in enumerate(dense.flat(state)):
+        exact = np.linalg.eigvals(dense.matrix.T * shifted_sigmoid_slope(u) - np.eye(100)).real.max()
+        assert np.isclose(many.abscissa[i], exact, atol=1e-6)
+        assert few.abscissa_error[i] > 1e-3 > many.abscissa_error[i]
+    with pytest.raises(InputError, match="steps = 1: must be at least 2"):
+        spectrum(system, x, state, SOLVER, steps=1, key=KEY)
+
+
+def test_bias_split():
+    """estimate − δ = finite nudge + asymmetry, as vectors; the first falls with the nudge, the second does not."""
+    system = network("untied")
+    dense = Dense.of(system)
+    krylov = Krylov(tolerance=1e-10)
+    large, small = (
+        eqx.filter_jit(bias_split)(system, X, Y, Centered(nudge=b), solver=SOLVER, krylov=krylov) for b in (0.4, 0.1)
+    )
+    states = [dense.equilibrium(np.asarray(x)) for x in X]
+    exact = np.array([dense.adjoint(u, int(y)) for u, y in zip(states, Y, strict=True)])
+    response = np.array([dense.response(u, int(y)) for u, y in zip(states, Y, strict=True)])
+    length = np.linalg.norm(exact, axis=1)
+    for split in (large, small):
+        assert np.allclose(dense.flat(split.asymmetry), response - exact, atol=1e-8)
+        assert np.allclose(split.asymmetry_norm, np.linalg.norm(response - exact, axis=1) / length)
+        total = dense.flat(split.finite_nudge) + dense.flat(split.asymmetry)
+        assert np.allclose(split.total_norm, np.linalg.norm(total, axis=1) / length) and split.usable.all()
+    assert np.allclose(large.finite_nudge_norm / small.finite_nudge_norm, 16, rtol=0.3)
+    direct = eqx.filter_jit(bias_split)(system, X, Y, Corrected(nudge=0.1, points=2), solver=SOLVER, krylov=krylov)
+    assert (direct.asymmetry_norm == 0).all() and (direct.finite_nudge_norm > 1e-5).all()
+    nothing = eqx.filter_jit(bias_split)(system, X, Y, Adjoint(krylov=krylov), solver=SOLVER, krylov=krylov)
+    assert (nothing.total_norm < 1e-12).all()
+
+
+def test_analyticity_names_what_it_sees():
+    """A smooth field, one with poles at ±0.1i, and one with a kink at the free state."""
+
+    def force(p, u, x):
+        kinked = jnp.where(u.real > 0, 0.5 * u, 0 * u)
+        fields = [p * 0.1 - u, 0.02 / (1 + (u / 0.1) ** 2) - u, kinked - u, 3 * jnp.tanh(-2 * u) - 2.5 * u]
+        return jnp.select([x == k for k in range(4)], fields)
+
+    system = from_force(force, jnp.ones(()), initial_state=jnp.zeros(1), holomorphic=False)
+    x = jnp.arange(4.0)[:, None]
+    solver = Alternating(tolerance=1e-9, max_steps=300, nudged_max_steps=300, damping=0.3)
+    found = eqx.filter_jit(analyticity)(system, x, jnp.ones((4, 1)), nudge=0.2, solver=solver)
+    expected = [Verdict.ANALYTIC, Verdict.SINGULARITY, Verdict.NOT_ANALYTIC, Verdict.UNSETTLED]
+    assert found.verdict.tolist() == expected
+    assert {k: int(v) for k, v in found.counts.items()} == {v.name.lower(): 1 for v in Verdict}
+    assert found.error_bar[1] > 0.05 > found.error_bar_inside[1] and found.error_bar_inside[2] > 0.1
+    for options in ({"points": 3}, {"inside": 1.0}):
+        with pytest.raises(InputError, match=next(iter(options))):
+            analyticity(system, x, jnp.ones((4, 1)), **options)
+
+
+def test_exact_symmetry_agrees_with_probes():
+    system = network("general")
+    state, matrix = free_state(system, X), Dense.of(system).matrix
+    s, a = (np.linalg.norm(matrix + sign * matrix.T) / 2 for sign in (1, -1))
+    exact = symmetry(system, X, state)
+    assert np.isclose(exact.symmetry, s / (s + a)) and exact.standard_error == 0
+    probed = symmetry(system, X, state, probes=64, key=KEY)
+    assert abs(probed.symmetry - exact.symmetry) < 4 * probed.standard_error and probed.standard_error > 0
+    with pytest.raises(InputError, match="probes = 8: needs a key"):
+        symmetry(system, X, state, probes=8)
+    with pytest.raises(InputError, match="probes = -1"):
+        symmetry(system, X, state, probes=-1)

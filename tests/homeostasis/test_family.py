@@ -1,0 +1,276 @@
+"""Every other treatment: what it must do to ‖A‖ or to the angle between weights, and that its formula is the one it states."""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.diagnostics import symmetry, weight_angle
+from equiprop.errors import InputError
+from equiprop.homeostasis import (
+    TREATMENTS,
+    Batch,
+    Controlled,
+    JacobianHomeostasis,
+    KolenPollack,
+    LocalHomeostasis,
+    RotationHomeostasis,
+    Scheduled,
+    WeightMirror,
+)
+from equiprop.solvers import Alternating, relax
+from equiprop.systems import from_force
+from networks import batch, network
+from oracle import Dense, shifted_sigmoid_slope
+
+X, _ = batch()
+KEY = jax.random.key(5)
+PAIR = ("hidden_1->hidden_2", "hidden_2->hidden_1")
+
+
+def everyone(x, state):
+    return Batch(x, state, jnp.ones(len(x), bool))
+
+
+@pytest.fixture(scope="module")
+def case():
+    system = network("untied")
+    state = eqx.filter_jit(relax)(system, X, Alternating(tolerance=1e-10, max_steps=2000)).state
+    return system, state, Dense.of(system)
+
+
+def rotations(system, state, dense):
+    """‖K̃‖²_F of every sample, by NumPy."""
+    result = []
+    for u in dense.flat(state):
+        j = dense.matrix.T - np.diag(1 / shifted_sigmoid_slope(u))
+        root = np.linalg.cholesky(-(j + j.T) / 2)
+        result.append(np.sum(np.linalg.solve(root, np.linalg.solve(root, (j - j.T) / 2).T) ** 2))
+    return np.array(result)
+
+
+def test_rotation_loss_is_the_rotation(case):
+    system, state, dense = case
+    treatment = RotationHomeostasis(probes=2000)
+    value, skipped = eqx.filter_jit(treatment.loss)(system, everyone(X, state), key=KEY)
+    assert int(skipped) == 0
+    assert float(value) == pytest.approx(rotations(system, state, dense).mean() / len(dense.matrix), rel=0.05)
+
+
+def test_rotation_gradient_by_finite_differences(case):
+    """Through the solves with S, at fixed state and fixed probes."""
+    system, state, _ = case
+    treatment = RotationHomeostasis(probes=2, strength=0.5)
+    zero = jax.tree.map(jnp.zeros_like, system)
+    answer = eqx.filter_jit(treatment.treat)(zero, system, everyone(X, state), key=KEY)
+    value = eqx.filter_jit(lambda s: treatment.loss(s, everyone(X, state), key=KEY)[0])
+    for name, index in [(PAIR[0], (2, 3)), (PAIR[1], (1, 1))]:
+        where = lambda s, n=name: s.weights[n]  # noqa: E731
+        up, down = (value(eqx.tree_at(where, system, system.weights[name].at[index].add(h))) for h in (1e-3, -1e-3))
+        assert answer.gradient.weights[name][index] == pytest.approx(0.5 * float(up - down) / 2e-3, rel=0.02)
+
+
+def test_rotation_skips_what_has_no_angle():
+    """S = x·(p + pᵀ)/2 − 1 is negative definite for x = ½ and not for x = 3: skipped, counted, and no trace in the gradient."""
+    p = jnp.asarray([[0.0, 1.0], [0.2, 0.0]])
+    system = from_force(lambda w, u, x: x * (u @ w) - u, p, initial_state=jnp.zeros(2))
+    x, u = jnp.asarray([[0.5], [3.0]]), jnp.zeros((2, 2))
+    zero = jax.tree.map(jnp.zeros_like, system)
+    treatment = RotationHomeostasis(probes=20)
+    both = treatment.treat(zero, system, everyone(x, u), key=KEY)
+    assert int(both.skipped) == 1
+    one = treatment.treat(zero, system, Batch(x, u, jnp.asarray([True, False])), key=KEY)
+    assert int(one.skipped) == 0 and np.allclose(both.gradient.params, one.gradient.params)
+    s, a = np.array([[-1, 0.3], [0.3, -1]]), np.array([[0, 0.2], [-0.2, 0]])
+    k = np.linalg.solve(s, a)
+    assert float(one.loss) == pytest.approx(-np.trace(k @ k) / 2, rel=0.5)
+
+
+def test_local_homeostasis_is_unbiased(case):
+    """The mean over batches of probes is the gradient 2(W − B)/n of L_homeo/n, within four standard errors, entry by entry."""
+    system, state, dense = case
+    one_probe = LocalHomeostasis(probes=1, samples=1)
+    zero = jax.tree.map(jnp.zeros_like, system)
+    draw = eqx.filter_jit(
+        lambda key: one_probe.treat(zero, system, everyone(X, state), key=key).gradient.weights[PAIR[0]]
+    )
+    draws = np.asarray(jax.lax.map(draw, jax.random.split(KEY, 4000)))
+    expected = 2 * np.asarray(system.weights[PAIR[0]] - system.weights[PAIR[1]]) / len(dense.matrix)
+    error = np.abs(draws.mean(axis=0) - expected)
+    assert (error < 4 * draws.std(axis=0, ddof=1) / 4000**0.5).mean() > 0.99
+    assert np.linalg.norm(error) < 0.3 * np.linalg.norm(expected)
+
+
+def test_local_homeostasis_needs_no_derivative_and_serves_a_user_force():
+    """The clamped force of a user's own system; its mean update against automatic differentiation of the exact loss."""
+    rng = np.random.default_rng(0)
+    matrix, u = jnp.asarray(rng.normal(size=(4, 4))), jnp.asarray(rng.normal(size=(3, 4)))
+    system = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, matrix, initial_state=jnp.zeros(4))
+    zero = jax.tree.map(jnp.zeros_like, system)
+    treatment = LocalHomeostasis(probes=8000, step=1e-3)
+    own = eqx.filter_jit(treatment.treat)(zero, system, everyone(u, u), key=KEY)
+
+    def loss(p):
+        def one(v):
+            j = jax.jacobian(lambda w: jnp.tanh(w) @ p - w)(v)
+            return 2 * jnp.sum(((j - j.T) / 2) ** 2) / 4
+
+        return jax.vmap(one)(u).mean()
+
+    expected = jax.grad(loss)(matrix)
+    assert np.linalg.norm(own.gradient.params - expected) < 0.1 * np.linalg.norm(expected)
+    assert float(own.loss) == pytest.approx(float(loss(matrix)), rel=0.1)
+
+
+def test_local_homeostasis_refuses_what_it_cannot_clamp():
+    system = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, jnp.eye(2), initial_state=jnp.zeros(2), activity=jnp.tanh)
+    u = jnp.zeros((1, 2))
+    with pytest.raises(InputError, match="FunctionSystem: does not say what force arrives"):
+        LocalHomeostasis().treat(system, system, everyone(u, u), key=KEY)
+
+
+def test_kolen_pollack_shrinks_the_difference_exactly(case):
+    """Whatever the gradient, W − B shrinks by 1 − rate·decay a step, and both get the same update."""
+    system, state, _ = case
+    gradient = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(0).normal(size=a.shape)), system)
+    answer = KolenPollack(decay=0.3).treat(gradient, system, everyone(X, state), key=KEY)
+    moved = jax.tree.map(lambda w, g: w - 0.1 * g, system, answer.gradient)
+    before, after = (s.weights[PAIR[0]] - s.weights[PAIR[1]] for s in (system, moved))
+    assert np.allclose(after, (1 - 0.1 * 0.3) * before)
+    assert np.allclose(answer.gradient.weights["input->hidden_1"], gradient.weights["input->hidden_1"])
+    mean = (gradient.weights[PAIR[0]] + gradient.weights[PAIR[1]]) / 2
+    assert np.allclose(answer.gradient.weights[PAIR[0]], mean + 0.3 * system.weights[PAIR[0]])
+
+
+def test_weight_mirror_draws_feedback_towards_forward(case):
+    """Its mean is B − W, on the feedback alone."""
+    system, state, _ = case
+    zero = jax.tree.map(jnp.zeros_like, system)
+    own = eqx.filter_jit(WeightMirror(probes=20000).treat)(zero, system, everyone(X, state), key=KEY).gradient
+    forward, feedback = (system.weights[n] for n in PAIR)
+    assert np.linalg.norm(own.weights[PAIR[1]] - (feedback - forward)) < 0.05 * np.linalg.norm(feedback - forward)
+    assert (own.weights[PAIR[0]] == 0).all() and (own.biases["hidden_1"] == 0).all()
+
+
+@pytest.mark.parametrize("treatment", [KolenPollack(), WeightMirror()])
+def test_pairs_are_needed(treatment):
+    with pytest.raises(InputError, match="no untied pair of forward and feedback weights"):
+        treatment.check(network("loop"))
+
+
+STRONG = {
+    "jacobian": JacobianHomeostasis(strength=5.0),
+    "rotation": RotationHomeostasis(strength=20.0),
+    "local": LocalHomeostasis(strength=5.0),
+    "kolen_pollack": KolenPollack(decay=1.0),
+    "weight_mirror": WeightMirror(),
+}
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_descending_it_makes_the_jacobian_symmetric(case, name):
+    """Two hundred steps: the weight angle falls from 90 degrees, the symmetry rises.
+
+    Nothing but the treatment, except that Kolen-Pollack acts through what the weights learn: it gets a gradient of noise.
+    """
+    assert set(STRONG) == set(TREATMENTS) - {"none"}
+    system, _, _ = case
+    treatment = STRONG[name]
+    solver = Alternating()
+
+    @eqx.filter_jit
+    def descend(theta):
+        def step(theta, key):
+            free = relax(theta, X, solver)
+            learnt = jax.tree.map(lambda w: 3 * jax.random.normal(key, w.shape) * (name == "kolen_pollack"), theta)
+            own = treatment.treat(learnt, theta, Batch(X, free.state, free.settled), key=key).gradient
+            return jax.tree.map(lambda w, g: w - 0.05 * g, theta, own), None
+
+        return jax.lax.scan(step, theta, jax.random.split(KEY, 200))[0]
+
+    after = descend(system)
+
+    def measure(theta):
+        free = relax(theta, X, solver)
+        return float(symmetry(theta, X, free.state).symmetry), float(weight_angle(theta)[PAIR[0]])
+
+    (symmetry_before, angle_before), (symmetry_after, angle_after) = measure(system), measure(after)
+    assert angle_before > 60 and angle_after < 0.6 * angle_before
+    assert symmetry_after > symmetry_before + 0.1
+
+
+@pytest.mark.parametrize(
+    ("shape", "expected"),
+    [
+        ("linear", {0.0: 2.0, 0.25: 1.5, 1.0: 0.0}),
+        ("cosine", {0.0: 2.0, 0.5: 1.0, 1.0: 0.0}),
+        ("warmup", {0.0: 0, 0.05: 1.0, 0.5: 2}),
+    ],
+)
+def test_scheduled_strength(case, shape, expected):
+    system, state, _ = case
+    treatment = JacobianHomeostasis(strength=Scheduled(2.0, shape), probes=1, samples=1)
+    zero = jax.tree.map(jnp.zeros_like, system)
+    for progress, value in expected.items():
+        answer = treatment.treat(zero, system, everyone(X, state), key=KEY, progress=progress)
+        assert float(answer.strength) == pytest.approx(value, abs=1e-6)
+
+
+@pytest.mark.parametrize(("measure", "too_little", "too_much"), [("symmetry", 0.99, 0.1), ("angle", 1.0, 170.0)])
+def test_controlled_strength_moves_towards_its_target(case, measure, too_little, too_much):
+    """An untied network at the start: short of one target the strength grows, past the other it shrinks."""
+    system, state, _ = case
+    zero = jax.tree.map(jnp.zeros_like, system)
+    for target, direction in ((too_little, 1), (too_much, -1)):
+        strength = Controlled(target, measure, start_value=2.0, every=2, samples=2)
+        treat = eqx.filter_jit(JacobianHomeostasis(strength=strength, probes=1, samples=1).treat)
+        first = treat(zero, system, everyone(X, state), key=KEY)
+        assert direction * (float(first.strength) - 2.0) > 0.05
+        # It is measured every other step, and remembered in between.
+        second = treat(zero, system, everyone(X, state), key=KEY, memory=first.memory)
+        third = treat(zero, system, everyone(X, state), key=KEY, memory=second.memory)
+        assert float(second.strength) == float(first.strength)
+        assert direction * float(third.strength - second.strength) > 0
+
+
+def test_controlled_strength_holds_the_symmetry_asked_for(case):
+    """A cost gradient that keeps pulling the weights apart: the controller finds the strength that holds the target."""
+    system, state, _ = case
+    pull = jax.tree.map(jnp.zeros_like, system)
+    apart = system.weights[PAIR[0]] - system.weights[PAIR[1]]
+    pull = eqx.tree_at(lambda s: (s.weights[PAIR[0]], s.weights[PAIR[1]]), pull, (-0.3 * apart, 0.3 * apart))
+    treatment = JacobianHomeostasis(strength=Controlled(0.8, start_value=0.1, every=1, samples=4), probes=20)
+
+    @eqx.filter_jit
+    def run(theta):
+        def step(carry, key):
+            theta, memory = carry
+            answer = treatment.treat(pull, theta, everyone(X, state), key=key, memory=memory)
+            return (jax.tree.map(lambda w, g: w - 0.05 * g, theta, answer.gradient), answer.memory), answer.strength
+
+        return jax.lax.scan(step, (theta, treatment.start(jnp.float64)), jax.random.split(KEY, 800))
+
+    (after, _), strengths = run(system)
+    assert float(symmetry(after, X, state).symmetry) == pytest.approx(0.8, abs=0.05)
+    assert 0.1 < float(strengths[-1]) < 100
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RotationHomeostasis(probes=0), "probes = 0"),
+        (lambda: LocalHomeostasis(step=0.0), "step = 0.0: must be a finite number above 0"),
+        (lambda: KolenPollack(decay=-1.0), "decay = -1.0"),
+        (lambda: WeightMirror(probes=0), "probes = 0"),
+        (lambda: Scheduled(1.0, "steps"), "shape = 'steps' is not known"),
+        (lambda: Controlled(1.5), "target = 1.5: must be between 0 and 1"),
+        (lambda: Controlled(0.5, "norm"), "measure = 'norm' is not known"),
+        (lambda: Controlled(0.5, start_value=0.0), "strength = 0.0: must be a finite number above 0"),
+        (lambda: Controlled(0.5, every=0), "every = 0"),
+        (lambda: Controlled(0.5, gain=0.0), "gain = 0.0"),
+    ],
+)
+def test_bad_settings(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
