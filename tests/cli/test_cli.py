@@ -143,8 +143,15 @@ def test_diagnose(capsys, run):
     assert code == 0 and found["samples"] == 30
     assert 0.4 < found["symmetry"] <= 1 and found["residual_largest"] < 1e-3
     assert set(found["cosine_to_adjoint"]) == {"hidden_1", "hidden_2", "output", "total"}
+    assert (found["certificate_angle_deg"] is None) == (found["certificate_reason"] is not None)
+    assert 0 <= found["certified_fraction"] <= 1 and -1 < found["spectral_abscissa_median"] < 0
+    assert 0 < found["contraction_median"] <= found["contraction_largest"]
+    assert set(found["bias"]) == {"finite_nudge", "asymmetry", "total"} and found["bias"]["total"] > 0
+    assert sum(found["analyticity"].values()) == pytest.approx(1)
+    assert set(found["cosine_spread"]) == set(found["weighted_cosine"]) == {"hidden_1", "hidden_2", "output"}
     _, out, _ = call(capsys, "diagnose", run, "--samples", "30")
-    assert "settled" in out and "advice" in out and "angle between the weights" in out
+    for words in ("settled", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
+        assert words in out
 
 
 def test_runs(capsys, run):

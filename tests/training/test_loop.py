@@ -18,6 +18,8 @@ import pytest
 from toy import config, dataset
 
 from equiprop.errors import InputError
+from equiprop.estimators import ESTIMATORS
+from equiprop.homeostasis import TREATMENTS
 from equiprop.training import loop
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.config import Config
@@ -168,6 +170,28 @@ def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
         assert {k: v for k, v in a.items() if k != "epoch_seconds"} == {
             k: v for k, v in b.items() if k != "epoch_seconds"
         }
+
+
+def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_steps):
+    """What the controller remembers and what the estimator draws are part of what a checkpoint restores."""
+    sections = {
+        "homeostasis": {"schedule": "hold_symmetry", "target": 0.6},
+        "estimator": {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 5},
+        "training": {"epochs": 2, "diagnostic_samples": 0},
+    }
+    train(config(**sections), tmp_path / "whole", dataset=DATA)
+    with pytest.raises(Interrupted):
+        train(config(**sections), tmp_path / "run", dataset=DATA, observer=StopAt(1, 4))
+    resume(tmp_path / "run", dataset=DATA)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    strengths = [
+        [
+            json.loads(line)["homeostasis_strength"]
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "run")
+    ]
+    assert strengths[0] == strengths[1] and strengths[0][0] != strengths[0][1]
 
 
 def test_the_handler_of_ctrl_c_is_put_back(tmp_path, single_steps):
@@ -338,16 +362,50 @@ def test_float32_run_stays_float32(tmp_path):
     assert {a.dtype for a in weights(tmp_path / "run")} == {np.dtype("float32")}
 
 
-def test_other_systems_estimators_and_solvers_train(tmp_path):
-    for i, sections in enumerate(
-        [
-            {"system": {"kind": "loop", "gain": 1.0}, "estimator": {"kind": "holomorphic", "points": 4}},
-            {"estimator": {"kind": "adjoint", "nudge": 0.5}, "solver": {"kind": "synchronous", "damping": 0.3}},
-        ]
-    ):
-        sections["training"] = {"epochs": 1, "diagnostic_samples": 0}
-        summary = train(config(**sections), tmp_path / str(i), dataset=DATA)
-        assert math.isfinite(summary["train_loss"])
+COMBINATIONS = [
+    (
+        {"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"},
+        {"kind": "none", "schedule": "constant", "target": 0.95, "probes": 5},
+    ),
+    ({"kind": "centered", "tolerance": 0.5, "retries": 1}, {"kind": "jacobian", "schedule": "hold_symmetry"}),
+    ({"kind": "holomorphic", "nudge": "auto", "points": "auto", "tolerance": 0.01}, {"schedule": "cosine"}),
+    (
+        {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 10},
+        {"kind": "local", "schedule": "warmup"},
+    ),
+    ({"kind": "exact_response", "nudge": 0.5}, {"kind": "rotation", "probes": 1}),
+    ({"kind": "recurrent_backprop", "nudge": 0.5}, {"kind": "kolen_pollack", "probes": 5}),
+    ({"kind": "neumann", "nudge": 0.5, "terms": 5}, {"kind": "weight_mirror"}),
+    ({"kind": "unrolled", "nudge": 0.5, "steps": 3, "whole": True}, {"schedule": "linear"}),
+    ({"kind": "corrected", "points": 4}, {"schedule": "hold_angle", "target": 20.0}),
+    ({"kind": "dyadic"}, {"kind": "rotation", "schedule": "cosine"}),
+]
+
+
+def test_every_estimator_and_treatment_is_tried():
+    assert {e["kind"] for e, _ in COMBINATIONS} == set(ESTIMATORS) - {"adjoint"}
+    assert {h.get("kind", "jacobian") for _, h in COMBINATIONS} == set(TREATMENTS)
+
+
+@pytest.mark.parametrize(("estimator", "homeostasis"), COMBINATIONS, ids=lambda section: section.get("kind", ""))
+def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
+    """Two steps move every weight, and everything stays finite."""
+    trainer = Trainer(config(estimator=estimator, homeostasis=homeostasis, solver={"nudged_max_steps": 100}), DATA)
+    before = trainer.start()
+    after = trainer.advance(trainer.start(), trainer.images, 2)
+    assert int(after.step) == 2 and np.isfinite(after.totals.cost)
+    for a, b in zip(jax.tree.leaves(before.system), jax.tree.leaves(after.system), strict=True):
+        assert np.isfinite(b).all() and not np.array_equal(a, b)
+
+
+def test_other_systems_and_solvers_train(tmp_path):
+    sections = {
+        "system": {"kind": "loop", "gain": 1.0},
+        "estimator": {"kind": "adjoint", "nudge": 0.5},
+        "solver": {"kind": "synchronous", "damping": 0.3},
+        "training": {"epochs": 1, "diagnostic_samples": 0},
+    }
+    assert math.isfinite(train(config(**sections), tmp_path / "run", dataset=DATA)["train_loss"])
 
 
 def test_progress_is_told_step_by_step(tmp_path, single_steps):

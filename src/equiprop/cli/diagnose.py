@@ -46,42 +46,90 @@ def run(arguments: list[str]) -> None:
         _print(options.run, restored.epoch, found)
 
 
+_MEANING = {
+    "settled": "free phase at equilibrium",
+    "oscillating": "free phase in a limit cycle",
+    "out_of_steps": "free phase still falling",
+    "diverged": "free phase diverged",
+    "unsettled": "free or nudged phase, or linear solve, not converged",
+    "bounded": "error vector cut to max_gain",
+    "jumped": "even part of the response over the threshold",
+    "inaccurate": "error bar above the tolerance",
+    "non_analytic": "Fourier coefficients of the response do not fall",
+    "retried": "estimated again at a smaller nudge",
+    "left_out": "not in the gradient",
+}
+
+
 def _print(run: str, epoch: int, found: dict[str, Any]) -> None:
+    from equiprop.training.diagnosis import REPORTED
+
     print(f"{run} after epoch {epoch}, on {found['samples']} validation samples\n")
-    fractions = ("settled", "oscillating", "out_of_steps", "diverged", "unsettled", "jumped", "bounded", "left_out")
-    meaning = {
-        "settled": "free phase at equilibrium",
-        "oscillating": "free phase in a limit cycle",
-        "out_of_steps": "free phase still falling",
-        "diverged": "free phase diverged",
-        "unsettled": "free or nudged phase, or linear solve, not converged",
-        "jumped": "even part of the response over the threshold",
-        "bounded": "error vector cut to max_gain",
-        "left_out": "not in the gradient",
-    }
     print_table(
         "samples",
         [("kind", False), ("%", True), ("meaning", False)],
-        [[name, f"{100 * found[name + '_fraction']:.1f}", meaning[name]] for name in fractions],
-    )
-    print(
-        f"residual: median {figure(found['residual_median'])}, largest {figure(found['residual_largest'])}; "
-        f"free sweeps: median {figure(found['free_sweeps_median'], 0)}, largest {found['free_sweeps_largest']}; "
-        f"nearest singularity: {figure(found['singularity_distance'])}\n"
+        [[name, f"{100 * found[name + '_fraction']:.1f}", _MEANING[name]] for name in REPORTED],
     )
     print_table(
-        "cosine to the exact gradient (populations: mean over samples; total: summed parameter gradient)",
-        [("where", False), ("cosine", True)],
-        [[name, figure(value)] for name, value in found["cosine_to_adjoint"].items()],
+        "relaxation",
+        [("", False), ("median", True), ("worst", True)],
+        [
+            ["residual force", figure(found["residual_median"]), figure(found["residual_largest"])],
+            ["sweeps of the free phase", figure(found["free_sweeps_median"], 0), str(found["free_sweeps_largest"])],
+            ["contraction a sweep", figure(found["contraction_median"]), figure(found["contraction_largest"])],
+            [
+                "spectral abscissa of the Jacobian",
+                figure(found["spectral_abscissa_median"]),
+                figure(found["spectral_abscissa_largest"]),
+            ],
+            ["distance to the nearest singularity", "", figure(found["singularity_distance"])],
+        ],
+    )
+    cosines = found["cosine_to_adjoint"]
+    print_table(
+        "against the exact gradient (populations: over samples; total: the summed parameter gradient)",
+        [("where", False), ("cosine", True), ("spread", True), ("weighted by length", True), ("relative error", True)],
+        [
+            [
+                name,
+                figure(cosines[name]),
+                figure(found["cosine_spread"].get(name)),
+                figure(found["weighted_cosine"].get(name)),
+                figure(found["relative_error"].get(name)),
+            ]
+            for name in cosines
+        ],
     )
     print_table(
         "norm of the summed gradient against the exact one",
         [("parameter", False), ("ratio", True)],
         [[name, figure(value)] for name, value in found["gradient_norm_ratio"].items()],
     )
-    print(f"symmetry of the Jacobian: {figure(found['symmetry'])}   median error bar: {figure(found['error_bar'])}")
+    bias = found["bias"]
+    print(
+        f"error of the median sample, in lengths of the exact vector: {figure(bias['total'])} = finite nudge "
+        f"{figure(bias['finite_nudge'])} + asymmetry {figure(bias['asymmetry'])} (as vectors); "
+        f"median error bar: {figure(found['error_bar'])}"
+    )
+    print(f"symmetry of the Jacobian: {figure(found['symmetry'])}")
+    print(_certificate(found))
+    if found["analyticity"] is not None:
+        words = ", ".join(f"{100 * v:.0f} % {k.replace('_', ' ')}" for k, v in found["analyticity"].items() if v)
+        print(f"response on the disc of the nudge: {words}")
     for name, angle in found["weight_angle_deg"].items():
         print(f"angle between the weights of {name}: {figure(angle, 1)}°")
     print("\nadvice")
     for line in found["advice"] or ["nothing stands out."]:
         print(f"  - {line}")
+
+
+def _certificate(found: dict[str, Any]) -> str:
+    median = found["certificate_angle_median_deg"]
+    typical = "" if median is None else f"; median {figure(median, 1)}°"
+    if found["certificate_angle_deg"] is not None:
+        return (
+            f"certificate: asymmetry turns no error vector by more than {figure(found['certificate_angle_deg'], 1)}° "
+            f"in the inner product of −S{typical}"
+        )
+    share = f"{100 * found['certified_fraction']:.0f} % of samples have one{typical}"
+    return f"certificate: none for all samples, because {found['certificate_reason']}; {share}"

@@ -13,6 +13,7 @@ from equiprop.diagnostics.certificate import Certificate as Certificate
 from equiprop.diagnostics.certificate import certificate as certificate
 from equiprop.diagnostics.comparison import Row as Row
 from equiprop.diagnostics.comparison import compare as compare
+from equiprop.diagnostics.period import period as period
 from equiprop.diagnostics.spectrum import Spectrum as Spectrum
 from equiprop.diagnostics.spectrum import spectrum as spectrum
 from equiprop.diagnostics.symmetry import Symmetry as Symmetry

@@ -1,5 +1,6 @@
 """Everything `equiprop diagnose` says of a network, as numbers and advice."""
 
+import math
 from functools import partial
 from typing import Any
 
@@ -8,43 +9,102 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equiprop.estimators import Estimate, estimate
-from equiprop.solvers import relax
+from equiprop.diagnostics import (
+    Alignment,
+    Analyticity,
+    BiasSplit,
+    alignment,
+    analyticity,
+    bias_split,
+    period,
+    spectrum,
+)
+from equiprop.estimators import FLAGS, Adjoint, Estimate, estimate
+from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training.build import Parts
 from equiprop.training.config import Config
-from equiprop.training.evaluate import diagnose_gradient, number
+from equiprop.training.evaluate import certify, diagnose_gradient, number
 from equiprop.training.step import Images
+
+# Eigenvalues and circles of eight points are of single samples; so many stand for the rest.
+_LOOKED_INTO = 100
 
 
 @partial(jax.jit, static_argnames="parts")
-def _answer(system: System, x: Array, labels: Array, key: Array, parts: Parts) -> tuple[Estimate, Array]:
+def _answer(
+    system: System, x: Array, labels: Array, key: Array, parts: Parts
+) -> tuple[Estimate, Alignment, BiasSplit, Array, Array]:
     free = relax(system, x, parts.solver)
     answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
-    return answer, system.singularity_distance(free.state)
+    exact = estimate(system, x, labels, Adjoint(max_gain=math.inf), solver=parts.solver, equilibrium=free)
+    split = bias_split(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
+    periods = period(system, x, free.state, parts.solver)
+    return answer, alignment(answer, exact), split, periods, system.singularity_distance(free.state)
+
+
+@partial(jax.jit, static_argnames=("parts", "nudge"))
+def _analyticity(system: System, x: Array, labels: Array, parts: Parts, nudge: float) -> Analyticity:
+    return analyticity(system, x, labels, nudge=nudge, solver=parts.solver)
 
 
 def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Config, samples: int) -> dict[str, Any]:
     """How the relaxation of a network ends and how its gradient stands against the exact one, on the first `samples` images.
 
-    Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u.
+    Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u. The certificate,
+    the spectrum and the analyticity are of the first hundred.
     """
     x, labels = images.batch(jnp.arange(min(samples, len(images))))
-    answer, distance = _answer(system, x, labels, jax.random.key(config.training.seed), parts)
+    key = jax.random.key(config.training.seed)
+    answer, agreement, split, periods, distance = _answer(system, x, labels, key, parts)
     n = x.shape[0]
     counts = {name: int(value) for name, value in answer.counts.items() if name != "samples"}
-    residual, steps = np.asarray(answer.equilibrium.residual), np.asarray(answer.equilibrium.steps)
+    free = answer.equilibrium
+    residual, steps = np.asarray(free.residual), np.asarray(free.steps)
+    few = slice(0, _LOOKED_INTO)
+    eigen = spectrum(system, x[few], jax.tree.map(lambda a: a[few], free.state), parts.solver, key=key)
+    usable = np.asarray(split.usable)
+    oscillating = np.asarray(periods)[np.asarray(free.status) == Status.OSCILLATING]
     result: dict[str, Any] = {
         "samples": n,
         **{f"{name}_fraction": count / n for name, count in counts.items()},
+        "period": int(np.bincount(oscillating).argmax()) if oscillating.size else None,
         "residual_median": number(np.median(residual)),
         "residual_largest": number(residual.max()),
         "free_sweeps_median": number(np.median(steps)),
         "free_sweeps_largest": int(steps.max()),
         "singularity_distance": number(np.asarray(distance).min()),
         **diagnose_gradient(system, images, parts, samples, config.training.seed),
+        "cosine_spread": {name: number(v) for name, v in agreement.cosine_spread.items()},
+        "weighted_cosine": {name: number(v) for name, v in agreement.weighted_cosine.items()},
+        "relative_error": {name: number(v) for name, v in agreement.relative_error.items()}
+        | {"total": number(agreement.total_relative_error)},
+        "bias": {
+            name: number(np.median(np.asarray(values)[usable])) if usable.any() else None
+            for name, values in (
+                ("finite_nudge", split.finite_nudge_norm),
+                ("asymmetry", split.asymmetry_norm),
+                ("total", split.total_norm),
+            )
+        },
+        **certify(system, images, parts.solver, config.training.seed),
+        "spectral_abscissa_median": number(np.median(eigen.abscissa)),
+        "spectral_abscissa_largest": number(np.max(eigen.abscissa)),
+        "contraction_median": number(np.median(eigen.contraction)),
+        "contraction_largest": number(np.max(eigen.contraction)),
+        "analyticity": _verdicts(system, x[few], labels[few], parts, config),
     }
     return result | {"advice": advice(result, config)}
+
+
+def _verdicts(system: LayeredNetwork, x: Array, labels: Array, parts: Parts, config: Config) -> dict[str, float] | None:
+    """Fractions by verdict at the nudge of the run; `None` for an estimator without one."""
+    nudge = getattr(parts.estimator, "nudge", None)
+    if nudge is None:
+        return None
+    size = 0.5 if nudge == "auto" else abs(config.estimator.nudge)  # pyright: ignore[reportArgumentType]
+    found = _analyticity(system, x, labels, parts, size)
+    return {name: int(count) / x.shape[0] for name, count in found.counts.items()}
 
 
 def advice(found: dict[str, Any], config: Config) -> list[str]:
@@ -54,23 +114,46 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     def percent(name: str) -> str:
         return f"{100 * found[name]:.1f} %"
 
+    kind, nudge = config.estimator.kind, config.estimator.nudge
+    exact = kind in ("adjoint", "recurrent_backprop", "neumann", "unrolled", "dyadic")
     if found["diverged_fraction"] > 0:
         lines.append(
             f"{percent('diverged_fraction')} of samples diverge: lower system.gain or optimizer.learning_rate, or damp."
         )
     if found["oscillating_fraction"] > 0.005:
-        alternating = config.solver.kind == "alternating"
-        cure = "damp (solver.damping = 0.5)" if alternating else "damp, or use alternating sweeps"
-        lines.append(f"{percent('oscillating_fraction')} of samples oscillate: {cure}.")
+        cure = "damp (solver.damping = 0.5)"
+        if config.solver.kind != "alternating":
+            cure = "damp, or use alternating sweeps (solver.kind = 'alternating')"
+        period_found = f" with period {found['period']}" if found["period"] else ""
+        lines.append(f"{percent('oscillating_fraction')} of samples oscillate{period_found}: {cure}.")
     if found["out_of_steps_fraction"] > 0.005:
         lines.append(
             f"{percent('out_of_steps_fraction')} of samples run out of sweeps: "
             f"raise solver.max_steps above {config.solver.max_steps}."
         )
+    contraction = found["contraction_largest"]
+    if contraction is not None and 0.95 < contraction < 1:
+        needed = math.ceil(math.log(config.solver.tolerance) / math.log(contraction))
+        lines.append(
+            f"the slowest sample contracts by {contraction:.3f} a sweep, which takes about {needed} sweeps: keep the network "
+            "away from the critical gain (weight decay, smaller readout learning rate), or give it the sweeps."
+        )
     if found["jumped_fraction"] > 0.01:
         lines.append(
             f"{percent('jumped_fraction')} of samples respond as much in the even as in the odd part of the nudge, or jump "
-            f"to another branch: lower estimator.nudge below {config.estimator.nudge}."
+            f"to another branch: lower estimator.nudge below {nudge}, or set estimator.tolerance to try those again at a "
+            "smaller one."
+        )
+    verdicts = found["analyticity"] or {}
+    if kind in ("holomorphic", "corrected", "continuous_time") and verdicts.get("singularity", 0) > 0.01:
+        lines.append(
+            f"the circle of nudges crosses a singularity for {100 * verdicts['singularity']:.1f} % of samples: "
+            f"lower estimator.nudge below {nudge}."
+        )
+    if verdicts.get("not_analytic", 0) > 0.01:
+        lines.append(
+            f"the response of {100 * verdicts['not_analytic']:.1f} % of samples is not analytic at any radius (kinks, limits or "
+            "jumps): more points do not help; use a holomorphic activation."
         )
     if found["bounded_fraction"] > 0.01:
         lines.append(
@@ -78,15 +161,25 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
             f"{config.estimator.max_gain}: the network is close to a bifurcation."
         )
     bar = found["error_bar"]
-    if bar is not None and bar > 0.1:
+    if bar is not None and bar > 0.3 and not exact:
         lines.append(
             f"the median error bar is {bar:.2f}: the nudge is too large for its response; "
             "lower estimator.nudge or use more points."
         )
-    if found["symmetry"] is not None and found["symmetry"] < 0.8 and config.estimator.kind != "adjoint":
+    bias = found["bias"]
+    if bias["asymmetry"] is not None and bias["asymmetry"] > max(0.2, bias["finite_nudge"]) and not exact:
         lines.append(
-            f"the Jacobian is far from symmetric ({found['symmetry']:.2f}): "
-            "use homeostasis, or raise homeostasis.strength."
+            f"most of the error is asymmetry ({bias['asymmetry']:.2f} of the exact vector, against {bias['finite_nudge']:.2f} by "
+            "the finite nudge): use homeostasis, or raise homeostasis.strength."
+        )
+    elif bias["finite_nudge"] is not None and bias["finite_nudge"] > 0.2 and not exact:
+        lines.append(
+            f"most of the error is the finite nudge ({bias['finite_nudge']:.2f} of the exact vector, against "
+            f"{bias['asymmetry']:.2f} by asymmetry): lower estimator.nudge below {nudge}, or use more points."
+        )
+    if found["certified_fraction"] < 0.99 and not exact:
+        lines.append(
+            f"{found['certificate_reason']}: nothing is guaranteed of those samples; lower the gain of the weights."
         )
     total = found["cosine_to_adjoint"]["total"]
     means = [v for k, v in found["cosine_to_adjoint"].items() if k != "total" and v is not None]
@@ -96,3 +189,7 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
             "a few hard samples carry it; look at those left out or bounded."
         )
     return lines
+
+
+REPORTED = ("settled", "oscillating", "out_of_steps", "diverged", *FLAGS, "left_out")
+"""The fractions of samples that a diagnosis holds, in the order of a reader's interest."""

@@ -10,9 +10,9 @@ import numpy as np
 from jaxtyping import Array
 
 from equiprop.data import Dataset, Split
-from equiprop.diagnostics import Alignment, alignment, symmetry, weight_angle
+from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Adjoint, Estimate, estimate
-from equiprop.solvers import AbstractSolver, Status, relax
+from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training.build import Parts
 from equiprop.training.step import Images
@@ -89,6 +89,34 @@ def diagnose_gradient(system: LayeredNetwork, images: Images, parts: Parts, samp
         "weight_angle_deg": {name: number(v) for name, v in weight_angle(system).items()},
         "error_bar": number(np.median(kept)) if kept.size else None,
     }
+
+
+# Certificates are of single samples; so many stand for a split.
+_CERTIFIED = 100
+
+
+def certify(system: LayeredNetwork, images: Images, solver: AbstractSolver, seed: int) -> dict[str, Any]:
+    """The rotation certificate of the first hundred samples of a split.
+
+    Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
+    unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
+    """
+    x, _ = images.batch(jnp.arange(min(_CERTIFIED, len(images))))
+    state = _equilibrium(system, x, solver).state
+    found = certificate(system, x, state, key=jax.random.key(seed))
+    reason = found.reason()
+    angles = np.asarray(found.angle)[np.asarray(found.granted)]
+    return {
+        "certificate_angle_deg": number(angles.max()) if reason is None else None,
+        "certificate_reason": reason,
+        "certificate_angle_median_deg": number(np.median(angles)) if angles.size else None,
+        "certified_fraction": float(np.mean(np.asarray(found.granted))),
+    }
+
+
+@partial(jax.jit, static_argnames="solver")
+def _equilibrium(system: System, x: Array, solver: AbstractSolver) -> Equilibrium:
+    return relax(system, x, solver)
 
 
 def number(value: Any) -> float | None:

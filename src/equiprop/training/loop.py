@@ -21,7 +21,7 @@ from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
 from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
-from equiprop.training.evaluate import diagnose_gradient, evaluate, number, on_device
+from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number, on_device
 from equiprop.training.run_directory import RunDirectory
 from equiprop.training.step import Totals, TrainState, all_finite, initial_state, make_advance
 
@@ -304,8 +304,7 @@ def _summary(
         **{name: last[name] for name in (*(f"{flag}_fraction" for flag in FLAGS), "left_out_fraction")},
         "relaxation_steps": last["relaxation_steps"],
         **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
-        "certificate_angle_deg": None,
-        "certificate_reason": "the rotation certificate was not asked for; see equiprop diagnose",
+        **certify(state.system, trainer.validation, solver, config.training.seed),
         "weight_angle_deg": gradient["weight_angle_deg"],
     }
 
