@@ -56,7 +56,7 @@ class AbstractNudged(AbstractEstimator):
     **Fields** besides those of every estimator:
 
     - `error_bar`: how the relative error of a sample is told, all three calibrated to lie above it for 95 % of random systems:
-      `"residual"`, 3·‖Jδ + ∇C‖/‖∇C‖, one Jacobian product, sees everything that keeps δ from the exact response;
+      `"residual"`, 3·‖D(Jδ + ∇C)‖/‖D∇C‖, one Jacobian product, sees everything that keeps δ from the exact response;
       `"aliasing"`, from the N Fourier coefficients themselves (N > 2), see `aliasing_bar`, plus what relaxation and rounding
       leave unknown: no derivative and no further phase;
       `"companion"`, from a second estimate at half the radius, 3·‖δ(β) − δ(β/2)‖/‖δ‖/(1 − 2^−N): no derivative, twice the
@@ -147,12 +147,11 @@ class AbstractNudged(AbstractEstimator):
 
         seen = look(radius)
         error_vector = read(seen, radius)
-        pull = trees.norm(problem.pull)
         length = trees.norm(error_vector)
         # What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities.
-        unknown = relative(trees.norm(seen.rest), jnp.abs(radius) * pull) + relative(
-            jnp.finfo(length.dtype).eps * trees.norm(problem.activity), jnp.abs(radius) * length
-        )
+        unknown = relative(
+            problem.in_activity(seen.rest), jnp.abs(radius) * problem.in_activity(problem.pull)
+        ) + relative(jnp.finfo(length.dtype).eps * trees.norm(problem.activity), jnp.abs(radius) * length)
         sizes = [trees.norm(c) for c in seen.coefficients]
         steps, settled = seen.steps, seen.settled
         non_analytic = jnp.zeros_like(settled)

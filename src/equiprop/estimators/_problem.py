@@ -52,18 +52,21 @@ class Problem(eqx.Module):
         """F(u) for the input of this batch."""
         return self.system.force(state, self.drive)
 
+    def in_activity(self, force: PyTree) -> Float[Array, " batch"]:
+        """‖D·f‖ per sample: how far a force moves the activities by itself. Saturated units feel it, and do not move."""
+        return trees.norm(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force))
+
     def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
-        """‖Jδ + ∇C‖/‖∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.
+        """‖D(Jδ + ∇C)‖/‖D∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.
 
         It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, a jump, a kink.
-        Where ∇C = 0 the exact response is zero and the figure is 0 or infinite.
+        Where D∇C = 0 the exact response is zero and the figure is 0 or infinite.
         """
         state = self.free.state
         _, membrane = jax.linearize(self.force, state)
-        slope = self.system.slope(state)
-        in_state = jax.tree.map(_over_slope, error_vector, slope)
+        in_state = jax.tree.map(_over_slope, error_vector, self.system.slope(state))
         pull = self.pull
-        return relative(trees.norm(trees.add(membrane(in_state), pull)), trees.norm(pull))
+        return relative(self.in_activity(trees.add(membrane(in_state), pull)), self.in_activity(pull))
 
     def adjoint_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ per sample: how far an error vector is from solving Jᵀ·δ = −∇C, by one product."""

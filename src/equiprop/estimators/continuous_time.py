@@ -75,7 +75,7 @@ class ContinuousTime(AbstractEstimator):
     - `dead_time`: the share of the sweeps at each position before reading begins, from 0 to below 1.
     - `noise`: standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts
       each. Needs a `key`.
-    - `error_bar`: `"residual"` or `"auto"`, 3·‖Jδ + ∇C‖/‖∇C‖ at the average state, one Jacobian product, plus
+    - `error_bar`: `"residual"` or `"auto"`, 3·‖D(Jδ + ∇C)‖/‖D∇C‖ at the average state, one Jacobian product, plus
       what the force that is left there says of the aliasing; or `"periods"`, twice
       the standard error of the mean over the periods relative to δ: no derivative, and blind to what all periods share.
 
@@ -203,7 +203,7 @@ class ContinuousTime(AbstractEstimator):
         free = eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32))
         if self.error_bar != "periods":
             # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
-            drift = relative(trees.norm(problem.force(state)), abs(self.nudge) * trees.norm(found.pull))
+            drift = relative(found.in_activity(problem.force(state)), abs(self.nudge) * found.in_activity(found.pull))
             bar = SAFETY * found.linear_residual(error_vector) + drift * jnp.minimum(drift, 1) ** (
                 1 / (self.points - 1)
             )
