@@ -36,6 +36,12 @@ RELAX = "tests/solvers/test_relax.py"
 NUMERICS = "tests/numerics"
 BUILD = "tests/training/test_build.py"
 LOOP = "tests/training/test_loop.py"
+REFERENCES = "tests/estimators/test_references.py"
+BARS = "tests/estimators/test_error_bar.py"
+CONTINUOUS = "tests/estimators/test_continuous_time.py"
+FAMILY = "tests/homeostasis/test_family.py"
+LIMITS = "tests/diagnostics/test_limits.py"
+DIAGNOSIS = "tests/training/test_diagnosis.py"
 
 MISTAKES = [
     Mistake(
@@ -226,6 +232,223 @@ MISTAKES = [
         "epoch_key = jax.random.fold_in(state.key, state.epoch)",
         "epoch_key = jax.random.fold_in(state.key, state.step)",
         LOOP,
+    ),
+    Mistake(
+        "correction with the wrong sign",
+        "estimators/corrected.py",
+        "trees.subtract(product(v), transposed(v)[0])",
+        "trees.subtract(transposed(v)[0], product(v))",
+        REFERENCES,
+    ),
+    Mistake(
+        "half of the correction",
+        "estimators/corrected.py",
+        "trees.subtract(product(v), transposed(v)[0])",
+        "jax.tree.map(lambda a, b: (a - b) / 2, product(v), transposed(v)[0])",
+        REFERENCES,
+    ),
+    Mistake(
+        "imaginary part of the correction dropped",
+        "estimators/corrected.py",
+        "jax.tree.map(jax.lax.complex, real, imaginary)",
+        "jax.tree.map(lambda a, b: jax.lax.complex(a, 0 * b), real, imaginary)",
+        REFERENCES,
+    ),
+    Mistake(
+        "dyadic error with the sign of the nudge",
+        "estimators/dyadic.py",
+        "lambda a: -a / self.nudge, d",
+        "lambda a: a / self.nudge, d",
+        REFERENCES,
+    ),
+    Mistake(
+        "dyadic pull without the slope",
+        "estimators/dyadic.py",
+        "pull = to_state(self.system.cost_gradient(activity, self.target))[0]",
+        "pull = self.system.cost_gradient(activity, self.target)",
+        REFERENCES,
+    ),
+    Mistake(
+        "adjoint dynamics with the pull reversed",
+        "estimators/recurrent_backprop.py",
+        "trees.add(self.pullback(state)[0], self.pull)",
+        "trees.subtract(self.pullback(state)[0], self.pull)",
+        REFERENCES,
+    ),
+    Mistake(
+        "one term of the series too few",
+        "estimators/neumann.py",
+        "length=self.terms)",
+        "length=self.terms - 1)",
+        REFERENCES,
+    ),
+    Mistake(
+        "unrolled gradient without the transient",
+        "estimators/unrolled.py",
+        "            work=work,\n",
+        "",
+        REFERENCES,
+    ),
+    Mistake(
+        "bound not applied to the unrolled gradient",
+        "estimators/unrolled.py",
+        "return share * final_cost",
+        "return final_cost",
+        REFERENCES,
+    ),
+    Mistake(
+        "lock-in reference turning backwards",
+        "estimators/continuous_time.py",
+        "in_phase += jnp.asarray(np.sin(angle)",
+        "in_phase -= jnp.asarray(np.sin(angle)",
+        CONTINUOUS,
+    ),
+    Mistake(
+        "warm-up periods kept",
+        "estimators/continuous_time.py",
+        "lambda a: a[self.warmup :], heard",
+        "lambda a: a[: self.periods], heard",
+        CONTINUOUS,
+    ),
+    Mistake(
+        "dead time read",
+        "estimators/continuous_time.py",
+        "jnp.where(step >= dead, 1 / read, 0)",
+        "jnp.where(step < read, 1 / read, 0)",
+        CONTINUOUS,
+    ),
+    Mistake(
+        "standard error without the root of the periods",
+        "estimators/continuous_time.py",
+        "ddof=1) / n**0.5 if",
+        "ddof=1) if",
+        CONTINUOUS,
+    ),
+    Mistake(
+        "residual bar without the pull",
+        "estimators/_problem.py",
+        "trees.add(membrane(in_state), pull)",
+        "membrane(in_state)",
+        BARS,
+    ),
+    Mistake(
+        "aliasing bar not extrapolated",
+        "estimators/_nudging.py",
+        "jnp.maximum(last, sizes[-1] * ratio) * ratio",
+        "jnp.maximum(last, sizes[-1])",
+        BARS,
+    ),
+    Mistake(
+        "everyone tried again",
+        "estimators/_nudging.py",
+        "active & hopeful & ~(chosen.error_bar <= self.tolerance)",
+        "hopeful",
+        BARS,
+    ),
+    Mistake(
+        "retries at the same radius",
+        "estimators/_nudging.py",
+        "radius * self.shrink ** trial.astype(radius.dtype)",
+        "radius",
+        BARS,
+    ),
+    Mistake(
+        "inaccurate samples kept",
+        "estimators/_estimate.py",
+        'for name in ("unsettled", "bounded", "jumped", "inaccurate"):\n        kept',
+        'for name in ("unsettled", "bounded", "jumped"):\n        kept',
+        BARS,
+    ),
+    Mistake(
+        "automatic radius that forgets the tolerance",
+        "estimators/_auto.py",
+        "(self.tolerance / (2 * factor)) ** (1 / points)",
+        "0.5",
+        BARS,
+    ),
+    Mistake(
+        "rotation of half the loss",
+        "homeostasis/rotation.py",
+        "return a(z) @ y, definite",
+        "return a(z) @ y / 2, definite",
+        FAMILY,
+    ),
+    Mistake(
+        "local rule without its second half",
+        "homeostasis/local.py",
+        "return mean_over_usable(forward - backward, looked_at.usable)",
+        "return mean_over_usable(forward, looked_at.usable)",
+        FAMILY,
+    ),
+    Mistake(
+        "different updates in Kolen-Pollack",
+        "homeostasis/weights.py",
+        "(weights[forward] + weights[feedback]) / 2",
+        "(weights[forward] - weights[feedback]) / 2",
+        FAMILY,
+    ),
+    Mistake(
+        "mirror without decay",
+        "homeostasis/weights.py",
+        "network.weights[feedback] - mirrored",
+        "-mirrored",
+        FAMILY,
+    ),
+    Mistake(
+        "controller that pushes the wrong way",
+        "homeostasis/strength.py",
+        "jnp.exp(self.gain * missing)",
+        "jnp.exp(-self.gain * missing)",
+        FAMILY,
+    ),
+    Mistake(
+        "controller that forgets",
+        "homeostasis/strength.py",
+        '{"strength": strength, "steps": memory["steps"] + 1}',
+        '{"strength": memory["strength"], "steps": memory["steps"] + 1}',
+        FAMILY,
+    ),
+    Mistake(
+        "certificate in the wrong metric",
+        "numerics/krylov.py",
+        "k = arnoldi(solved, start, steps, metric=minus_s)",
+        "k = arnoldi(solved, start, steps)",
+        LIMITS,
+    ),
+    Mistake(
+        "angle of the certificate halved",
+        "diagnostics/certificate.py",
+        "jnp.rad2deg(2 * jnp.arctan(sigma))",
+        "jnp.rad2deg(jnp.arctan(sigma))",
+        LIMITS,
+    ),
+    Mistake(
+        "indefinite S certified",
+        "diagnostics/certificate.py",
+        "definite = (found.smallest > 0) & (slope >= 0)",
+        "definite = slope >= 0",
+        LIMITS,
+    ),
+    Mistake(
+        "largest modulus in place of the rightmost",
+        "diagnostics/spectrum.py",
+        "_extreme(h, np.real) for h in membrane",
+        "_extreme(h, np.abs) for h in membrane",
+        LIMITS,
+    ),
+    Mistake(
+        "bias parts exchanged",
+        "diagnostics/bias.py",
+        "asymmetry = trees.subtract(limit, exact.error_vector)",
+        "asymmetry = trees.subtract(exact.error_vector, limit)",
+        LIMITS,
+    ),
+    Mistake(
+        "period off by one",
+        "diagnostics/period.py",
+        "jnp.argmax(back, axis=0) + 1, 0",
+        "jnp.argmax(back, axis=0), 0",
+        DIAGNOSIS,
     ),
 ]
 

@@ -169,11 +169,11 @@ class AbstractNudged(AbstractEstimator):
             case "residual":
                 bar = SAFETY * problem.linear_residual(error_vector)
             case "aliasing":
-                bar = aliased + unknown
+                bar = aliased + SAFETY * unknown
             case _:
                 half = look(radius / 2)
                 change = trees.norm(trees.subtract(read(half, radius / 2), error_vector))
-                bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + unknown
+                bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + SAFETY * unknown
                 steps, settled = steps + half.steps, settled & half.settled
         return Response(
             error_vector=error_vector,
