@@ -184,3 +184,54 @@ def test_float32_stays_float32():
 def test_bad_settings(kind, options, message):
     with pytest.raises(InputError, match=message):
         SOLVERS[kind](**options)
+
+
+@pytest.mark.parametrize("phases", [1, 2])
+@pytest.mark.parametrize("dtype", [jnp.float64, jnp.complex128])
+def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, phases, dtype):
+    """Sixty-four samples that need from a few to hundreds of sweeps: the same states, steps and status, sample by sample."""
+    from equiprop.solvers import _relax
+
+    rng = np.random.default_rng(0)
+    gain = jnp.asarray(np.linspace(0.1, 1.02, 64))[:, None]
+    system = from_force(
+        lambda p, u, x: x["gain"] * jnp.tanh(u @ p) + x["b"] - u,
+        jnp.asarray(np.linalg.qr(rng.normal(size=(5, 5)))[0]),
+        initial_state=jnp.zeros(5),
+        holomorphic=True,
+    )
+    x = {"gain": gain, "b": jnp.asarray(0.1 * rng.normal(size=(64, 5)))}
+    nudge = jnp.repeat(jnp.asarray([0.1, -0.2])[:phases], 64).astype(dtype)
+    y = jnp.tile(jnp.asarray(rng.normal(size=(64, 5))), (phases, 1))
+    solver = Alternating(tolerance=1e-9, max_steps=300)
+    answers = []
+    for ladder in ((), (2, 8)):
+        monkeypatch.setattr(_relax, "_LADDER", ladder)
+        answers.append(
+            relax(
+                nudged(system, y, nudge),
+                None,
+                solver,
+                state=jnp.zeros((64 * phases, 5), dtype),
+                drive=trees.broadcast_batch(x, phases),
+                phases=phases,
+            )
+        )
+    plain, compact = answers
+    assert np.array_equal(plain.steps, compact.steps) and np.array_equal(plain.status, compact.status)
+    assert np.allclose(plain.state, compact.state, rtol=0, atol=1e-12)
+    assert plain.steps.min() < 20 and plain.steps.max() == 300
+
+
+def test_a_system_whose_samples_cannot_be_separated_is_relaxed_whole():
+    """`take` answers None for it, all the way through a nudge."""
+    from equiprop.systems import Wrapped
+
+    system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
+    whole = Wrapped(system)
+    assert whole.take(jnp.arange(2)) is None
+    assert nudged(whole, jnp.ones((4, 1)), 0.1).take(jnp.arange(2)) is None
+    some = nudged(system, jnp.arange(4.0)[:, None], jnp.arange(4.0)).take(jnp.asarray([2, 0]))
+    assert some is not None and some.nudge.tolist() == [2, 0] and some.target[:, 0].tolist() == [2, 0]
+    x = jnp.ones((64, 1))
+    assert np.allclose(relax(whole, x, Alternating()).state, 1)

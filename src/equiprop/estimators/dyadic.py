@@ -25,6 +25,8 @@ class Dyad(Wrapped):
     target: Array
     nudge: float = eqx.field(static=True)
 
+    per_sample: ClassVar[tuple[str, ...] | None] = ("target",)
+
     @property
     def _side_by_side(self) -> bool:
         return self.system.blocks != (None,)

@@ -85,6 +85,16 @@ def inner(a: PyTree, b: PyTree) -> Float[Array, " batch"]:
     return _reduce(lambda leaf: leaf.sum(axis=1), jnp.add, jax.tree.map(jnp.multiply, a, b))
 
 
+def take(tree: PyTree, indices: Array) -> PyTree:
+    """Some samples of the batch."""
+    return jax.tree.map(lambda a: a[indices], tree)
+
+
+def put(tree: PyTree, indices: Array, some: PyTree) -> PyTree:
+    """`tree` with `some` in the place of the samples at `indices`."""
+    return jax.tree.map(lambda a, b: a.at[indices].set(b), tree, some)
+
+
 def broadcast_batch(tree: PyTree, copies: int) -> PyTree:
     """The batch repeated `copies` times, copy after copy: `[batch, ...]` becomes `[copies·batch, ...]`."""
     return jax.tree.map(lambda a: jnp.concatenate([a] * copies) if copies > 1 else a, tree)

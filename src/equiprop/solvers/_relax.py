@@ -87,7 +87,6 @@ def _require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 class _Carry(eqx.Module):
     state: PyTree
-    step: Int[Array, ""]
     active: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
     broken: Bool[Array, " batch"]
@@ -137,35 +136,9 @@ def relax(
     goal = jnp.broadcast_to(jnp.asarray(solver.tolerance if tolerance is None else tolerance, real), (batch,))
     max_steps = solver.nudged_max_steps if nudged else solver.max_steps
 
-    def together(flags: Array) -> Array:
-        return jnp.tile(flags.reshape(phases, -1).all(axis=0), phases) if phases > 1 else flags
-
-    def go_on(carry: _Carry) -> Array:
-        return jnp.any(carry.active) & (carry.step < max_steps)
-
-    def body(carry: _Carry) -> _Carry:
-        proposal, force = solver.sweep(system, drive, carry.state)
-        first = jnp.where(carry.step == 0, force, carry.first)
-        sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
-        improved = force < _IMPROVEMENT * carry.best
-        active = carry.active & together(sound)
-        if solver.stops_early:
-            active &= ~together(force <= _SAFETY * goal)
-        return _Carry(
-            state=trees.select(carry.active & sound, proposal, carry.state),
-            step=carry.step + 1,
-            active=active,
-            steps=carry.steps + carry.active.astype(jnp.int32),
-            broken=carry.broken | (carry.active & ~sound),
-            first=first,
-            best=jnp.where(improved, force, carry.best),
-            improved_at=jnp.where(improved, carry.step, carry.improved_at),
-        )
-
     zeros = jnp.zeros(batch, jnp.int32)
     start = _Carry(
         state=state,
-        step=jnp.zeros((), jnp.int32),
         active=jnp.ones(batch, bool) if active is None else active,
         steps=zeros,
         broken=jnp.zeros(batch, bool),
@@ -173,7 +146,7 @@ def relax(
         best=jnp.full(batch, jnp.inf, real),
         improved_at=zeros,
     )
-    end = jax.lax.while_loop(go_on, body, start)
+    _, end = _run(system, drive, solver, jnp.zeros((), jnp.int32), start, goal, phases, max_steps, 0)
     residual = trees.max_abs(system.force(end.state, drive))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
@@ -182,3 +155,81 @@ def relax(
         Status.OUT_OF_STEPS,
     ).astype(jnp.int32)
     return Equilibrium(end.state, residual, end.steps, status)
+
+
+# A relaxation goes on with the samples that have not settled once there are no more than this share of them, and once more
+# below the next. The last few samples often need several times the sweeps of all others.
+_LADDER = (2, 8)
+_FEWEST = 4
+
+
+def _run(
+    system: System,
+    drive: Any,
+    solver: AbstractSolver,
+    step: Int[Array, ""],
+    carry: _Carry,
+    goal: Float[Array, " batch"],
+    phases: int,
+    max_steps: int,
+    rung: int,
+) -> tuple[Int[Array, ""], _Carry]:
+    """Sweeps until every sample has settled; from rung to rung of the ladder on a smaller batch of those that have not."""
+    samples = carry.active.shape[0] // phases
+    few = samples // _LADDER[rung] if rung < len(_LADDER) and solver.stops_early else 0
+    compact = few >= _FEWEST and system.take(jnp.arange(1)) is not None
+    if not compact:
+        return _loop(system, drive, solver, step, carry, goal, phases, max_steps, 0)
+    step, carry = _loop(system, drive, solver, step, carry, goal, phases, max_steps, few)
+    # The unsettled ones first, each with all of its phases.
+    first = jnp.argsort(~carry.active[:samples], stable=True)[:few]
+    rows = (first + samples * jnp.arange(phases)[:, None]).reshape(-1)
+    smaller = system.take(rows)
+    assert smaller is not None
+    step, inner = _run(
+        smaller, trees.take(drive, rows), solver, step, trees.take(carry, rows), goal[rows], phases, max_steps, rung + 1
+    )
+    return step, trees.put(carry, rows, inner)
+
+
+def _loop(
+    system: System,
+    drive: Any,
+    solver: AbstractSolver,
+    step: Int[Array, ""],
+    carry: _Carry,
+    goal: Float[Array, " batch"],
+    phases: int,
+    max_steps: int,
+    few: int,
+) -> tuple[Int[Array, ""], _Carry]:
+    """Sweeps a batch until no more than `few` of its samples are active, or the sweeps run out."""
+    samples = carry.active.shape[0] // phases
+
+    def together(flags: Array) -> Array:
+        return jnp.tile(flags.reshape(phases, -1).all(axis=0), phases) if phases > 1 else flags
+
+    def go_on(state: tuple[Array, _Carry]) -> Array:
+        step, carry = state
+        return (jnp.sum(carry.active[:samples]) > few) & (step < max_steps)
+
+    def body(state: tuple[Array, _Carry]) -> tuple[Array, _Carry]:
+        step, carry = state
+        proposal, force = solver.sweep(system, drive, carry.state)
+        first = jnp.where(step == 0, force, carry.first)
+        sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
+        improved = force < _IMPROVEMENT * carry.best
+        active = carry.active & together(sound)
+        if solver.stops_early:
+            active &= ~together(force <= _SAFETY * goal)
+        return step + 1, _Carry(
+            state=trees.select(carry.active & sound, proposal, carry.state),
+            active=active,
+            steps=carry.steps + carry.active.astype(jnp.int32),
+            broken=carry.broken | (carry.active & ~sound),
+            first=first,
+            best=jnp.where(improved, force, carry.best),
+            improved_at=jnp.where(improved, step, carry.improved_at),
+        )
+
+    return jax.lax.while_loop(go_on, body, (step, carry))

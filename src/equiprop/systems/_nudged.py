@@ -1,6 +1,6 @@
 """A system under a nudge: F(θ, u, x) − β·∇_r C(φ(u), y)."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
@@ -18,6 +18,8 @@ class Nudged(Wrapped):
 
     target: Array
     nudge: Inexact[Array, " batch"]
+
+    per_sample: ClassVar[tuple[str, ...] | None] = ("target", "nudge")
 
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         force = self.system.force(state, drive, only)

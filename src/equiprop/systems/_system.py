@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float, Inexact, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import AbstractCost, trees
@@ -53,6 +53,15 @@ class System(eqx.Module):
     def input_drive(self, x: Any) -> Any:
         """Everything in the force that does not depend on the state, computed once a relaxation. Default: `x` itself."""
         return x
+
+    def take(self, indices: Int[Array, " some"]) -> "System | None":
+        """The same system for some samples of the batch only; `None` where it cannot be had.
+
+        A system whose fields are parameters is the same for any sample; one that holds something of each sample, as a nudge,
+        picks it out. Relaxation then goes on with the samples that have not settled.
+        """
+        del indices
+        return self
 
     @property
     def blocks(self) -> tuple[Block, ...]:

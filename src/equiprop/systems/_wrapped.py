@@ -1,8 +1,10 @@
 """A system in terms of another: everything is the inner system's unless overridden."""
 
-from typing import Any
+import dataclasses
+from typing import Any, ClassVar
 
-from jaxtyping import Array, Float, Inexact, PyTree
+import jax
+from jaxtyping import Array, Float, Inexact, Int, PyTree
 
 from equiprop.numerics import AbstractCost
 from equiprop.systems._system import Block, System
@@ -12,6 +14,9 @@ class Wrapped(System):
     """Stands in for `system`. Subclasses override what they change, `force` above all."""
 
     system: System
+
+    per_sample: ClassVar[tuple[str, ...] | None] = None
+    """The fields that hold something of each sample; `None` where the samples cannot be separated."""
 
     @property
     def cost(self) -> AbstractCost:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -31,6 +36,14 @@ class Wrapped(System):
 
     def input_drive(self, x: Any) -> Any:
         return self.system.input_drive(x)
+
+    def take(self, indices: Int[Array, " some"]) -> System | None:
+        """Of the inner system, and of everything of each sample that `per_sample` lists."""
+        inner = self.system.take(indices)
+        if inner is None or self.per_sample is None:
+            return None
+        fields = {name: jax.tree.map(lambda a: a[indices], getattr(self, name)) for name in self.per_sample}
+        return dataclasses.replace(self, system=inner, **fields)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
