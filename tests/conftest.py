@@ -24,3 +24,10 @@ jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 @pytest.fixture
 def key() -> jax.Array:
     return jax.random.key(20)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _forget_compiled_programs():
+    """Every compiled program holds memory mappings, of which a process may have about 65,000; after enough of them XLA crashes."""
+    yield
+    jax.clear_caches()
