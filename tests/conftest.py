@@ -28,6 +28,6 @@ def key() -> jax.Array:
 
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_programs():
-    """Every compiled program holds memory mappings, of which a process may have about 65,000; after enough of them XLA crashes."""
+    """A compiled program holds memory mappings, of which a process may have about 65,000; after enough of them XLA crashes."""
     yield
     jax.clear_caches()
