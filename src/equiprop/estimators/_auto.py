@@ -12,9 +12,10 @@ from jaxtyping import Array, Float, Int
 from equiprop.errors import InputError
 from equiprop.estimators._circle import measure
 from equiprop.estimators._estimate import Response
-from equiprop.estimators._nudging import AbstractNudged, aliasing_bar, check_nudge, constant_radius
+from equiprop.estimators._nudging import AbstractNudged, aliasing_bar, check_bar, check_nudge, constant_radius
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
+from equiprop.systems import System
 
 AUTO_POINTS = (2, 4, 8)
 """What `points = "auto"` chooses from."""
@@ -45,19 +46,22 @@ class AbstractCircle(AbstractNudged):
 
     def __check_init__(self) -> None:
         check_circle(self.nudge, self.points)
+        check_bar(self.error_bar, 2 if self.points == "auto" else self.points)
         if "auto" in (self.nudge, self.points) and math.isinf(self.tolerance):
             raise InputError(
                 "tolerance = inf: an automatic nudge or number of points needs a tolerance to reach, such as 0.01"
             )
 
-    def respond_on_circle(self, problem: Problem) -> Response:
-        """The response of the system, by the points and the radius asked for or chosen."""
+    def check(self, system: System) -> None:
         fewest_complex = 3 if self.points == "auto" or self.nudge == "auto" else self.points
-        if fewest_complex > 2 and not (problem.system.holomorphic or self.allow_non_holomorphic):
+        if fewest_complex > 2 and not (system.holomorphic or self.allow_non_holomorphic):
             raise InputError(
                 f"points = {self.points}: the system's activation is not holomorphic, so a circle of complex nudges does not "
                 "give its response; use points <= 2, a holomorphic activation, or allow_non_holomorphic = true"
             )
+
+    def respond_on_circle(self, problem: Problem) -> Response:
+        """The response of the system, by the points and the radius asked for or chosen."""
         if self.nudge != "auto" and self.points != "auto":
             return self.respond_at(problem, self.points, constant_radius(self.nudge, problem.free))
         candidates = AUTO_POINTS if self.points == "auto" else (self.points,)

@@ -139,6 +139,9 @@ class AbstractEstimator(eqx.Module):
     def respond(self, problem: Problem) -> Response:
         """Measures the error vector of every sample at its free equilibrium."""
 
+    def check(self, system: System) -> None:
+        """Raises `InputError` where the estimator cannot serve the system."""
+
     def __check_init__(self) -> None:
         if not self.tolerance > 0:
             raise InputError(f"tolerance = {self.tolerance}: must be above 0 (inf for any error)")
@@ -175,6 +178,7 @@ def estimate(
 
     Raises `InputError` where the estimator cannot serve the system.
     """
+    estimator.check(system)
     solver = Alternating() if solver is None else solver
     drive = system.input_drive(x)
     if equilibrium is not None:

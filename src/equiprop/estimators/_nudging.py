@@ -89,10 +89,6 @@ class AbstractNudged(AbstractEstimator):
         radius: Float[Array, " batch"],
     ) -> Response:
         """The response by N points at a radius per sample, with a second look at smaller radii where the bar is too large."""
-        if self.error_bar == "aliasing" and points <= 2:
-            raise InputError(
-                f"error_bar = 'aliasing': needs points > 2, not {points}; use 'residual', or 'companion' for no derivative"
-            )
 
         def attempt(shrunk: Array, active: Bool[Array, " batch"]) -> Response:
             return self._attempt(problem, points, shrunk, active)
@@ -190,6 +186,14 @@ class AbstractNudged(AbstractEstimator):
         if self.error_bar == "auto":
             return "aliasing" if points > 2 else "residual"
         return self.error_bar
+
+
+def check_bar(error_bar: str, points: int) -> None:
+    """Raises `InputError` for a bar that so many points do not have."""
+    if error_bar == "aliasing" and points <= 2:
+        raise InputError(
+            f"error_bar = 'aliasing': needs points > 2, not {points}; use 'residual', or 'companion' for no derivative"
+        )
 
 
 def check_nudge(nudge: float) -> None:

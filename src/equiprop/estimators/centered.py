@@ -3,7 +3,7 @@
 import equinox as eqx
 
 from equiprop.estimators._estimate import Response
-from equiprop.estimators._nudging import AbstractNudged, check_nudge, constant_radius
+from equiprop.estimators._nudging import AbstractNudged, check_bar, check_nudge, constant_radius
 from equiprop.estimators._problem import Problem
 
 
@@ -19,6 +19,7 @@ class Centered(AbstractNudged):
 
     def __check_init__(self) -> None:
         check_nudge(self.nudge)
+        check_bar(self.error_bar, 2)
 
     def respond(self, problem: Problem) -> Response:
         return self.respond_at(problem, 2, constant_radius(self.nudge, problem.free))

@@ -107,14 +107,17 @@ class ContinuousTime(AbstractEstimator):
         if self.error_bar not in ("auto", "residual", "periods"):
             raise suggest("error_bar", self.error_bar, ["auto", "residual", "periods"])
 
-    def listen(self, problem: Problem) -> Listening:
-        """Lets the nudge go round, and reads."""
-        system = problem.system
+    def check(self, system: System) -> None:
         if self.points > 2 and not (system.holomorphic or self.allow_non_holomorphic):
             raise InputError(
                 f"points = {self.points}: the system's activation is not holomorphic, so a circle of complex nudges does not "
                 "give its response; use points = 2, a holomorphic activation, or allow_non_holomorphic = true"
             )
+
+    def listen(self, problem: Problem) -> Listening:
+        """Lets the nudge go round, and reads."""
+        system = problem.system
+        self.check(system)
         if self.noise and problem.key is None:
             raise InputError(f"noise = {self.noise}: needs a key to draw it with; give estimate(..., key=...)")
         key = jax.random.key(0) if problem.key is None else problem.key

@@ -157,10 +157,10 @@ def relax(
     return Equilibrium(end.state, residual, end.steps, status)
 
 
-# A relaxation goes on with the samples that have not settled once there are no more than this share of them, and once more
-# below the next. The last few samples often need several times the sweeps of all others.
-_LADDER = (2, 8)
-_FEWEST = 4
+# A relaxation goes on with the samples that have not settled once no more than half of them are left, and once more below an
+# eighth: the last few often need several times the sweeps of all others. Each rung is one more loop to compile, which fewer
+# samples than the second number do not pay for.
+_LADDER = ((2, 16), (8, 6))
 
 
 def _run(
@@ -176,8 +176,9 @@ def _run(
 ) -> tuple[Int[Array, ""], _Carry]:
     """Sweeps until every sample has settled; from rung to rung of the ladder on a smaller batch of those that have not."""
     samples = carry.active.shape[0] // phases
-    few = samples // _LADDER[rung] if rung < len(_LADDER) and solver.stops_early else 0
-    compact = few >= _FEWEST and system.take(jnp.arange(1)) is not None
+    share, fewest = _LADDER[rung] if rung < len(_LADDER) else (samples + 1, 1)
+    few = samples // share
+    compact = few >= fewest and solver.stops_early and system.take(jnp.arange(1)) is not None
     if not compact:
         return _loop(system, drive, solver, step, carry, goal, phases, max_steps, 0)
     step, carry = _loop(system, drive, solver, step, carry, goal, phases, max_steps, few)

@@ -16,8 +16,7 @@ import jax.numpy as jnp
 from equiprop.data import Dataset
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
-from equiprop.estimators import FLAGS, estimate
-from equiprop.systems import LayeredNetwork
+from equiprop.estimators import FLAGS
 from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
 from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
@@ -78,7 +77,11 @@ class Trainer:
         system_key, self.key = jax.random.split(jax.random.key(training.seed))
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
         self.optimizer = build_optimizer(config.optimizer, self.system, self.steps_per_epoch * training.epochs)
-        probe_system(self.parts, self.system)
+        for section, part in (("estimator", self.parts.estimator), ("homeostasis.kind", self.parts.treatment)):
+            try:
+                part.check(self.system)
+            except InputError as error:
+                raise InputError(f"{section}{': ' if '.' in section else '.'}{error}") from error
         self.advance = make_advance(
             self.parts, self.optimizer, training.batch_size, self.steps_per_epoch, training.epochs
         )
@@ -88,27 +91,6 @@ class Trainer:
         return jax.tree.map(
             jnp.copy, initial_state(self.system, self.optimizer, self.parts.treatment, self.key, self.dtype)
         )
-
-
-def probe_system(parts: Parts, system: LayeredNetwork) -> None:
-    """Lets an estimator refuse a system that it cannot serve, before anything is compiled or written."""
-    inputs = system.topology.population("input").size
-    x = jax.ShapeDtypeStruct((1, inputs), next(iter(system.biases.values())).dtype)
-    labels = jax.ShapeDtypeStruct((1,), jnp.int32)
-    try:
-        eqx.filter_eval_shape(
-            lambda s, a, b, k: estimate(s, a, b, parts.estimator, solver=parts.solver, key=k),
-            system,
-            x,
-            labels,
-            jax.random.key(0),
-        )
-    except InputError as error:
-        raise InputError(f"estimator.{error}") from error
-    try:
-        parts.treatment.check(system)
-    except InputError as error:
-        raise InputError(f"homeostasis.kind: {error}") from error
 
 
 def train(
