@@ -1,12 +1,22 @@
 """Set-up that every test shares: double precision, checked types and shapes, compiled programs kept between runs."""
 
 import gc
+import os
+from importlib.metadata import version
 from pathlib import Path
 
 from jaxtyping import install_import_hook
 
 # Before the first import of the library: every annotated shape and type is enforced while the tests run.
 install_import_hook("equiprop", "typecheck.typechecker")
+
+# The tests compile thousands of tiny programs, for each of which XLA's newer code generator takes three times as long as its
+# older one. XLA ends a process that names a flag which it does not know: from JAX 0.11 on the older one is gone.
+if tuple(int(number) for number in version("jax").split(".")[:2]) < (0, 11):
+    os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} --xla_cpu_use_fusion_emitters=false".strip()
+
+# For the commands that a test runs as processes of their own, too.
+os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(__file__).parents[1] / ".cache" / "tests")
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
@@ -18,8 +28,7 @@ settings.load_profile("deterministic")
 jax.config.update("jax_enable_x64", True)
 # The programs of the tests are tiny: compiling them fast matters more than running them fast.
 jax.config.update("jax_disable_most_optimizations", True)
-jax.config.update("jax_compilation_cache_dir", str(Path(__file__).parents[1] / ".cache" / "tests"))
-jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
 
 
 @pytest.fixture

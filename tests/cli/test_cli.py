@@ -131,16 +131,21 @@ def test_compare(capsys, run, tmp_path):
 
 
 def test_compare_of_a_fresh_network_prints_a_table(capsys):
-    code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20")
-    assert code == 0 and "a fresh network on digits" in out
-    assert all(f"{name}: not available" in out for name in ("holomorphic", "corrected", "continuous_time"))
-    assert "adjoint" in out
+    only = ("--estimators", "centered", "holomorphic", "continuous_time")
+    code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20", *only)
+    assert code == 0 and "a fresh network on digits" in out and "centered" in out
+    assert all(f"{name}: not available" in out for name in ("holomorphic", "continuous_time"))
+    assert "adjoint" not in out
+    code, _, err = call(capsys, "compare", *SMALL, "--estimators", "centred")
+    assert code == 2 and "did you mean 'centered'" in err
 
 
 def test_diagnose(capsys, run):
     code, out, _ = call(capsys, "diagnose", run, "--samples", "30", "--json")
     found = json.loads(out)
     assert code == 0 and found["samples"] == 30
+    fractions = [found[f"{name}_fraction"] for name in ("settled", "oscillating", "out_of_steps", "diverged")]
+    assert sum(fractions) == pytest.approx(1)
     assert 0.4 < found["symmetry"] <= 1 and found["residual_largest"] < 1e-3
     assert set(found["cosine_to_adjoint"]) == {"hidden_1", "hidden_2", "output", "total"}
     assert (found["certificate_angle_deg"] is None) == (found["certificate_reason"] is not None)

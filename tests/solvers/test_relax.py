@@ -205,8 +205,8 @@ def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, p
     y = jnp.tile(jnp.asarray(rng.normal(size=(64, 5))), (phases, 1))
     solver = Alternating(tolerance=1e-9, max_steps=300)
     answers = []
-    for ladder in ((), ((2, 16), (8, 6))):
-        monkeypatch.setattr(_relax, "_LADDER", ladder)
+    for worthwhile in (float("inf"), 1):
+        monkeypatch.setattr(_relax, "_WORTHWHILE", worthwhile)
         answers.append(
             relax(
                 nudged(system, y, nudge),
@@ -223,9 +223,12 @@ def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, p
     assert plain.steps.min() < 20 and plain.steps.max() == 300
 
 
-def test_a_system_whose_samples_cannot_be_separated_is_relaxed_whole():
+def test_a_system_whose_samples_cannot_be_separated_is_relaxed_whole(monkeypatch):
     """`take` answers None for it, all the way through a nudge."""
+    from equiprop.solvers import _relax
     from equiprop.systems import Wrapped
+
+    monkeypatch.setattr(_relax, "_WORTHWHILE", 1)
 
     system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
     whole = Wrapped(system=system)  # pyright: ignore[reportCallIssue]

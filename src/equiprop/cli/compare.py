@@ -10,7 +10,7 @@ import tyro
 from equiprop.cli._console import figure, print_json, print_table, progress
 from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
-from equiprop.errors import InputError
+from equiprop.errors import InputError, suggest
 from equiprop.training.config import Config, differences
 
 
@@ -22,6 +22,8 @@ class Options(Output, Config):
     """Configuration file (TOML) that the other options override."""
     samples: int = 200
     """Validation samples to compare on."""
+    estimators: tuple[str, ...] = ()
+    """Only these; by default every one there is."""
     checkpoint: str = "last"
     """last, or best (by validation error)."""
     out: str | None = None
@@ -44,6 +46,10 @@ def run(arguments: list[str]) -> None:
     images = trainer.validation
     x, labels = images.batch(jnp.arange(min(options.samples, len(images))))
     family = estimator_family(config.estimator)
+    for name in options.estimators:
+        if name not in family:
+            raise suggest("--estimators", name, list(family))
+    family = {name: family[name] for name in options.estimators or family}
     with progress() as bar:
         task = bar.add_task("comparing", total=len(family))
 

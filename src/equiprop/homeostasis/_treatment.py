@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis.strength import AbstractStrength, Constant
+from equiprop.homeostasis.strength import AbstractStrength, Constant, Moment
 from equiprop.systems import System
 
 
@@ -86,9 +86,8 @@ class AbstractTreatment(eqx.Module):
         """
         dtype = jnp.result_type(*jax.tree.leaves(gradient))
         memory = self.start(dtype) if memory is None else memory
-        strength, memory = self.strength.step(
-            memory, jnp.asarray(progress, dtype), system, batch, key=jax.random.fold_in(key, 1)
-        )
+        moment = Moment(jnp.asarray(progress, dtype), system, batch, jax.random.fold_in(key, 1))
+        strength, memory = self.strength.step(memory, moment)
         own, loss, skipped = self.own_part(gradient, system, batch, key=key)
         treated = jax.tree.map(lambda g, h: g + strength.astype(g.dtype) * h, self.prepare(gradient, system), own)
         return Treated(treated, loss.astype(dtype), strength, skipped, memory)

@@ -16,6 +16,21 @@ from equiprop.numerics import probe_moments, rotation, symmetric_antisymmetric_n
 from equiprop.systems import System, symmetric_parts
 
 
+class Moment(eqx.Module):
+    """What a strength may look at, at one step of training.
+
+    - `progress`: how much of training is done, from 0 to 1.
+    - `system`: as it is before the step.
+    - `batch`: of the step, at its free equilibria.
+    - `key`: for whatever is measured by chance.
+    """
+
+    progress: Float[Array, ""]
+    system: System
+    batch: Batch
+    key: PRNGKeyArray
+
+
 class AbstractStrength(eqx.Module):
     """Makes the factor of a treatment, once a step."""
 
@@ -25,22 +40,8 @@ class AbstractStrength(eqx.Module):
         return ()
 
     @abc.abstractmethod
-    def step(
-        self,
-        memory: PyTree,
-        progress: Float[Array, ""],
-        system: System,
-        batch: Batch,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], PyTree]:
-        """The factor for this step, and what to remember.
-
-        **Arguments:**
-
-        - `progress`: how much of training is done, from 0 to 1.
-        - `batch`: at its free equilibria.
-        """
+    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
+        """The factor for this step, and what to remember."""
 
 
 class Constant(AbstractStrength):
@@ -52,17 +53,8 @@ class Constant(AbstractStrength):
         if not 0 <= self.value < float("inf"):
             raise InputError(f"strength = {self.value}: must be a finite number, at least 0")
 
-    def step(
-        self,
-        memory: PyTree,
-        progress: Float[Array, ""],
-        system: System,
-        batch: Batch,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], PyTree]:
-        del system, batch, key
-        return jnp.full_like(progress, self.value), memory
+    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
+        return jnp.full_like(moment.progress, self.value), memory
 
 
 class Scheduled(AbstractStrength):
@@ -79,16 +71,8 @@ class Scheduled(AbstractStrength):
         if self.shape not in ("linear", "cosine", "warmup"):
             raise suggest("shape", self.shape, ["linear", "cosine", "warmup"])
 
-    def step(
-        self,
-        memory: PyTree,
-        progress: Float[Array, ""],
-        system: System,
-        batch: Batch,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], PyTree]:
-        del system, batch, key
+    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
+        progress = moment.progress
         schedule = {
             "linear": optax.linear_schedule(self.peak, 0.0, 1),
             "cosine": optax.cosine_decay_schedule(self.peak, 1),
@@ -135,23 +119,14 @@ class Controlled(AbstractStrength):
     def start(self, dtype: Any) -> PyTree:
         return {"strength": jnp.asarray(self.start_value, dtype), "steps": jnp.zeros((), jnp.int32)}
 
-    def step(
-        self,
-        memory: PyTree,
-        progress: Float[Array, ""],
-        system: System,
-        batch: Batch,
-        *,
-        key: PRNGKeyArray,
-    ) -> tuple[Float[Array, ""], PyTree]:
-        del progress
-        seen = batch.first(self.samples)
+    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
+        seen = moment.batch.first(self.samples)
         x, state = seen.x, trees.stand_in(seen.usable, seen.state)
         due = (memory["steps"] % self.every == 0) & jnp.any(seen.usable)
         shortfall = self._symmetry if self.measure == "symmetry" else self._angle
         missing = jax.lax.cond(
             due,
-            lambda: shortfall(system, x, state, key).astype(memory["strength"].dtype),
+            lambda: shortfall(moment.system, x, state, moment.key).astype(memory["strength"].dtype),
             lambda: jnp.zeros_like(memory["strength"]),
         )
         strength = jnp.clip(

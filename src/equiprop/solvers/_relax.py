@@ -146,7 +146,7 @@ def relax(
         best=jnp.full(batch, jnp.inf, real),
         improved_at=zeros,
     )
-    _, end = _run(system, drive, solver, jnp.zeros((), jnp.int32), start, goal, phases, max_steps, 0)
+    _, end = _run(_Job(system, drive, solver, goal, phases, max_steps), jnp.zeros((), jnp.int32), start, 0)
     residual = trees.max_abs(system.force(end.state, drive))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
@@ -157,54 +157,60 @@ def relax(
     return Equilibrium(end.state, residual, end.steps, status)
 
 
+class _Job(eqx.Module):
+    """What a relaxation needs besides where it is."""
+
+    system: System
+    drive: Any
+    solver: AbstractSolver
+    goal: Float[Array, " batch"]
+    phases: int
+    max_steps: int
+
+    def on(self, rows: Int[Array, " some"]) -> "_Job | None":
+        """The same for some rows of the batch; `None` where the system cannot be had for them alone."""
+        smaller = self.system.take(rows)
+        if smaller is None:
+            return None
+        return _Job(smaller, trees.take(self.drive, rows), self.solver, self.goal[rows], self.phases, self.max_steps)
+
+
 # A relaxation goes on with the samples that have not settled once no more than half of them are left, and once more below an
-# eighth: the last few often need several times the sweeps of all others. Each rung is one more loop to compile, which fewer
-# samples than the second number do not pay for.
-_LADDER = ((2, 16), (8, 6))
+# eighth: the last few often need several times the sweeps of all others.
+_LADDER = (2, 8)
+
+# Each rung is one more loop to compile, which pays only where a sweep takes long: so many rows times parameters and units.
+_WORTHWHILE = 1_000_000
 
 
-def _run(
-    system: System,
-    drive: Any,
-    solver: AbstractSolver,
-    step: Int[Array, ""],
-    carry: _Carry,
-    goal: Float[Array, " batch"],
-    phases: int,
-    max_steps: int,
-    rung: int,
-) -> tuple[Int[Array, ""], _Carry]:
+def _run(job: _Job, step: Int[Array, ""], carry: _Carry, rung: int) -> tuple[Int[Array, ""], _Carry]:
     """Sweeps until every sample has settled; from rung to rung of the ladder on a smaller batch of those that have not."""
-    samples = carry.active.shape[0] // phases
-    share, fewest = _LADDER[rung] if rung < len(_LADDER) else (samples + 1, 1)
-    few = samples // share
-    compact = few >= fewest and solver.stops_early and system.take(jnp.arange(1)) is not None
-    if not compact:
-        return _loop(system, drive, solver, step, carry, goal, phases, max_steps, 0)
-    step, carry = _loop(system, drive, solver, step, carry, goal, phases, max_steps, few)
+    samples = carry.active.shape[0] // job.phases
+    few = samples // _LADDER[rung] if rung < len(_LADDER) else 0
+    if not job.solver.stops_early or few * job.phases * _row_cost(job.system, carry.state) < _WORTHWHILE:
+        return _loop(job, step, carry, 0)
+    # Which samples go on is known only afterwards, but not whether the system can be had for some of them alone.
+    if job.on(jnp.arange(few * job.phases)) is None:
+        return _loop(job, step, carry, 0)
+    step, carry = _loop(job, step, carry, few)
     # The unsettled ones first, each with all of its phases.
     first = jnp.argsort(~carry.active[:samples], stable=True)[:few]
-    rows = (first + samples * jnp.arange(phases)[:, None]).reshape(-1)
-    smaller = system.take(rows)
+    rows = (first + samples * jnp.arange(job.phases)[:, None]).reshape(-1)
+    smaller = job.on(rows)
     assert smaller is not None
-    step, inner = _run(
-        smaller, trees.take(drive, rows), solver, step, trees.take(carry, rows), goal[rows], phases, max_steps, rung + 1
-    )
+    step, inner = _run(smaller, step, trees.take(carry, rows), rung + 1)
     return step, trees.put(carry, rows, inner)
 
 
-def _loop(
-    system: System,
-    drive: Any,
-    solver: AbstractSolver,
-    step: Int[Array, ""],
-    carry: _Carry,
-    goal: Float[Array, " batch"],
-    phases: int,
-    max_steps: int,
-    few: int,
-) -> tuple[Int[Array, ""], _Carry]:
+def _row_cost(system: System, state: PyTree) -> int:
+    """Numbers that a sweep of one row touches, roughly: the parameters, once each, and the units."""
+    units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
+    return units + sum(leaf.size for leaf in jax.tree.leaves(eqx.filter(system, eqx.is_inexact_array)))
+
+
+def _loop(job: _Job, step: Int[Array, ""], carry: _Carry, few: int) -> tuple[Int[Array, ""], _Carry]:
     """Sweeps a batch until no more than `few` of its samples are active, or the sweeps run out."""
+    phases, solver = job.phases, job.solver
     samples = carry.active.shape[0] // phases
 
     def together(flags: Array) -> Array:
@@ -212,17 +218,17 @@ def _loop(
 
     def go_on(state: tuple[Array, _Carry]) -> Array:
         step, carry = state
-        return (jnp.sum(carry.active[:samples]) > few) & (step < max_steps)
+        return (jnp.sum(carry.active[:samples]) > few) & (step < job.max_steps)
 
     def body(state: tuple[Array, _Carry]) -> tuple[Array, _Carry]:
         step, carry = state
-        proposal, force = solver.sweep(system, drive, carry.state)
+        proposal, force = solver.sweep(job.system, job.drive, carry.state)
         first = jnp.where(step == 0, force, carry.first)
         sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
         improved = force < _IMPROVEMENT * carry.best
         active = carry.active & together(sound)
         if solver.stops_early:
-            active &= ~together(force <= _SAFETY * goal)
+            active &= ~together(force <= _SAFETY * job.goal)
         return step + 1, _Carry(
             state=trees.select(carry.active & sound, proposal, carry.state),
             active=active,
