@@ -140,6 +140,33 @@ def test_compare_of_a_fresh_network_prints_a_table(capsys):
     assert code == 2 and "did you mean 'centered'" in err
 
 
+def test_bench(capsys, run, tmp_path):
+    few = ("--rounds", "1", "--what", "parts", "--homeostasis.samples", "2")
+    code, out, _ = call(capsys, "bench", run, *few, "--json", "--out", tmp_path)
+    document = json.loads(out)
+    assert code == 0 and document["run"] == str(run)
+    assert [row["name"].split(",")[0] for row in document["rows"]] == [
+        "free phase",
+        "estimate at equilibrium",
+        "homeostasis",
+    ]
+    assert all(row["milliseconds"] > 0 and row["times_feedforward"] is None for row in document["rows"])
+    assert json.loads((tmp_path / "bench.json").read_text()) == document
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--what", "step"], "did you mean 'steps'"),
+        (["--rounds", "0"], "--rounds = 0: must be at least 1"),
+        (["--steps", "0"], "--steps = 0: must be at least 1"),
+    ],
+)
+def test_bad_bench(capsys, arguments, words):
+    code, _, err = call(capsys, "bench", *SMALL, *arguments)
+    assert code == 2 and words in err
+
+
 def test_diagnose(capsys, run):
     code, out, _ = call(capsys, "diagnose", run, "--samples", "30", "--json")
     found = json.loads(out)

@@ -17,6 +17,9 @@ finite = st.floats(allow_nan=False, allow_infinity=False)
 
 def strategy_for(default):
     match default:
+        case "auto":
+            # Where a default is this word, it is also allowed where only numbers are beside it.
+            return st.just("auto")
         case bool():
             return st.booleans()
         case int():

@@ -237,7 +237,7 @@ loop.train(config(), sys.argv[1], dataset=dataset(), observer=Kill())
 def test_kill_in_mid_epoch_and_resume_bit_for_bit(finished, tmp_path):
     whole, _, _ = finished
     out = tmp_path / "run"
-    here = Path(__file__).parent
+    here = Path(__file__).parents[1]
     cache = jax.config.jax_compilation_cache_dir
     killed = subprocess.run(
         [sys.executable, "-c", KILLED, str(out), str(here), cache], check=False, capture_output=True

@@ -3,11 +3,14 @@
 import contextlib
 import dataclasses
 import io
+import json
 import re
+from pathlib import Path
 from typing import Any, TypeVar
 
 import tyro
 
+from equiprop.cli._console import plain
 from equiprop.errors import InputError
 from equiprop.training.config import Config
 
@@ -70,3 +73,12 @@ def fields_of(config: Config) -> dict[str, Any]:
 def as_config(options: Config) -> Config:
     """The configuration part of options that extend one."""
     return Config(**fields_of(options))
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Writes what `--out` asked for; its folder is made. Raises `InputError` where that cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(plain(document), indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"--out {path.parent}: cannot be written ({error.strerror})") from error

@@ -5,27 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
-
 from equiprop.cli._console import figure, print_json, print_table, progress
-from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
+from equiprop.cli._network import NetworkOptions, chosen_network
+from equiprop.cli._options import config_defaults, fields_of, parse, write_json
 from equiprop.errors import InputError, suggest
-from equiprop.training.config import Config, differences
 
 
 @dataclass(frozen=True)
-class Options(Output, Config):
-    run: tyro.conf.Positional[str | None] = None
-    """Run directory with the trained network; without one, a fresh network of the given options."""
-    config: str | None = None
-    """Configuration file (TOML) that the other options override."""
+class Options(NetworkOptions):
     samples: int = 200
     """Validation samples to compare on."""
     estimators: tuple[str, ...] = ()
     """Only these; by default every one there is."""
-    checkpoint: str = "last"
-    """last, or best (by validation error)."""
     out: str | None = None
     """Folder to write comparison.json into."""
 
@@ -37,7 +28,7 @@ def run(arguments: list[str]) -> None:
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
-    trainer, system, config = _network(options)
+    trainer, system, config = chosen_network(options)
     import jax.numpy as jnp
 
     from equiprop.diagnostics import compare
@@ -66,54 +57,11 @@ def run(arguments: list[str]) -> None:
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     if options.out is not None:
-        _write(Path(options.out), document)
+        write_json(Path(options.out) / "comparison.json", document)
     if options.json:
         print_json(document)
     elif not options.quiet:
         _print(document, rows)
-
-
-def _network(options: Options) -> tuple[Any, Any, Config]:
-    if options.run is None:
-        config = as_config(options)
-        set_up(config.training.precision)
-        from equiprop.training.loop import Trainer
-
-        trainer = Trainer(config)
-        return trainer, trainer.system, config
-    changed = [k for k in differences(as_config(options), Config()) if not k.startswith("estimator.")]
-    if changed or options.config is not None:
-        name = changed[0] if changed else "config"
-        raise InputError(
-            f"--{name}: a run brings its own configuration; only --estimator options can be given with RUN"
-        )
-    from equiprop.training.run_directory import RunDirectory
-
-    set_up(RunDirectory.open(options.run).config.training.precision)
-    from equiprop.training.restore import restore
-
-    restored = restore(options.run, checkpoint=options.checkpoint)
-    given = {
-        key.removeprefix("estimator."): getattr(options.estimator, key.removeprefix("estimator."))
-        for key in differences(as_config(options), Config())
-        if "." not in key.removeprefix("estimator.")
-    }
-    config = dataclasses.replace(
-        restored.trainer.config, estimator=dataclasses.replace(restored.trainer.config.estimator, **given)
-    )
-    return restored.trainer, restored.system, config
-
-
-def _write(folder: Path, document: dict[str, Any]) -> None:
-    import json
-
-    from equiprop.cli._console import plain
-
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "comparison.json").write_text(json.dumps(plain(document), indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"--out {folder}: cannot be written ({error.strerror})") from error
 
 
 def _print(document: dict[str, Any], rows: list[Any]) -> None:

@@ -15,6 +15,7 @@ COMMANDS = {
     "diagnose": "how far a run's gradient is from exact, why, and what to change",
     "runs": "list runs",
     "report": "runs side by side: a table and one self-contained HTML page",
+    "bench": "time and memory of training steps and their parts, side by side",
     "data": "list, fetch and verify datasets",
 }
 

@@ -22,6 +22,9 @@ class ProbeMoments(eqx.Module):
     trace_of_square: Float[Array, "probes batch"]
 
 
+_AT_ONCE = 2**22
+
+
 def probe_moments(
     jacobian: Callable[[PyTree], PyTree], like: PyTree, *, probes: int, key: PRNGKeyArray
 ) -> ProbeMoments:
@@ -31,8 +34,10 @@ def probe_moments(
 
     - `jacobian`: v ↦ Jv on batches shaped as `like`, linear; two products per probe are taken, Jε and J(Jε).
     - `like`: a real batch that gives the structure, shapes and dtypes of v.
-    - `probes`: how many probes each sample gets. They are evaluated one after another, in the memory of one.
+    - `probes`: how many probes each sample gets. As many of them are evaluated at once as make 2²² numbers.
     """
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
+    at_once = min(probes, max(1, _AT_ONCE // numbers))
 
     def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
         epsilon = normal_like(like, key=probe_key)
@@ -40,7 +45,10 @@ def probe_moments(
         second = jacobian(first)
         return trees.squared_norm(first), trees.inner(epsilon, second)
 
-    squared_norm, trace_of_square = jax.lax.map(one, jax.random.split(key, probes))
+    keys = jax.random.split(key, probes)
+    squared_norm, trace_of_square = (
+        jax.vmap(one)(keys) if at_once == probes else jax.lax.map(one, keys, batch_size=at_once)
+    )
     return ProbeMoments(squared_norm, trace_of_square)
 
 

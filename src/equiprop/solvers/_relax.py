@@ -48,8 +48,23 @@ class Equilibrium(eqx.Module):
         return self.status == Status.SETTLED
 
 
+class Step(eqx.Module):
+    """What one step of a relaxation found.
+
+    - `swept`: where a sweep of the system ends: the answer, if the sample has settled.
+    - `state`: where to go on from, if it has not.
+    - `force`: the largest absolute force met on the way, per sample.
+    - `memory`: for the next step.
+    """
+
+    swept: PyTree
+    state: PyTree
+    force: Float[Array, " batch"]
+    memory: PyTree
+
+
 class AbstractSolver(eqx.Module):
-    """How a system relaxes. A solver is one sweep; `relax` is the loop around it.
+    """How a system relaxes. A solver is one sweep, and where to go on from after it; `relax` is the loop around it.
 
     **Fields:**
 
@@ -68,6 +83,26 @@ class AbstractSolver(eqx.Module):
     def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         """Moves every unit once; returns the new state and the largest absolute force met on the way, per sample."""
 
+    def start(self, state: PyTree) -> PyTree:
+        """What is remembered of each sample from sweep to sweep, before the first; nothing by default."""
+        del state
+        return ()
+
+    def step(
+        self, system: System, drive: Any, state: PyTree, memory: PyTree, count: Int[Array, ""], phases: int
+    ) -> Step:
+        """One sweep, and where to go on from. By default from where the sweep ended.
+
+        **Arguments:**
+
+        - `memory`: of the step before, or of `start`.
+        - `count`: steps taken before.
+        - `phases`: copies of each sample in the batch, copy after copy.
+        """
+        del count, phases
+        swept, force = self.sweep(system, drive, state)
+        return Step(swept, swept, force, memory)
+
     @property
     def stops_early(self) -> bool:
         """Whether a settled sample stops; solvers of a fixed number of steps say no."""
@@ -80,6 +115,11 @@ class AbstractSolver(eqx.Module):
         _require(self.divergence > 1, "divergence", self.divergence, "above 1")
 
 
+def share(over: Any, values: Array, phases: int) -> Array:
+    """`over` the phases of each sample, as `jnp.all` or `jnp.max`, for every phase."""
+    return jnp.tile(over(values.reshape(phases, -1), axis=0), phases) if phases > 1 else values
+
+
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
     if not condition:
         raise InputError(f"{name} = {value}: must be {allowed}")
@@ -87,6 +127,7 @@ def _require(condition: bool, name: str, value: object, allowed: str) -> None:
 
 class _Carry(eqx.Module):
     state: PyTree
+    memory: PyTree
     active: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
     broken: Bool[Array, " batch"]
@@ -139,6 +180,7 @@ def relax(
     zeros = jnp.zeros(batch, jnp.int32)
     start = _Carry(
         state=state,
+        memory=solver.start(state),
         active=jnp.ones(batch, bool) if active is None else active,
         steps=zeros,
         broken=jnp.zeros(batch, bool),
@@ -213,24 +255,26 @@ def _loop(job: _Job, step: Int[Array, ""], carry: _Carry, few: int) -> tuple[Int
     phases, solver = job.phases, job.solver
     samples = carry.active.shape[0] // phases
 
-    def together(flags: Array) -> Array:
-        return jnp.tile(flags.reshape(phases, -1).all(axis=0), phases) if phases > 1 else flags
-
     def go_on(state: tuple[Array, _Carry]) -> Array:
         step, carry = state
         return (jnp.sum(carry.active[:samples]) > few) & (step < job.max_steps)
 
     def body(state: tuple[Array, _Carry]) -> tuple[Array, _Carry]:
         step, carry = state
-        proposal, force = solver.sweep(job.system, job.drive, carry.state)
+        taken = solver.step(job.system, job.drive, carry.state, carry.memory, step, phases)
+        force = taken.force
         first = jnp.where(step == 0, force, carry.first)
         sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
         improved = force < _IMPROVEMENT * carry.best
-        active = carry.active & together(sound)
+        active = carry.active & share(jnp.all, sound, phases)
         if solver.stops_early:
-            active &= ~together(force <= _SAFETY * job.goal)
+            active &= ~share(jnp.all, force <= _SAFETY * job.goal, phases)
+        state = taken.state
+        if state is not taken.swept:
+            state = trees.select(active, state, taken.swept)
         return step + 1, _Carry(
-            state=trees.select(carry.active & sound, proposal, carry.state),
+            state=trees.select(carry.active & sound, state, carry.state),
+            memory=taken.memory,
             active=active,
             steps=carry.steps + carry.active.astype(jnp.int32),
             broken=carry.broken | (carry.active & ~sound),

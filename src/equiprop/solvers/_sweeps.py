@@ -1,80 +1,182 @@
 """Fixed-point sweeps: all units at once, or block after block."""
 
+import abc
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float, Int, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import trees
-from equiprop.solvers._relax import AbstractSolver
+from equiprop.solvers._relax import AbstractSolver, Step, share
 from equiprop.systems import System
 
 
-def _all_at_once(system: System, drive: Any, state: PyTree, damping: float) -> tuple[PyTree, Float[Array, " batch"]]:
+def _all_at_once(
+    system: System, drive: Any, state: PyTree, factor: float | Array
+) -> tuple[PyTree, Float[Array, " batch"]]:
     force = system.force(state, drive)
-    return _moved(state, force, damping), trees.max_abs(force)
+    return _moved(state, force, factor), trees.max_abs(force)
 
 
-def _moved(state: PyTree, force: PyTree, damping: float) -> PyTree:
-    return jax.tree.map(lambda u, f: u + (1 - damping) * f, state, force)
+def _moved(state: PyTree, force: PyTree, factor: float | Array) -> PyTree:
+    """u + ω·F, with one ω for all samples or one for each."""
+    if not isinstance(factor, jax.Array):
+        return jax.tree.map(lambda u, f: u + factor * f, state, force)
+    return trees.add(state, trees.scale(factor, force))
 
 
-def _check_damping(damping: float) -> None:
-    if not 0 <= damping < 1:
-        raise InputError(f"damping = {damping}: must be at least 0 and below 1")
+def _check_damping(damping: float | str) -> None:
+    if isinstance(damping, str) or not 0 <= damping < 1:
+        raise InputError(f"damping = {damping}: must be at least 0 and below 1, or 'auto' where a solver has that")
 
 
-class Synchronous(AbstractSolver):
-    """u ← u + (1 − damping)·F(u), every unit at once.
+def block_by_block(
+    system: System, drive: Any, state: PyTree, factor: float | Array = 1.0
+) -> tuple[PyTree, Float[Array, " batch"]]:
+    """One alternating sweep at ω = `factor`, and the largest absolute force met on the way."""
+    largest = None
+    for block in system.blocks:
+        force = system.force(state, drive, block)
+        here = trees.max_abs(force)
+        largest = here if largest is None else jnp.maximum(largest, here)
+        if block is None:
+            state = _moved(state, force, factor)
+        else:
+            state = state | _moved({name: state[name] for name in block}, force, factor)
+    assert largest is not None
+    return state, largest
 
-    For F = H(r) − u and no damping this is u ← H(r). It may fall into an oscillation of period 2 where alternating sweeps
-    settle; damping removes it.
+
+class Pace(eqx.Module):
+    """How far each sample goes in a sweep.
+
+    - `factor`: ω in u ← u + ω·F(u).
+    - `force`: the largest force met in the last sweep.
+    """
+
+    factor: Float[Array, " batch"]
+    force: Float[Array, " batch"]
+
+
+class AbstractPaced(AbstractSolver):
+    """A solver whose sweep has a factor ω = 1 − `damping`, or one for each sample where `damping` is `"auto"`."""
+
+    damping: eqx.AbstractVar[float | str]
+
+    def __check_init__(self) -> None:
+        if self.damping != "auto":
+            _check_damping(self.damping)
+
+    @abc.abstractmethod
+    def sweep_at(
+        self, system: System, drive: Any, state: PyTree, factor: float | Array
+    ) -> tuple[PyTree, Float[Array, " batch"]]:
+        """`sweep` at ω = `factor`, one for all samples or one for each."""
+
+    @abc.abstractmethod
+    def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
+        """The factor to go on with for a sample whose force fell to `ratio` times what it was in one sweep at `factor`."""
+
+    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        """With `damping = "auto"` at ω = 1."""
+        return self.sweep_at(system, drive, state, 1.0 if isinstance(self.damping, str) else 1 - self.damping)
+
+    def start(self, state: PyTree) -> Pace | tuple[()]:
+        if self.damping != "auto":
+            return ()
+        ones = jnp.ones(trees.batch_size(state), jnp.finfo(trees.dtype_of(state)).dtype)
+        return Pace(ones, ones)
+
+    def step(
+        self, system: System, drive: Any, state: PyTree, memory: Pace | tuple[()], count: Int[Array, ""], phases: int
+    ) -> Step:
+        if not isinstance(memory, Pace):
+            return super().step(system, drive, state, memory, count, phases)
+        factor = memory.factor
+        moved, force = self.sweep_at(system, drive, state, factor)
+        slowest = share(jnp.max, force, phases)
+        ratio = slowest / memory.force
+        falling = jnp.where(factor < 1, jnp.minimum(_RECOVER * factor, 1), self.better_factor(system, factor, ratio))
+        stuck = (factor <= 1) & (count >= _PATIENCE)
+        slower = jnp.where(stuck, jnp.maximum(_DAMP * factor, _LEAST), jnp.minimum(factor, 1))
+        new = jnp.where(ratio < _NOT_FALLING, falling, slower)
+        due = count % _EVERY == _EVERY - 1
+        # What is left after a long step may be larger than the force met on the way.
+        seen = force * jnp.maximum(1, 2 * factor - 1)
+        return Step(moved, moved, seen, Pace(jnp.where(due, new, factor), slowest))
+
+
+# A new factor is tried for so many sweeps before its effect is judged by the last of them.
+_EVERY = 3
+# The slowest fall, and the largest μ², that are believed: a factor chosen for more would overshoot for everything else.
+_SLOWEST = 0.9
+# A force that has not fallen at ω = 1 after so many sweeps goes round and round.
+_PATIENCE = 30
+_NOT_FALLING = 0.999
+_DAMP, _LEAST, _RECOVER = 0.5, 0.2, 1.1
+
+
+class Synchronous(AbstractPaced):
+    """u ← u + ω·F(u), every unit at once.
+
+    For F = H(r) − u and ω = 1 this is u ← H(r). It may fall into an oscillation of period 2 where alternating sweeps settle;
+    damping removes it.
+
+    - `damping`: 1 − ω; or `"auto"`, which damps the samples whose force does not fall, those alone. The phases of a sample
+      share their factor.
     """
 
     tolerance: float = eqx.field(default=1e-4, static=True)
     max_steps: int = eqx.field(default=500, static=True)
     nudged_max_steps: int = eqx.field(default=200, static=True)
-    damping: float = eqx.field(default=0.0, static=True)
+    damping: float | str = eqx.field(default=0.0, static=True)
     divergence: float = eqx.field(default=1e6, static=True)
 
-    def __check_init__(self) -> None:
-        _check_damping(self.damping)
+    def sweep_at(
+        self, system: System, drive: Any, state: PyTree, factor: float | Array
+    ) -> tuple[PyTree, Float[Array, " batch"]]:
+        return _all_at_once(system, drive, state, factor)
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return _all_at_once(system, drive, state, self.damping)
+    def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
+        del system, ratio
+        return factor
 
 
-class Alternating(AbstractSolver):
-    """u_c ← u_c + (1 − damping)·F_c(u) for one block c of the system after the other, each seeing the new state of the last.
+class Alternating(AbstractPaced):
+    """u_c ← u_c + ω·F_c(u) for one block c of the system after the other, each seeing the new state of the last.
 
     The blocks are the colour classes of the network's graph, so that within a block no unit acts on another: for a chain, the
-    even and the odd layers. With symmetric weights every such update descends the energy.
+    even and the odd layers. With symmetric weights every such update at 0 < ω < 2 descends the energy.
+
+    - `damping`: 1 − ω; or `"auto"`, for an ω of its own for every sample, found on the way. Of two colour classes, a force that
+      falls by λ a sweep means μ² = (λ + ω − 1)²/(λω²) for the largest μ of the synchronous iteration, and the best factor
+      is then ω = 2/(1 + √(1 − μ²)): successive over-relaxation (Young 1954, Trans. AMS 76, 92). A sample whose force does not
+      fall goes back to ω = 1, and is damped if it does not fall there either. The phases of a sample share their factor. A
+      system of a single block is never over-relaxed.
     """
 
     tolerance: float = eqx.field(default=1e-4, static=True)
     max_steps: int = eqx.field(default=200, static=True)
     nudged_max_steps: int = eqx.field(default=100, static=True)
-    damping: float = eqx.field(default=0.0, static=True)
+    damping: float | str = eqx.field(default="auto", static=True)
     divergence: float = eqx.field(default=1e6, static=True)
 
-    def __check_init__(self) -> None:
-        _check_damping(self.damping)
+    def sweep_at(
+        self, system: System, drive: Any, state: PyTree, factor: float | Array
+    ) -> tuple[PyTree, Float[Array, " batch"]]:
+        return block_by_block(system, drive, state, factor)
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        largest = None
-        for block in system.blocks:
-            force = system.force(state, drive, block)
-            here = trees.max_abs(force)
-            largest = here if largest is None else jnp.maximum(largest, here)
-            if block is None:
-                state = _moved(state, force, self.damping)
-            else:
-                state = state | _moved({name: state[name] for name in block}, force, self.damping)
-        assert largest is not None
-        return state, largest
+    def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
+        if len(system.blocks) < 2:
+            return factor
+        fall = jnp.clip(ratio, 1e-3, _SLOWEST)
+        mu_squared = jnp.clip((fall + factor - 1) ** 2 / (fall * factor**2), 0, _SLOWEST)
+        best = 2 / (1 + jnp.sqrt(1 - mu_squared))
+        # Past the best factor the force falls by ω − 1 whatever μ, and says nothing about it.
+        return jnp.where(ratio < 1.05 * (factor - 1), factor, best)
 
 
 class FixedStep(AbstractSolver):
@@ -98,4 +200,4 @@ class FixedStep(AbstractSolver):
         return False
 
     def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return _all_at_once(system, drive, state, self.damping)
+        return _all_at_once(system, drive, state, 1 - self.damping)

@@ -56,6 +56,8 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
 
 
 def build_solver(config: SolverConfig) -> AbstractSolver:
+    if config.kind == "fixed_step" and config.damping == "auto":
+        config = dataclasses.replace(config, damping=0.0)
     return _from_section("solver", config, SOLVERS)
 
 

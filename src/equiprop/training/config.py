@@ -37,15 +37,19 @@ class SystemConfig:
 @dataclass(frozen=True)
 class SolverConfig:
     kind: str = "alternating"
-    """alternating (block after block), synchronous, or fixed_step (synchronous, whatever the residual)."""
+    """alternating (block after block), anderson (the same, extrapolated), synchronous, or fixed_step (synchronous, whatever the
+    residual)."""
     tolerance: float = 1e-4
     """A sample has settled when no unit feels a force above this."""
     max_steps: int = 200
     """Sweeps of the free phase at most; exactly, for fixed_step."""
     nudged_max_steps: int = 100
     """Sweeps of a nudged phase at most; exactly, for fixed_step."""
-    damping: float = 0.0
-    """Share of the old state that a sweep keeps, from 0 to below 1."""
+    damping: float | Literal["auto"] = "auto"
+    """Share of the old state that a sweep keeps, from 0 to below 1 (not anderson); auto: alternating takes longer or shorter
+    steps sample by sample, synchronous shorter ones where a sample oscillates, fixed_step none."""
+    depth: int = 3
+    """Sweeps that are remembered (anderson)."""
 
 
 @dataclass(frozen=True)

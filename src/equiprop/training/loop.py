@@ -22,7 +22,7 @@ from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number, on_device
 from equiprop.training.run_directory import RunDirectory
-from equiprop.training.step import Totals, TrainState, all_finite, initial_state, make_advance
+from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance
 
 # A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
 _CALL_SECONDS = 0.5
@@ -82,9 +82,14 @@ class Trainer:
                 part.check(self.system)
             except InputError as error:
                 raise InputError(f"{section}{': ' if '.' in section else '.'}{error}") from error
-        self.advance = make_advance(
+        self.traceable_advance = make_advance(
             self.parts, self.optimizer, training.batch_size, self.steps_per_epoch, training.epochs
         )
+        self._compiled_advance = jax.jit(self.traceable_advance, donate_argnums=0)
+
+    def advance(self, state: TrainState, images: Images, steps: int) -> TrainState:
+        """`steps` more steps of the current epoch. The buffers of `state` are used up."""
+        return self._compiled_advance(state, images, jnp.asarray(steps, jnp.int32))
 
     def start(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""

@@ -80,10 +80,14 @@ class TrainState(eqx.Module):
     totals: Totals
 
 
+Advance = Callable[[TrainState, Images, Int[Array, ""]], TrainState]
+"""`(state, images, steps)` to the state so many steps later."""
+
+
 def make_advance(
     parts: Parts, optimizer: optax.GradientTransformation, batch_size: int, steps_per_epoch: int, epochs: int
-) -> Callable[[TrainState, Images, int], TrainState]:
-    """A compiled function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
+) -> Advance:
+    """A function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
 
     The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping between
     two calls changes nothing.
@@ -141,8 +145,7 @@ def make_advance(
         order = jax.random.permutation(order_key, len(images))
         return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, (estimator_key, probe_key)), state)
 
-    compiled = jax.jit(advance, donate_argnums=0)
-    return lambda state, images, steps: compiled(state, images, jnp.asarray(steps, jnp.int32))
+    return advance
 
 
 def initial_state(

@@ -1,0 +1,122 @@
+"""What the library is measured against: backpropagation of the same layers, and equilibrium propagation as it is published."""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jaxtyping import Array, PyTree
+
+from equiprop.numerics import activation
+from equiprop.systems import LayeredNetwork
+from equiprop.training.step import Images
+
+Steps = Callable[[LayeredNetwork, PyTree, Images], tuple[LayeredNetwork, PyTree]]
+"""`(system, optimizer_state, images)` to the first two after a number of steps."""
+
+
+def _loop(
+    gradient: Callable[[LayeredNetwork, Array, Array], PyTree],
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    steps: int,
+) -> Steps:
+    def run(system: LayeredNetwork, state: PyTree, images: Images) -> tuple[LayeredNetwork, PyTree]:
+        def step(carry: tuple[LayeredNetwork, PyTree], i: Array) -> tuple[tuple[LayeredNetwork, PyTree], None]:
+            system, state = carry
+            x, labels = images.batch((i * batch_size + jnp.arange(batch_size)) % len(images))
+            updates, state = optimizer.update(
+                gradient(system, x, labels), state, eqx.filter(system, eqx.is_inexact_array)
+            )
+            return (eqx.apply_updates(system, updates), state), None
+
+        return jax.lax.scan(step, (system, state), jnp.arange(steps))[0]
+
+    return run
+
+
+def feedforward(optimizer: optax.GradientTransformation, batch_size: int, steps: int) -> Steps:
+    """Training steps by backpropagation through one forward pass over the network's connections from the input to the output.
+
+    Feedback weights are there, as in the network itself, but nothing flows through them.
+    """
+
+    def cost(system: Any, x: Array, labels: Array) -> Array:
+        state = system.input_drive(x)
+        seen = dict.fromkeys(state, False)
+        for edge in system.edges:
+            if edge.transposed:
+                continue
+            source = edge.source
+            r = activation(system.topology.population(source).activation)(state[source])
+            state[edge.target] = state[edge.target] + edge.operation.apply(system.weights[edge.parameter], r)
+            seen[edge.target] = True
+        return system.cost(system.output(system.activity(state)), labels).mean()
+
+    return _loop(lambda *given: eqx.filter_grad(cost)(*given), optimizer, batch_size, steps)
+
+
+def plain(
+    optimizer: optax.GradientTransformation,
+    batch_size: int,
+    steps: int,
+    *,
+    points: int,
+    nudge: float,
+    free_steps: int = 150,
+    nudged_steps: int = 20,
+) -> Steps:
+    """Training steps as published code takes them (arXiv 2309.02214): fixed numbers of synchronous steps.
+
+    Every sample takes every step, all N phases are relaxed, and for N > 2 the weights are cast to complex numbers.
+    """
+    nudges = np.array([1.0, -1.0][:points]) if points <= 2 else np.exp(2j * np.pi * np.arange(points) / points)
+
+    def force(system: LayeredNetwork, state: dict[str, Array], drive: dict[str, Array]) -> dict[str, Array]:
+        dtype = jnp.result_type(*state.values())
+        total = {name: drive[name].astype(dtype) - u for name, u in state.items()}
+        activity = system.activity(state)
+        for edge in system.edges:
+            weight = system.weights[edge.parameter].astype(dtype)
+            total[edge.target] += activity[edge.source] @ (weight.T if edge.transposed else weight)
+        return total
+
+    def gradient(system: LayeredNetwork, x: Array, labels: Array) -> PyTree:
+        drive = system.input_drive(x)
+
+        def free_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
+            return jax.tree.map(jnp.add, u, force(system, u, drive))
+
+        free = jax.lax.fori_loop(0, free_steps, free_step, system.initial_state(x))
+        dtype = jnp.result_type(x.dtype, jnp.complex64) if points > 2 else x.dtype
+        beta = jnp.asarray(nudge * np.repeat(nudges, batch_size), dtype)
+        drives, targets = jax.tree.map(lambda a: jnp.tile(a, (points,) + (1,) * (a.ndim - 1)), (drive, labels))
+
+        def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
+            pull = system.cost_gradient(system.activity(u), targets)
+            return jax.tree.map(lambda v, f, p: v + f - beta[:, None] * p, u, force(system, u, drives), pull)
+
+        start = jax.tree.map(lambda a: jnp.tile(a, (points, 1)).astype(dtype), free)
+        end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
+        rest = system.activity(free)
+        turned = jnp.asarray(nudges.conj() / points, dtype)
+
+        def first_harmonic(r: Array, r0: Array) -> Array:
+            phases = r.reshape(points, batch_size, -1)
+            if points == 1:
+                return -(phases[0] - r0) / nudge
+            return -jnp.einsum("k,kbn->bn", turned, phases).real / nudge
+
+        error = jax.tree.map(first_harmonic, end, rest)
+
+        def work(system: Any) -> Array:
+            moved = force(system, free, system.input_drive(x))
+            inner = sum(jnp.sum(error[name] * moved[name]) for name in error)
+            return inner / batch_size + system.cost(system.output(rest), labels).mean()
+
+        return eqx.filter_grad(work)(system)
+
+    return _loop(gradient, optimizer, batch_size, steps)

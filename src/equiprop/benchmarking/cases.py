@@ -1,0 +1,109 @@
+"""The cases that `equiprop bench` times, for one network and one configuration."""
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from equiprop.benchmarking.baselines import feedforward, plain
+from equiprop.benchmarking.timing import Case
+from equiprop.estimators import estimate
+from equiprop.homeostasis import Batch
+from equiprop.solvers import relax
+from equiprop.systems import LayeredNetwork
+from equiprop.training.build import build_treatment, estimator_family
+from equiprop.training.config import Config, HomeostasisConfig
+from equiprop.training.loop import Trainer
+from equiprop.training.step import TrainState
+
+CASES = ("steps", "parts", "estimators")
+"""`steps`: whole training steps, beside the baselines; `parts`: what a step is made of; `estimators`: each of them alone."""
+
+
+def cases(
+    trainer: Trainer, system: LayeredNetwork, which: tuple[str, ...] = ("steps", "parts"), steps: int = 20
+) -> list[Case]:
+    """**Arguments:**
+
+    - `trainer`: of the configuration and its data.
+    - `system`: the network whose costs are asked for; how long it relaxes depends on its weights.
+    - `steps`: training steps in one call of the compiled loop.
+    """
+    makers: dict[str, Callable[[], Iterator[Case]]] = {
+        "steps": lambda: _steps(trainer, system, steps),
+        "parts": lambda: _parts(trainer, system),
+        "estimators": lambda: _estimators(trainer, system),
+    }
+    return [case for name in which for case in makers[name]()]
+
+
+def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Case]:
+    config, optimizer = trainer.config, trainer.optimizer
+    batch, nudge = config.training.batch_size, config.estimator.nudge
+    nudge = 0.5 if isinstance(nudge, str) else nudge
+    state = optimizer.init(eqx.filter(system, eqx.is_inexact_array))
+    given = (system, state, trainer.images)
+    yield Case("step, feedforward", feedforward(optimizer, batch, steps), given, steps)
+    for points in (2, 6):
+        name = f"step, plain N = {points}"
+        yield Case(name, plain(optimizer, batch, steps, points=points, nudge=nudge), given, steps)
+    for name, estimator in (
+        ("centered", {"kind": "centered"}),
+        ("holomorphic N = 6", {"kind": "holomorphic", "points": 6}),
+    ):
+        chosen = dataclasses.replace(config.estimator, **estimator)
+        for label, treatment in (("", HomeostasisConfig(kind="none")), (" + homeostasis", _homeostasis(config))):
+            advance = _advance(trainer, dataclasses.replace(config, estimator=chosen, homeostasis=treatment))
+            start = _start(trainer, system)
+            yield Case(f"step, {name}{label}", advance, (start, trainer.images, jnp.asarray(steps)), steps)
+
+
+def _homeostasis(config: Config) -> HomeostasisConfig:
+    """The configuration's own, or the default if it has none."""
+    return HomeostasisConfig() if config.homeostasis.kind == "none" else config.homeostasis
+
+
+def _advance(trainer: Trainer, config: Config) -> Callable[..., Any]:
+    """The loop of training for another configuration of the same run."""
+    return Trainer(config, trainer.dataset).traceable_advance
+
+
+def _start(trainer: Trainer, system: LayeredNetwork) -> TrainState:
+    return eqx.tree_at(lambda s: s.system, trainer.start(), system)
+
+
+def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
+    solver, estimator = trainer.parts.solver, trainer.parts.estimator
+    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
+    free = jax.jit(lambda s: relax(s, x, solver))(system)
+    yield Case("free phase", lambda s, x: relax(s, x, solver), (system, x))
+    yield Case(
+        f"estimate at equilibrium, {trainer.config.estimator.kind}",
+        lambda s, x, y, e: estimate(s, x, y, estimator, solver=solver, equilibrium=e, key=trainer.key).gradient,
+        (system, x, labels, free),
+    )
+    homeostasis = _homeostasis(trainer.config)
+    treatment = build_treatment(homeostasis)
+    zero = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
+    yield Case(
+        f"homeostasis, {homeostasis.probes} probes",
+        lambda s, x, e: treatment.treat(zero, s, Batch(x, e.state, e.settled), key=trainer.key).gradient,
+        (system, x, free),
+    )
+
+
+def _estimators(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
+    solver = trainer.parts.solver
+    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
+    free = jax.jit(lambda s: relax(s, x, solver))(system)
+    for kind, estimator in estimator_family(trainer.config.estimator).items():
+        yield Case(
+            f"estimate, {kind}",
+            lambda s, x, y, e, chosen=estimator: (
+                estimate(s, x, y, chosen, solver=solver, equilibrium=e, key=trainer.key).gradient
+            ),
+            (system, x, labels, free),
+        )

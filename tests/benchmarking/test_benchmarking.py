@@ -1,0 +1,84 @@
+"""The baselines compute what they say, and every case runs and is timed."""
+
+import dataclasses
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from equiprop.benchmarking import Case, cases, feedforward, measure, plain
+from equiprop.estimators import Centered, Holomorphic, estimate
+from equiprop.solvers import FixedStep
+from equiprop.training.loop import Trainer
+from toy import config, dataset
+
+SGD = optax.sgd(1.0)
+
+
+@pytest.fixture(scope="module")
+def trainer():
+    return Trainer(config(), dataset())
+
+
+def gradient(make, trainer):
+    """What one step of plain gradient descent at learning rate one subtracts."""
+    system = trainer.system
+    state = SGD.init(eqx.filter(system, eqx.is_inexact_array))
+    after, _ = jax.jit(make)(system, state, trainer.images)
+    return jax.tree.map(lambda a, b: np.asarray(a - b), system, after)
+
+
+def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
+    """Against the chain written out by hand."""
+    x, labels = trainer.images.batch(jnp.arange(20))
+    s = trainer.system
+    act = lambda z: 1 / (1 + jnp.exp(-4 * z + 2))  # noqa: E731
+
+    def cost(forward, readout):
+        r = x.reshape(20, -1)
+        for i, (w, b) in enumerate(forward):
+            r = act(r @ w + b)
+            del i
+        logits = r @ readout[0] + readout[1]
+        return optax.softmax_cross_entropy_with_integer_labels(logits, labels).mean()
+
+    names = ["input->hidden_1", "hidden_1->hidden_2", "hidden_2->output"]
+    forward = [(s.weights[n], s.biases[n.split("->")[1]]) for n in names]
+    (expected, _) = jax.grad(cost, argnums=(0, 1))(forward, (s.cost.weight, s.cost.bias))
+    found = gradient(feedforward(SGD, 20, 1), trainer)
+    for (w, b), name in zip(expected, names, strict=True):
+        assert np.allclose(found.weights[name], w, atol=1e-12)
+        assert np.allclose(found.biases[name.split("->")[1]], b, atol=1e-12)
+    assert not found.weights["output->hidden_2"].any()
+
+
+@pytest.mark.parametrize("points", [1, 2, 6])
+def test_plain_is_the_estimate_by_fixed_steps(trainer, points):
+    """All phases, complex weights: the same gradient as half of the circle in real arithmetic."""
+    x, labels = trainer.images.batch(jnp.arange(20))
+    estimator = Centered(nudge=0.3) if points == 2 else Holomorphic(nudge=0.3, points=points)
+    estimator = dataclasses.replace(estimator, jumped="keep", unsettled="keep", max_gain=float("inf"))
+    solver = FixedStep(max_steps=150, nudged_max_steps=60)
+    answer = eqx.filter_jit(estimate)(trainer.system, x, labels, estimator, solver=solver)
+    found = gradient(plain(SGD, 20, 1, points=points, nudge=0.3, nudged_steps=60), trainer)
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(answer.gradient), strict=True):
+        assert np.allclose(a, b, atol=1e-9)
+
+
+def test_every_case_is_timed(trainer):
+    chosen = cases(trainer, trainer.system, ("parts",), steps=1)
+    told, rounds = [], []
+    timings = measure(chosen, rounds=2, least_seconds=0.0, on_case=told.append, on_round=rounds.append)
+    assert [t.name for t in timings] == told == [c.name for c in chosen] and rounds == [0, 1]
+    for timing in timings:
+        assert 0 < timing.fastest <= timing.milliseconds <= timing.slowest
+        assert timing.compile_seconds > 0 and timing.bytes
+
+
+def test_memory_is_that_of_the_program():
+    x = jnp.ones((256, 256))
+    (timing,) = measure([Case("powers", lambda x: jax.lax.fori_loop(0, 50, lambda _, y: y @ x, x), (x,), 50)], rounds=1)
+    assert timing.bytes is not None and 2 * x.nbytes <= timing.bytes <= 6 * x.nbytes

@@ -1,0 +1,169 @@
+"""Faster ways to the same fixed points: over-relaxation and damping sample by sample, and Anderson's extrapolation."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+from equiprop.solvers import Alternating, Anderson, Status, Synchronous, relax
+from equiprop.systems import LayeredNetwork, from_force, mlp, nudged
+from networks import batch, network, skip_and_lateral
+from oracle import Dense
+
+FAST = {
+    "over-relaxed": Alternating(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
+    "anderson": Anderson(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
+}
+
+
+def slow_chain(n=12, gain=0.97, samples=3):
+    """A linear chain with symmetric weights whose synchronous iteration has the spectral radius `gain`."""
+    rng = np.random.default_rng(3)
+    W = rng.normal(size=(n, n))
+    W *= gain / np.linalg.norm(W, 2)
+    system = mlp(n, (n,), n, key=jax.random.key(0), activation="identity", cost="squared_error", weight_angle=0.0)
+    weights = dict.fromkeys(system.weights, jnp.asarray(W))
+    weights["input->hidden"] = jnp.eye(n)
+    system = LayeredNetwork(weights, system.biases, system.cost, system.topology)
+    return system, jnp.asarray(rng.normal(size=(samples, n))), W
+
+
+@pytest.mark.parametrize("name", FAST)
+@pytest.mark.parametrize("graph", ["untied", "tied", "loop", "general"])
+def test_the_same_fixed_points(name, graph):
+    """Newton's method in NumPy finds where they must end."""
+    system, (x, _) = network(graph), batch()
+    answer = relax(system, x, FAST[name])
+    dense = Dense.of(system)
+    expected = np.array([dense.equilibrium(np.asarray(xi)) for xi in x])
+    assert answer.settled.all()
+    assert np.allclose(dense.flat(answer.state), expected, atol=1e-9)
+
+
+@settings(max_examples=8)
+@given(seed=st.integers(0, 10_000), angle=st.floats(0.0, 180.0), gain=st.floats(0.2, 1.5), phase=st.floats(0.0, 6.28))
+def test_the_same_nudged_fixed_points_on_random_graphs(seed, angle, gain, phase):
+    """Real and complex nudges, weights at any angle: the plain sweeps and the fast ones agree, sample by sample."""
+    system = LayeredNetwork.create(skip_and_lateral(), classes=3, key=jax.random.key(seed), gain=gain)
+    turned = {k: np.cos(np.deg2rad(angle)) * w for k, w in system.weights.items()}
+    system = LayeredNetwork(turned, system.biases, system.cost, system.topology)
+    x, y = batch(seed)
+    nudge = jnp.asarray([1.0, np.exp(1j * phase)] * 2) * 0.2
+    start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
+    pushed, drive = nudged(system, y, nudge), system.input_drive(x)
+    plain, *fast = [
+        _relaxed(pushed, drive, start, solver)
+        for solver in (Alternating(tolerance=1e-10, max_steps=400, damping=0.0), *FAST.values())
+    ]
+    for answer in fast:
+        both = np.asarray(plain.settled & answer.settled)
+        assert (np.asarray(answer.settled) | ~np.asarray(plain.settled)).all()
+        for a, b in zip(jax.tree.leaves(answer.state), jax.tree.leaves(plain.state), strict=True):
+            assert np.allclose(a[both], b[both], atol=1e-7)
+
+
+def _relaxed(pushed, drive, start, solver):
+    return relax(pushed, None, solver, state=start, drive=drive)
+
+
+def test_over_relaxation_takes_as_many_sweeps_as_young_says():
+    """Gauss–Seidel falls by μ² a sweep, the best over-relaxation by ω − 1: here a hundred sweeps against a thousand."""
+    system, x, W = slow_chain()
+    mu = np.linalg.norm(W, 2)
+    fall = 2 / (1 + np.sqrt(1 - mu**2)) - 1
+    plain = relax(system, x, Alternating(tolerance=1e-8, max_steps=3000, damping=0.0))
+    fast = relax(system, x, Alternating(tolerance=1e-8, max_steps=3000))
+    assert plain.settled.all() and fast.settled.all()
+    ideal = np.log(1e-8) / np.log(fall)
+    assert plain.steps.min() > 0.8 * np.log(1e-8) / np.log(mu**2)
+    assert fast.steps.max() < 0.6 * plain.steps.min() and fast.steps.max() < 4 * ideal
+    flat = lambda state: np.concatenate([np.asarray(a) for a in jax.tree.leaves(state)], axis=1)  # noqa: E731
+    assert np.allclose(flat(fast.state), flat(plain.state), atol=1e-5)
+
+
+def test_anderson_of_a_linear_problem_ends_as_krylov_does():
+    """On a linear map with k distinct eigenvalues, an unlimited history ends after k + 1 steps."""
+    rng = np.random.default_rng(1)
+    V = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    G = V @ np.diag(np.repeat([0.9, -0.7, 0.5, 0.99], 5)) @ V.T
+    b = rng.normal(size=(2, 20))
+    system = from_force(lambda p, u, x: x + u @ p - u, jnp.asarray(G), initial_state=jnp.zeros(20), holomorphic=True)
+    answer = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=8, safeguard=float("inf")))
+    assert answer.settled.all() and answer.steps.max() <= 7
+    assert np.allclose(answer.state, np.linalg.solve(np.eye(20) - G, b.T).T, atol=1e-7)
+    truncated = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=2, max_steps=1000))
+    plain = relax(system, jnp.asarray(b), Alternating(tolerance=1e-9, max_steps=5000))
+    assert truncated.settled.all() and truncated.steps.max() < 0.25 * plain.steps.min()
+
+
+def test_anderson_is_holomorphic():
+    """The derivative of what complex nudges give along 1 and along i is the same number."""
+    system, (x, y) = network("untied"), batch()
+    drive = system.input_drive(x)
+
+    def state(nudge):
+        start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
+        pushed = nudged(system, y, nudge)
+        return jax.tree.leaves(relax(pushed, None, FAST["anderson"], state=start, drive=drive).state)
+
+    h = 1e-4
+    along = [[(p - m) / (2 * h * d) for p, m in zip(state(h * d), state(-h * d), strict=True)] for d in (1, 1j)]
+    for a, b in zip(*along, strict=True):
+        assert np.allclose(a, b, atol=1e-5) and np.abs(a).max() > 1e-3
+
+
+def test_anderson_brings_to_rest_what_sweeps_do_not():
+    """u ← −1.5·tanh(u) + x has one fixed point, which is unstable under sweeps."""
+    system = from_force(lambda p, u, x: x - p * jnp.tanh(u) - u, jnp.asarray(1.5), initial_state=jnp.zeros(1))
+    x = jnp.asarray([[0.1], [0.3]])
+    assert not relax(system, x, Alternating(damping=0.0)).settled.any()
+    answer = relax(system, x, Anderson(tolerance=1e-10))
+    u = np.asarray(answer.state)
+    assert answer.settled.all() and np.allclose(u + 1.5 * np.tanh(u), x, atol=1e-8)
+
+
+@pytest.mark.parametrize("solver", [Alternating, Synchronous])
+def test_a_sample_found_oscillating_is_damped_and_the_others_are_not(solver):
+    """Gains −1 and 0.5: the first oscillates until its steps are shortened, the second settles as if it were alone."""
+    system = from_force(lambda p, u, x: 1 + x * u - u, jnp.zeros(1), initial_state=jnp.zeros(1))
+    x = jnp.asarray([[-1.0], [0.5]])
+    plain, auto = relax(system, x, solver(damping=0.0)), relax(system, x, solver(damping="auto"))
+    assert plain.status.tolist() == [Status.OSCILLATING, Status.SETTLED]
+    assert auto.settled.all() and np.allclose(auto.state[:, 0], [1 / 2, 2.0], atol=1e-3)
+    assert auto.steps[1] == plain.steps[1]
+
+
+def test_phases_share_their_factor():
+    """What is left of the drift of an unsettled sample cancels between its phases: they must move alike."""
+    system, x, _ = slow_chain(samples=2)
+    drive = trees.broadcast_batch(system.input_drive(x), 2)
+    pushed = nudged(system, jnp.ones((4, 12)), jnp.asarray([0.4, 0.4, -0.4, -0.4]))
+    factors = []
+    for phases in (1, 2):
+        solver = Alternating()
+        state = trees.broadcast_batch(system.initial_state(x), 2)
+        memory = solver.start(state)
+        for count in range(6):
+            step = solver.step(pushed, drive, state, memory, jnp.asarray(count), phases)
+            state, memory = step.state, step.memory
+        factors.append(np.asarray(memory.factor))
+    assert (factors[0][:2] != factors[0][2:]).all()
+    assert np.array_equal(factors[1][:2], factors[1][2:])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [({"depth": 0}, "depth = 0: must be at least 1"), ({"safeguard": 0.0}, "safeguard = 0.0: must be above 0")],
+)
+def test_bad_anderson(options, message):
+    with pytest.raises(InputError, match=message):
+        Anderson(**options)
+
+
+def test_unknown_word_for_damping():
+    with pytest.raises(InputError, match="damping = automatic: must be at least 0 and below 1, or 'auto'"):
+        Alternating(damping="automatic")
