@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test lint mistakes clean
+.PHONY: run test lint bench mistakes clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -34,6 +34,9 @@ lint: $(VENV)/.dev  ## style, types and the order of the rooms
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+
+bench: $(VENV)/.base  ## time and memory of a training step and its parts
+	$(BIN)/equiprop bench --config experiments/digits_homeostasis.toml
 
 mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (many minutes)
 	$(BIN)/python tools/plant_mistakes.py

@@ -33,6 +33,7 @@ LAYERED = "tests/systems/test_layered.py"
 HOMEOSTASIS = "tests/homeostasis/test_jacobian.py"
 DIAGNOSTICS = "tests/diagnostics/test_diagnostics.py"
 RELAX = "tests/solvers/test_relax.py"
+ACCELERATION = "tests/solvers/test_acceleration.py"
 NUMERICS = "tests/numerics"
 BUILD = "tests/training/test_build.py"
 LOOP = "tests/training/test_loop.py"
@@ -47,15 +48,15 @@ MISTAKES = [
     Mistake(
         "sign of the nudge",
         "systems/_nudged.py",
-        "trees.subtract(force, trees.scale(self.nudge, pull))",
-        "trees.subtract(force, trees.scale(-self.nudge, pull))",
+        "trees.scale(self.nudge, only_block(pull, only))",
+        "trees.scale(-self.nudge, only_block(pull, only))",
         LAYERED,
     ),
     Mistake(
-        "sign of the centred estimate",
-        "estimators/centered.py",
-        "lambda c: -c / self.nudge",
-        "lambda c: c / self.nudge",
+        "sign of the nudged estimates",
+        "estimators/_nudging.py",
+        "trees.scale(-1 / r, seen",
+        "trees.scale(1 / r, seen",
         ESTIMATORS,
     ),
     Mistake(
@@ -67,9 +68,9 @@ MISTAKES = [
     ),
     Mistake(
         "sign of the one-sided estimate",
-        "estimators/one_sided.py",
-        "(r[0] - r[1]) / self.nudge",
-        "(r[1] - r[0]) / self.nudge",
+        "estimators/_circle.py",
+        "lambda r: r[0] - r[1], tree",
+        "lambda r: r[1] - r[0], tree",
         ESTIMATORS,
     ),
     Mistake(
@@ -103,8 +104,8 @@ MISTAKES = [
     Mistake(
         "sign of the adjoint",
         "estimators/adjoint.py",
-        "jax.tree.map(jnp.negative, pull)",
-        "pull",
+        "trees.negative(problem.membrane_pull)",
+        "problem.membrane_pull",
         ESTIMATORS,
     ),
     Mistake(
@@ -193,8 +194,8 @@ MISTAKES = [
     ),
     Mistake(
         "strength of homeostasis ignored",
-        "homeostasis/jacobian.py",
-        "g + self.strength * h",
+        "homeostasis/_treatment.py",
+        "g + strength.astype(g.dtype) * h",
         "g + h",
         HOMEOSTASIS,
     ),
@@ -208,16 +209,58 @@ MISTAKES = [
     Mistake(
         "phases that stop apart",
         "solvers/_relax.py",
-        "active &= ~together(force <= _SAFETY * goal)",
-        "active &= ~(force <= _SAFETY * goal)",
+        "active &= ~share(jnp.all, force <= _SAFETY * job.goal, phases)",
+        "active &= ~(force <= _SAFETY * job.goal)",
         RELAX,
     ),
     Mistake(
         "damping the wrong way round",
         "solvers/_sweeps.py",
-        "u + (1 - damping) * f",
-        "u + damping * f",
+        "1.0 if isinstance(self.damping, str) else 1 - self.damping",
+        "1.0 if isinstance(self.damping, str) else self.damping",
         RELAX,
+    ),
+    Mistake(
+        "over-relaxation by the wrong factor",
+        "solvers/_sweeps.py",
+        "best = 2 / (1 + jnp.sqrt(1 - mu_squared))",
+        "best = 2 / (1 + jnp.sqrt(1 + mu_squared))",
+        ACCELERATION,
+    ),
+    Mistake(
+        "phases with factors of their own",
+        "solvers/_sweeps.py",
+        "slowest = share(jnp.max, force, phases)",
+        "slowest = force",
+        ACCELERATION,
+    ),
+    Mistake(
+        "oscillating samples that are never damped",
+        "solvers/_sweeps.py",
+        "_DAMP * factor",
+        "1.0 * factor",
+        ACCELERATION,
+    ),
+    Mistake(
+        "extrapolation the wrong way",
+        "solvers/_anderson.py",
+        "extrapolated = sweep - jnp.einsum",
+        "extrapolated = sweep + jnp.einsum",
+        ACCELERATION,
+    ),
+    Mistake(
+        "normal equations without the conjugate",
+        "solvers/_anderson.py",
+        'jnp.einsum("bmn,bn->bm", vectors.conj(), one)',
+        'jnp.einsum("bmn,bn->bm", vectors, one)',
+        ACCELERATION,
+    ),
+    Mistake(
+        "a settled sample that ends extrapolated",
+        "solvers/_relax.py",
+        "state = trees.select(active, state, taken.swept)",
+        "state = trees.select(active, state, state)",
+        ACCELERATION,
     ),
     Mistake(
         "decay of biases",

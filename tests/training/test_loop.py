@@ -14,7 +14,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import config, dataset
 
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS
@@ -26,6 +25,7 @@ from equiprop.training.evaluate import evaluate, on_device
 from equiprop.training.loop import Interrupted, NonFinite, Observer, Trainer, resume, train
 from equiprop.training.restore import restore
 from equiprop.training.step import TrainState
+from toy import config, dataset
 
 DATA = dataset()
 

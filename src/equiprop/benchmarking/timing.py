@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 
 @dataclass(frozen=True)
@@ -110,9 +111,13 @@ def _bytes(program: Any) -> int | None:
 
 @contextmanager
 def _without_persistent_cache() -> Iterator[None]:
-    before = bool(getattr(jax.config, "jax_enable_compilation_cache"))  # noqa: B009
-    jax.config.update("jax_enable_compilation_cache", False)
+    name = "jax_enable_compilation_cache"
+    before = bool(getattr(jax.config, name))
+    jax.config.update(name, False)
+    # JAX decides once in a process whether to use its cache, unless it is told to forget the decision.
+    compilation_cache.reset_cache()
     try:
         yield
     finally:
-        jax.config.update("jax_enable_compilation_cache", before)
+        jax.config.update(name, before)
+        compilation_cache.reset_cache()

@@ -1,0 +1,43 @@
+"""How many sweeps samples need, solver by solver, on the network of a run.
+
+python benchmarks/settling.py RUN
+"""
+
+import sys
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+
+from equiprop.estimators import Centered, estimate
+from equiprop.solvers import Alternating, Anderson, relax
+from equiprop.training.restore import restore
+
+SOLVERS = {
+    "alternating, damping = 0": Alternating(damping=0.0, max_steps=300),
+    "alternating": Alternating(max_steps=300),
+    "anderson, depth 3": Anderson(max_steps=300),
+    "anderson, depth 5": Anderson(depth=5, max_steps=300),
+}
+
+
+def summary(sweeps: np.ndarray) -> str:
+    return "; ".join(f"{value:.1f}" for value in (sweeps.mean(), *np.percentile(sweeps, [90, 99, 100])))
+
+
+def main(run: str) -> None:
+    restored = restore(run)
+    system = restored.system
+    x, labels = restored.trainer.images.batch(jnp.arange(1000))
+    estimator = Centered(nudge=0.5, max_gain=2.0)
+    print("mean; 90th; 99th percentile; largest")
+    for name, solver in SOLVERS.items():
+        free = eqx.filter_jit(relax)(system, x, solver)
+        answer = eqx.filter_jit(estimate)(system, x, labels, estimator, solver=solver, equilibrium=free)
+        nudged = np.asarray(answer.relaxation_steps - free.steps) / 2
+        left = int(jnp.sum(~free.settled)), int(jnp.sum(free.settled & answer.unsettled))
+        print(f"{name:26s} free {summary(np.asarray(free.steps)):24s} nudged {summary(nudged):24s} unsettled {left}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
