@@ -95,6 +95,10 @@ def test_anderson_of_a_linear_problem_ends_as_krylov_does():
     answer = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=8, safeguard=float("inf")))
     assert answer.settled.all() and answer.steps.max() <= 7
     assert np.allclose(answer.state, np.linalg.solve(np.eye(20) - G, b.T).T, atol=1e-7)
+    turned = b * np.exp(1j * np.arange(40).reshape(2, 20))
+    unlimited = Anderson(tolerance=1e-9, depth=8, safeguard=float("inf"))
+    complex_answer = relax(system, jnp.asarray(turned), unlimited, state=jnp.zeros((2, 20), complex))
+    assert complex_answer.settled.all() and complex_answer.steps.max() <= 7
     truncated = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=2, max_steps=1000))
     plain = relax(system, jnp.asarray(b), Alternating(tolerance=1e-9, max_steps=5000))
     assert truncated.settled.all() and truncated.steps.max() < 0.25 * plain.steps.min()
