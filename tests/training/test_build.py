@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import config, dataset
 
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS, Holomorphic
@@ -25,6 +24,7 @@ from equiprop.training.build import (
 )
 from equiprop.training.config import EstimatorConfig, HomeostasisConfig, OptimizerConfig, SolverConfig, SystemConfig
 from equiprop.training.loop import Trainer, train
+from toy import config, dataset
 
 DATA = dataset()
 

@@ -5,12 +5,12 @@ import re
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from toy import config
 
 from equiprop.diagnostics import period
 from equiprop.solvers import Synchronous, relax
 from equiprop.systems import from_force
 from equiprop.training.diagnosis import advice
+from toy import config
 
 GOOD = {
     **{f"{name}_fraction": 0.0 for name in ("diverged", "oscillating", "out_of_steps", "jumped", "bounded")},
