@@ -260,7 +260,7 @@ MISTAKES = [
         "solvers/_relax.py",
         "state = trees.select(active, state, taken.swept)",
         "state = trees.select(active, state, state)",
-        ACCELERATION,
+        RELAX,
     ),
     Mistake(
         "decay of biases",

@@ -29,7 +29,7 @@ def call(capsys, *arguments):
 def run(tmp_path_factory):
     out = tmp_path_factory.mktemp("cli") / "small"
     with pytest.raises(SystemExit) as stop:
-        main(["train", *SMALL, "--out", str(out), "--quiet"])
+        main(["train", *SMALL, "--estimator.shrink", "0.5", "--out", str(out), "--quiet"])
     assert not stop.value.code
     return out
 
@@ -138,6 +138,21 @@ def test_compare_of_a_fresh_network_prints_a_table(capsys):
     assert "adjoint" not in out
     code, _, err = call(capsys, "compare", *SMALL, "--estimators", "centred")
     assert code == 2 and "did you mean 'centered'" in err
+
+
+def test_options_beside_a_run_stand_on_its_configuration(run):
+    """Nested ones too, and those that ask for a default where the run has something else; what is not given stays the run's."""
+    from equiprop.cli._network import parse_network
+    from equiprop.cli.bench import Options
+
+    changeable = ("estimator", "solver", "homeostasis")
+    own = parse_network(Options, "bench", [str(run)], "", changeable)
+    assert own.training.limit == 100 and own.system.hidden == (8, 6) and own.estimator.shrink == 0.5
+    given = ["--estimator.krylov.restart", "7", "--solver.tolerance", "1e-3", "--estimator.shrink", "0.25"]
+    changed = parse_network(Options, "bench", [str(run), *given], "", changeable)
+    assert changed.estimator.krylov.restart == 7 and changed.solver.tolerance == 1e-3
+    assert changed.estimator.shrink == 0.25
+    assert changed.system == own.system and changed.training == own.training
 
 
 def test_bench(capsys, run, tmp_path):
@@ -273,6 +288,9 @@ def test_mistakes_with_a_run(capsys, run):
         (["evaluate", run, "--split", "dev"], "dev"),
         (["evaluate", run, "--checkpoint", "first"], "checkpoint = 'first'"),
         (["train", *SMALL, "--out", run], "exists already"),
+        # The default, but not what the run has.
+        (["train", "--resume", run, "--training.epochs", "10"], "leave out --training.epochs"),
+        (["compare", run, "--training.batch-size", "50"], "--training.batch-size: a run brings its own configuration"),
     ]:
         code, _, err = call(capsys, *arguments)
         assert code == 2 and message in err and err.count("\n") == 1

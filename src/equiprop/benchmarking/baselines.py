@@ -46,17 +46,15 @@ def feedforward(optimizer: optax.GradientTransformation, batch_size: int, steps:
 
     def cost(system: Any, x: Array, labels: Array) -> Array:
         state = system.input_drive(x)
-        seen = dict.fromkeys(state, False)
         for edge in system.edges:
             if edge.transposed:
                 continue
             source = edge.source
             r = activation(system.topology.population(source).activation)(state[source])
             state[edge.target] = state[edge.target] + edge.operation.apply(system.weights[edge.parameter], r)
-            seen[edge.target] = True
         return system.cost(system.output(system.activity(state)), labels).mean()
 
-    return _loop(lambda *given: eqx.filter_grad(cost)(*given), optimizer, batch_size, steps)
+    return _loop(eqx.filter_grad(cost), optimizer, batch_size, steps)
 
 
 def plain(

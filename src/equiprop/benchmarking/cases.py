@@ -7,17 +7,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from equiprop.benchmarking.baselines import feedforward, plain
 from equiprop.benchmarking.timing import Case
-from equiprop.estimators import estimate
+from equiprop.estimators import AbstractEstimator, estimate
 from equiprop.homeostasis import Batch
-from equiprop.solvers import relax
+from equiprop.solvers import Equilibrium, relax
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import build_treatment, estimator_family
 from equiprop.training.config import Config, HomeostasisConfig
 from equiprop.training.loop import Trainer
-from equiprop.training.step import TrainState
 
 CASES = ("steps", "parts", "estimators")
 """`steps`: whole training steps, beside the baselines; `parts`: what a step is made of; `estimators`: each of them alone."""
@@ -56,9 +56,11 @@ def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Cas
     ):
         chosen = dataclasses.replace(config.estimator, **estimator)
         for label, treatment in (("", HomeostasisConfig(kind="none")), (" + homeostasis", _homeostasis(config))):
-            advance = _advance(trainer, dataclasses.replace(config, estimator=chosen, homeostasis=treatment))
-            start = _start(trainer, system)
-            yield Case(f"step, {name}{label}", advance, (start, trainer.images, jnp.asarray(steps)), steps)
+            other = Trainer(dataclasses.replace(config, estimator=chosen, homeostasis=treatment), trainer.dataset)
+            start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
+            yield Case(
+                f"step, {name}{label}", other.traceable_advance, (start, trainer.images, jnp.asarray(steps)), steps
+            )
 
 
 def _homeostasis(config: Config) -> HomeostasisConfig:
@@ -66,25 +68,26 @@ def _homeostasis(config: Config) -> HomeostasisConfig:
     return HomeostasisConfig() if config.homeostasis.kind == "none" else config.homeostasis
 
 
-def _advance(trainer: Trainer, config: Config) -> Callable[..., Any]:
-    """The loop of training for another configuration of the same run."""
-    return Trainer(config, trainer.dataset).traceable_advance
+def _at_equilibrium(trainer: Trainer, system: LayeredNetwork) -> tuple[Array, Array, Equilibrium]:
+    """Images, labels and free equilibrium of one batch."""
+    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
+    return x, labels, jax.jit(lambda s: relax(s, x, trainer.parts.solver))(system)
 
 
-def _start(trainer: Trainer, system: LayeredNetwork) -> TrainState:
-    return eqx.tree_at(lambda s: s.system, trainer.start(), system)
+def _estimate(name: str, trainer: Trainer, estimator: AbstractEstimator, given: tuple[Any, ...]) -> Case:
+    solver, key = trainer.parts.solver, trainer.key
+    return Case(
+        name,
+        lambda s, x, y, e: estimate(s, x, y, estimator, solver=solver, equilibrium=e, key=key).gradient,
+        given,
+    )
 
 
 def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
-    solver, estimator = trainer.parts.solver, trainer.parts.estimator
-    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
-    free = jax.jit(lambda s: relax(s, x, solver))(system)
-    yield Case("free phase", lambda s, x: relax(s, x, solver), (system, x))
-    yield Case(
-        f"estimate at equilibrium, {trainer.config.estimator.kind}",
-        lambda s, x, y, e: estimate(s, x, y, estimator, solver=solver, equilibrium=e, key=trainer.key).gradient,
-        (system, x, labels, free),
-    )
+    x, labels, free = _at_equilibrium(trainer, system)
+    yield Case("free phase", lambda s, x: relax(s, x, trainer.parts.solver), (system, x))
+    name = f"estimate at equilibrium, {trainer.config.estimator.kind}"
+    yield _estimate(name, trainer, trainer.parts.estimator, (system, x, labels, free))
     homeostasis = _homeostasis(trainer.config)
     treatment = build_treatment(homeostasis)
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
@@ -96,14 +99,6 @@ def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
 
 
 def _estimators(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
-    solver = trainer.parts.solver
-    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
-    free = jax.jit(lambda s: relax(s, x, solver))(system)
+    given = (system, *_at_equilibrium(trainer, system))
     for kind, estimator in estimator_family(trainer.config.estimator).items():
-        yield Case(
-            f"estimate, {kind}",
-            lambda s, x, y, e, chosen=estimator: (
-                estimate(s, x, y, chosen, solver=solver, equilibrium=e, key=trainer.key).gradient
-            ),
-            (system, x, labels, free),
-        )
+        yield _estimate(f"estimate, {kind}", trainer, estimator, given)

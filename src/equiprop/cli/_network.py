@@ -1,13 +1,12 @@
 """Commands that look at one network: that of a run, or a fresh one of the given options."""
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import tyro
 
 from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, as_config
+from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
 from equiprop.errors import InputError
 from equiprop.training.config import Config, differences
 
@@ -22,46 +21,59 @@ class NetworkOptions(Output, Config):
     """last, or best (by validation error)."""
 
 
-def chosen_network(options: NetworkOptions, changeable: tuple[str, ...] = ("estimator",)) -> tuple[Any, Any, Config]:
-    """The trainer, the network and the configuration: of the run, or fresh from the options.
+T = TypeVar("T", bound=NetworkOptions)
+
+
+def parse_network(
+    kind: type[T], command: str, arguments: list[str], description: str, changeable: tuple[str, ...] = ("estimator",)
+) -> T:
+    """The options in `arguments`. Beside RUN they stand on the run's own configuration.
 
     **Arguments:**
 
-    - `changeable`: the sections whose options may be given beside a run.
+    - `changeable`: the sections whose options may be given beside RUN.
 
-    Raises `InputError` for any other option of training beside a run.
+    Raises `InputError` for any other option of training beside RUN.
     """
+    options = parse(kind, command, arguments, description, kind(**fields_of(config_defaults(arguments))))
     if options.run is None:
-        config = as_config(options)
-        set_up(config.training.precision)
-        from equiprop.training.loop import Trainer
-
-        trainer = Trainer(config)
-        return trainer, trainer.system, config
-    given: dict[str, dict[str, Any]] = {}
-    for key in differences(as_config(options), Config()):
-        section, _, name = key.partition(".")
-        if section not in changeable:
-            raise _refused(key, changeable)
-        if "." not in name:
-            given.setdefault(section, {})[name] = getattr(getattr(options, section), name)
+        return options
     if options.config is not None:
         raise _refused("config", changeable)
+    _refuse_others(options, Config(), changeable)
     from equiprop.training.run_directory import RunDirectory
 
-    set_up(RunDirectory.open(options.run).config.training.precision)
+    # Read again on top of what the run has: only so is an option told apart that asks for the default where the run differs.
+    own = RunDirectory.open(options.run).resolved_config()
+    options = parse(kind, command, arguments, description, kind(**fields_of(own)))
+    _refuse_others(options, own, changeable)
+    return options
+
+
+def chosen_network(options: NetworkOptions) -> tuple[Any, Any, Config]:
+    """The trainer, the network and the configuration: of the run, or fresh from the options."""
+    config = as_config(options)
+    set_up(config.training.precision)
     from equiprop.training.loop import Trainer
     from equiprop.training.restore import restore
 
+    if options.run is None:
+        trainer = Trainer(config)
+        return trainer, trainer.system, config
     restored = restore(options.run, checkpoint=options.checkpoint)
-    trainer, config = restored.trainer, restored.trainer.config
-    sections = {name: dataclasses.replace(getattr(config, name), **values) for name, values in given.items()}
-    if sections:
-        config = dataclasses.replace(config, **sections)
+    trainer = restored.trainer
+    if config != trainer.config:
         trainer = Trainer(config, trainer.dataset)
     return trainer, restored.system, config
 
 
+def _refuse_others(options: Config, own: Config, changeable: tuple[str, ...]) -> None:
+    for key in differences(as_config(options), own):
+        if key.partition(".")[0] not in changeable:
+            raise _refused(key, changeable)
+
+
 def _refused(key: str, changeable: tuple[str, ...]) -> InputError:
     allowed = " and ".join(f"--{name}" for name in changeable)
-    return InputError(f"--{key}: a run brings its own configuration; only {allowed} options can be given with RUN")
+    option = key.replace("_", "-")
+    return InputError(f"--{option}: a run brings its own configuration; only {allowed} options can be given with RUN")

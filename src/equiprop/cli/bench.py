@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from equiprop.cli._console import figure, print_json, print_table, progress
-from equiprop.cli._network import NetworkOptions, chosen_network
-from equiprop.cli._options import config_defaults, fields_of, parse, write_json
+from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
+from equiprop.cli._options import write_json
 from equiprop.errors import InputError, suggest
 
 _BASE = "step, feedforward"
@@ -27,16 +27,19 @@ class Options(NetworkOptions):
 
 
 def run(arguments: list[str]) -> None:
-    default = Options(**fields_of(config_defaults(arguments)))
-    options = parse(
-        Options, "bench", arguments, "Time and memory of training steps and their parts, side by side.", default
+    options = parse_network(
+        Options,
+        "bench",
+        arguments,
+        "Time and memory of training steps and their parts, side by side.",
+        changeable=("estimator", "solver", "homeostasis"),
     )
     for name in ("rounds", "steps"):
         if getattr(options, name) < 1:
             raise InputError(f"--{name} = {getattr(options, name)}: must be at least 1")
     if not options.what:
         raise InputError("--what: needs at least one of steps, parts, estimators")
-    trainer, system, config = chosen_network(options, ("estimator", "solver", "homeostasis"))
+    trainer, system, config = chosen_network(options)
     import jax
 
     from equiprop.benchmarking import CASES, cases, measure

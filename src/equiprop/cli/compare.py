@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from equiprop.cli._console import figure, print_json, print_table, progress
-from equiprop.cli._network import NetworkOptions, chosen_network
-from equiprop.cli._options import config_defaults, fields_of, parse, write_json
+from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
+from equiprop.cli._options import write_json
 from equiprop.errors import InputError, suggest
 
 
@@ -22,9 +22,8 @@ class Options(NetworkOptions):
 
 
 def run(arguments: list[str]) -> None:
-    default = Options(**fields_of(config_defaults(arguments)))
-    options = parse(
-        Options, "compare", arguments, "Every estimator against the exact gradient on the same equilibria.", default
+    options = parse_network(
+        Options, "compare", arguments, "Every estimator against the exact gradient on the same equilibria."
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")

@@ -28,10 +28,9 @@ class Options(Output, Config):
 
 
 def run(arguments: list[str]) -> None:
-    default = Options(**fields_of(config_defaults(arguments)))
-    options = parse(Options, "train", arguments, "Trains a network and writes a run directory.", default)
+    options = _parse(arguments, config_defaults(arguments))
     if options.resume is not None:
-        summary = _resume(options)
+        summary = _resume(options, arguments)
     else:
         config = as_config(options)
         set_up(config.training.precision)
@@ -45,19 +44,31 @@ def run(arguments: list[str]) -> None:
         print_json(summary)
 
 
-def _resume(options: Options) -> dict[str, Any]:
+def _parse(arguments: list[str], base: Config) -> Options:
+    description = "Trains a network and writes a run directory."
+    return parse(Options, "train", arguments, description, Options(**fields_of(base)))
+
+
+def _resume(options: Options, arguments: list[str]) -> dict[str, Any]:
     if options.out is not None or options.config is not None:
         raise InputError("--resume: goes on in its own folder with its own configuration; leave --out and --config out")
-    changed = differences(as_config(options), Config())
-    if changed:
-        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0]}")
+    _refuse_changes(options, Config())
     from equiprop.training.run_directory import RunDirectory
 
     path = Path(str(options.resume))
-    set_up(RunDirectory.open(path).config.training.precision)
+    own = RunDirectory.open(path).resolved_config()
+    # An option may also ask for a default that the run does not have.
+    _refuse_changes(_parse(arguments, own), own)
+    set_up(own.training.precision)
     from equiprop.training.loop import resume
 
     return _watched(options, path, lambda o: resume(path, observer=o))
+
+
+def _refuse_changes(options: Options, own: Config) -> None:
+    changed = differences(as_config(options), own)
+    if changed:
+        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0].replace('_', '-')}")
 
 
 def _default_out(config: Config) -> Path:

@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from equiprop.errors import InputError
@@ -120,14 +121,9 @@ def _norm(vectors: Array) -> Array:
 
 
 def _flat(state: PyTree) -> Array:
-    return jnp.concatenate([leaf.reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(state)], axis=1)
+    return jax.vmap(lambda one: ravel_pytree(one)[0])(state)
 
 
 def _unflat(flat: Array, like: PyTree) -> PyTree:
-    leaves, structure = jax.tree.flatten(like)
-    sizes = [leaf.size // leaf.shape[0] for leaf in leaves]
-    parts, at = [], 0
-    for leaf, size in zip(leaves, sizes, strict=True):
-        parts.append(flat[:, at : at + size].reshape(leaf.shape))
-        at += size
-    return jax.tree.unflatten(structure, parts)
+    _, unravel = ravel_pytree(jax.tree.map(lambda a: a[0], like))
+    return jax.vmap(unravel)(flat)

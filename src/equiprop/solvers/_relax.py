@@ -209,11 +209,15 @@ class _Job(eqx.Module):
     phases: int
     max_steps: int
 
-    def on(self, rows: Int[Array, " some"]) -> "_Job | None":
-        """The same for some rows of the batch; `None` where the system cannot be had for them alone."""
+    @property
+    def separable(self) -> bool:
+        """Whether the system can be had for some rows of the batch alone."""
+        return self.system.take(jnp.arange(1)) is not None
+
+    def on(self, rows: Int[Array, " some"]) -> "_Job":
+        """The same for some rows of the batch, of a system that is separable."""
         smaller = self.system.take(rows)
-        if smaller is None:
-            return None
+        assert smaller is not None
         return _Job(smaller, trees.take(self.drive, rows), self.solver, self.goal[rows], self.phases, self.max_steps)
 
 
@@ -229,18 +233,14 @@ def _run(job: _Job, step: Int[Array, ""], carry: _Carry, rung: int) -> tuple[Int
     """Sweeps until every sample has settled; from rung to rung of the ladder on a smaller batch of those that have not."""
     samples = carry.active.shape[0] // job.phases
     few = samples // _LADDER[rung] if rung < len(_LADDER) else 0
-    if not job.solver.stops_early or few * job.phases * _row_cost(job.system, carry.state) < _WORTHWHILE:
-        return _loop(job, step, carry, 0)
-    # Which samples go on is known only afterwards, but not whether the system can be had for some of them alone.
-    if job.on(jnp.arange(few * job.phases)) is None:
+    worthwhile = few * job.phases * _row_cost(job.system, carry.state) >= _WORTHWHILE
+    if not (job.solver.stops_early and worthwhile and job.separable):
         return _loop(job, step, carry, 0)
     step, carry = _loop(job, step, carry, few)
     # The unsettled ones first, each with all of its phases.
     first = jnp.argsort(~carry.active[:samples], stable=True)[:few]
     rows = (first + samples * jnp.arange(job.phases)[:, None]).reshape(-1)
-    smaller = job.on(rows)
-    assert smaller is not None
-    step, inner = _run(smaller, step, trees.take(carry, rows), rung + 1)
+    step, inner = _run(job.on(rows), step, trees.take(carry, rows), rung + 1)
     return step, trees.put(carry, rows, inner)
 
 

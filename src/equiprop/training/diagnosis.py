@@ -121,9 +121,13 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
             f"{percent('diverged_fraction')} of samples diverge: lower system.gain or optimizer.learning_rate, or damp."
         )
     if found["oscillating_fraction"] > 0.005:
-        cure = "damp (solver.damping = 0.5)"
-        if config.solver.kind != "alternating":
+        cure = "damp (solver.damping = 0.5), or extrapolate (solver.kind = 'anderson')"
+        if config.solver.kind == "anderson":
+            cure = "use damped alternating sweeps (solver.kind = 'alternating', solver.damping = 0.5)"
+        elif config.solver.kind != "alternating":
             cure = "damp, or use alternating sweeps (solver.kind = 'alternating')"
+        elif config.solver.damping == "auto":
+            cure = "extrapolate (solver.kind = 'anderson')"
         period_found = f" with period {found['period']}" if found["period"] else ""
         lines.append(f"{percent('oscillating_fraction')} of samples oscillate{period_found}: {cure}.")
     if found["out_of_steps_fraction"] > 0.005:
