@@ -13,14 +13,37 @@ from types import ModuleType
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from equiprop import data, diagnostics, estimators, homeostasis, numerics, reporting, solvers, systems, training
+    from equiprop import (
+        benchmarking,
+        data,
+        diagnostics,
+        estimators,
+        homeostasis,
+        numerics,
+        reporting,
+        solvers,
+        systems,
+        training,
+    )
 
 __version__ = "0.1.0"
 
-_ROOMS = ("data", "diagnostics", "estimators", "homeostasis", "numerics", "reporting", "solvers", "systems", "training")
+_ROOMS = (
+    "benchmarking",
+    "data",
+    "diagnostics",
+    "estimators",
+    "homeostasis",
+    "numerics",
+    "reporting",
+    "solvers",
+    "systems",
+    "training",
+)
 
 __all__ = [
     "__version__",
+    "benchmarking",
     "data",
     "diagnostics",
     "estimators",
