@@ -27,7 +27,7 @@ run: $(VENV)/.base  ## the main job on the built-in digits: three runs, a table 
 	@$(BIN)/equiprop report runs/digits-$(STAMP)/homeostasis runs/digits-$(STAMP)/plain runs/digits-$(STAMP)/adjoint --out runs/digits-$(STAMP)
 
 test: $(VENV)/.dev  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist worksteal
 
 lint: $(VENV)/.dev  ## style, types and the order of the rooms
 	$(BIN)/ruff check --no-cache .
