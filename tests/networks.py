@@ -16,12 +16,12 @@ def batch(seed=0, n=BATCH):
 
 
 def skip_and_lateral() -> Topology:
-    """Everything at once: a tied pair, an untied pair, a skip, a lateral and a one-way connection."""
+    """Everything at once: a tied pair, an untied pair, a skip, a lateral, a one-way connection, and three mobilities."""
     return Topology(
         (
             Population("input", INPUTS),
-            Population("a", 5),
-            Population("b", 4),
+            Population("a", 5, mobility=0.3),
+            Population("b", 4, mobility=0.6),
             Population("output", CLASSES),
         ),
         (
@@ -37,13 +37,13 @@ def skip_and_lateral() -> Topology:
 
 
 def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
-    """`untied` (90°), `tied`, `loop` or `general`, small enough for dense linear algebra."""
+    """`untied` (90°), `tied` (with feedback gain 0.7), `loop` or `general`, small enough for dense linear algebra."""
     key = jax.random.key(3) if key is None else key
     match kind:
         case "untied":
             return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
         case "tied":
-            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain, feedback="tied")
+            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain, feedback="tied", feedback_gain=0.7)
         case "loop":
             return loop_network(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
         case "general":

@@ -19,7 +19,10 @@ def shifted_sigmoid_slope(u):
 
 @dataclass
 class Dense:
-    """u̇ = r·M + input − u with r = φ(u), all populations in one vector; one sample at a time."""
+    """u̇ = r·M + input − u with r = φ(u), all populations in one vector; one sample at a time.
+
+    What leads back from b to a is multiplied by μ_a/μ_b.
+    """
 
     matrix: np.ndarray
     slices: dict[str, slice]
@@ -41,10 +44,29 @@ class Dense:
                 if c.feedback == "tied":
                     matrix[slices[c.source], slices[c.target]] += forward.T
             elif c.feedback == "tied":
-                matrix[slices[c.target], slices[c.source]] += forward.T
+                matrix[slices[c.target], slices[c.source]] += cls.back(network, c) * forward.T
             elif c.feedback == "untied":
-                matrix[slices[c.target], slices[c.source]] += np.asarray(network.weights[c.feedback_name]).T
+                feedback = np.asarray(network.weights[c.feedback_name]).T
+                matrix[slices[c.target], slices[c.source]] += cls.back(network, c) * feedback
         return cls(matrix, slices, network)
+
+    @staticmethod
+    def back(network, connection):
+        mobility = {p.name: p.mobility for p in network.topology.populations}
+        return mobility[connection.source] / mobility[connection.target]
+
+    @property
+    def mobility(self):
+        """μ of every unit."""
+        result = np.ones(len(self.matrix))
+        for p in self.network.topology.relaxing:
+            result[self.slices[p.name]] = p.mobility
+        return result
+
+    def in_metric(self, jacobian):
+        """M^(−½)·J·M^½, M = diag(μ): symmetric for a gradient system."""
+        root = np.sqrt(self.mobility)
+        return jacobian * root / root[:, None]
 
     def drive(self, x):
         result = np.zeros(len(self.matrix))
@@ -86,7 +108,8 @@ class Dense:
         return -np.linalg.solve(self.jacobian(u).T, self.cost_gradient(u, y))
 
     def response(self, u, y):
-        return -np.linalg.solve(self.jacobian(u), self.cost_gradient(u, y))
+        """As it is read, divided by the mobility."""
+        return -np.linalg.solve(self.jacobian(u), self.cost_gradient(u, y)) / self.mobility
 
     def parameter_gradient(self, u, x, y, delta):
         """δᵀ∂F/∂θ and the direct gradient of the readout, by parameter name, of one sample."""
@@ -98,7 +121,7 @@ class Dense:
                 continue
             pre, post = self.slices[c.source], self.slices[c.target]
             forward = np.outer(r[pre], delta[post])
-            backward = np.outer(delta[pre], r[post])
+            backward = np.outer(delta[pre], r[post]) * self.back(self.network, c)
             if c.source == c.target:
                 gradient[c.name] = forward + backward if c.feedback == "tied" else forward
             elif c.feedback == "tied":

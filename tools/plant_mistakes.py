@@ -30,6 +30,7 @@ class Mistake:
 
 ESTIMATORS = "tests/estimators/test_estimators.py"
 LAYERED = "tests/systems/test_layered.py"
+MOBILITY = "tests/systems/test_mobility.py"
 HOMEOSTASIS = "tests/homeostasis/test_jacobian.py"
 DIAGNOSTICS = "tests/diagnostics/test_diagnostics.py"
 RELAX = "tests/solvers/test_relax.py"
@@ -45,6 +46,34 @@ LIMITS = "tests/diagnostics/test_limits.py"
 DIAGNOSIS = "tests/training/test_diagnosis.py"
 
 MISTAKES = [
+    Mistake(
+        "a response that is not divided by the mobility",
+        "estimators/_problem.py",
+        "lambda m, a: a / m, mobility, response)",
+        "lambda m, a: a * m, mobility, response)",
+        MOBILITY,
+    ),
+    Mistake(
+        "feedback the wrong way between mobilities",
+        "systems/_layered.py",
+        "source.mobility / target.mobility",
+        "target.mobility / source.mobility",
+        LAYERED,
+    ),
+    Mistake(
+        "a metric turned round",
+        "systems/_system.py",
+        "lambda m: m**0.5, mobility)",
+        "lambda m: m**-0.5, mobility)",
+        MOBILITY,
+    ),
+    Mistake(
+        "a corrected response divided once more",
+        "estimators/corrected.py",
+        "    def mobility(self) -> None:",
+        "    def immobility(self) -> None:",
+        REFERENCES,
+    ),
     Mistake(
         "sign of the nudge",
         "systems/_nudged.py",

@@ -71,7 +71,8 @@ def test_nothing_to_compare_is_not_a_number(pair):
 @pytest.mark.parametrize("kind", KINDS)
 def test_symmetry(kind, key):
     system = network(kind)
-    matrix = Dense.of(system).matrix
+    dense = Dense.of(system)
+    matrix = dense.in_metric(dense.matrix.T)
     s, a = np.linalg.norm((matrix + matrix.T) / 2), np.linalg.norm((matrix - matrix.T) / 2)
     state = relax(system, X, Alternating()).state
     found = eqx.filter_jit(symmetry)(system, X, state, probes=1500, key=key)

@@ -57,7 +57,7 @@ def user_batch():
     return jnp.asarray(rng.normal(size=(4, 3))), jnp.asarray(rng.normal(size=(4, 2)))
 
 
-@pytest.fixture(scope="module", params=["untied", "loop", "user"])
+@pytest.fixture(scope="module", params=["general", "loop", "user"])
 def found(request):
     """What each estimator answers, the exact error vectors of the samples, and the exact gradient by name."""
     if request.param == "user":

@@ -20,8 +20,8 @@ from equiprop.homeostasis import (
     WeightMirror,
 )
 from equiprop.solvers import Alternating, relax
-from equiprop.systems import from_force
-from networks import batch, network
+from equiprop.systems import from_force, mlp
+from networks import CLASSES, INPUTS, batch, network
 from oracle import Dense, shifted_sigmoid_slope
 
 X, _ = batch()
@@ -88,15 +88,16 @@ def test_rotation_skips_what_has_no_angle():
 
 
 def test_local_homeostasis_is_unbiased(case):
-    """The mean over batches of probes is the gradient 2(W − B)/n of L_homeo/n, within four standard errors, entry by entry."""
-    system, state, dense = case
+    """The mean over batches of probes is the gradient 2γ(W − B)/n of L_homeo/n, within four standard errors, entry by entry."""
+    _, state, dense = case
+    system = mlp(INPUTS, (7, 5), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=0.5)
     one_probe = LocalHomeostasis(probes=1, samples=1)
     zero = jax.tree.map(jnp.zeros_like, system)
     draw = eqx.filter_jit(
         lambda key: one_probe.treat(zero, system, everyone(X, state), key=key).gradient.weights[PAIR[0]]
     )
     draws = np.asarray(jax.lax.map(draw, jax.random.split(KEY, 4000)))
-    expected = 2 * np.asarray(system.weights[PAIR[0]] - system.weights[PAIR[1]]) / len(dense.matrix)
+    expected = 2 * 0.5 * np.asarray(system.weights[PAIR[0]] - system.weights[PAIR[1]]) / len(dense.matrix)
     error = np.abs(draws.mean(axis=0) - expected)
     assert (error < 4 * draws.std(axis=0, ddof=1) / 4000**0.5).mean() > 0.99
     assert np.linalg.norm(error) < 0.3 * np.linalg.norm(expected)

@@ -60,6 +60,11 @@ REFUSED = [
     ({"system": {"activation": "sigmoid"}}, "system.activation = 'sigmoid' is not known"),
     ({"system": {"feedback": "random"}}, "system.feedback = 'random' is not known"),
     ({"system": {"weight_angle": 270.0}}, "system.weight_angle = 270.0: must be between 0 and 180 degrees"),
+    ({"system": {"feedback_gain": 0.0}}, "system.feedback_gain = 0.0: must be a finite number above 0"),
+    (
+        {"system": {"kind": "loop", "feedback_gain": 0.5}},
+        "system.feedback_gain = 0.5: is not used by system.kind = 'loop'",
+    ),
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
     ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
     ({"system": {"kind": "loop", "hidden": (4,)}}, "a loop needs at least two hidden populations"),

@@ -31,7 +31,8 @@ def symmetry(
     """‖S‖_F/(‖S‖_F + ‖A‖_F) of the coupling Jacobian, matrix-free: 1 is symmetric, ½ is independent, 0 antisymmetric.
 
     S and A are the symmetric and antisymmetric parts of `system.coupling` (for networks ∂H/∂r: the leak −D⁻¹ is a symmetric
-    diagonal that would drown the measure where units saturate). Averaged over a batch of equilibria.
+    diagonal that would drown the measure where units saturate), in the metric of the mobility. Averaged over a batch of
+    equilibria.
 
     **Arguments:**
 
@@ -44,7 +45,7 @@ def symmetry(
     units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
     if probes is None:
         probes = 0 if units <= _EXACT_UNITS else 32
-    coupling = system.coupling(state, system.input_drive(x))
+    coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
     if probes == 0:
         moments = exact_moments(coupling, state)
     elif probes < 0:

@@ -52,19 +52,31 @@ class Problem(eqx.Module):
         """F(u) for the input of this batch."""
         return self.system.force(state, self.drive)
 
+    def read(self, response: PyTree) -> PyTree:
+        """The error vector that a response of the activities stands for: divided by the mobility (see `System.mobility`)."""
+        mobility = self.system.mobility
+        return response if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, response)
+
     def in_activity(self, force: PyTree) -> Float[Array, " batch"]:
-        """‖D·f‖ per sample: how far a force moves the activities by itself. Saturated units feel it, and do not move."""
-        return trees.norm(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force))
+        """‖M⁻¹Df‖ per sample: how far a force moves the activities by itself, as they are read.
+
+        Saturated units feel it, and do not move.
+        """
+        return trees.norm(self.read(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force)))
 
     def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖D(Jδ + ∇C)‖/‖D∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.
+
+        Where there is a mobility, J stands for M⁻¹JM and D for M⁻¹DM.
 
         It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, a jump, a kink.
         Where D∇C = 0 the exact response is zero and the figure is 0 or infinite.
         """
         state = self.free.state
         _, membrane = jax.linearize(self.force, state)
-        in_state = jax.tree.map(_over_slope, error_vector, self.system.slope(state))
+        mobility = self.system.mobility
+        response = error_vector if mobility is None else jax.tree.map(jnp.multiply, mobility, error_vector)
+        in_state = jax.tree.map(_over_slope, response, self.system.slope(state))
         pull = self.pull
         return relative(self.in_activity(trees.add(membrane(in_state), pull)), self.in_activity(pull))
 

@@ -25,6 +25,11 @@ class AsymmetryCorrected(Wrapped):
     anchor: PyTree
     twice_antisymmetric: Callable[[PyTree], PyTree]
 
+    @property
+    def mobility(self) -> None:
+        """Its response is the error vector as it is."""
+        return None
+
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         copies = trees.batch_size(state) // trees.batch_size(self.anchor)
         displacement = trees.subtract(self.system.activity(state), trees.broadcast_batch(self.anchor, copies))

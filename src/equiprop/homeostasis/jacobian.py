@@ -18,7 +18,7 @@ class JacobianHomeostasis(AbstractTreatment):
 
     From Laborieux & Zenke 2024 (arXiv 2309.02214). Two Jacobian-vector products a probe; the gradient is taken at fixed state.
     J is `system.coupling`: for networks ∂H/∂r, which differs from the Jacobian of the force by the leak, a symmetric diagonal
-    that leaves A as it is and would only add noise.
+    that leaves A as it is and would only add noise; all in the metric of the mobility, where there is one.
 
     - `strength`: factor on the loss per unit.
     - `probes`: vectors ε per sample.
@@ -42,7 +42,8 @@ class JacobianHomeostasis(AbstractTreatment):
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L_homeo/n: mean over probes and usable samples, at fixed state."""
         x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
-        moments = probe_moments(system.coupling(state, system.input_drive(x)), state, probes=self.probes, key=key)
+        coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+        moments = probe_moments(coupling, state, probes=self.probes, key=key)
         per_probe = jnp.zeros_like(moments.squared_norm)
         if self.norm_term:
             per_probe += moments.squared_norm

@@ -46,15 +46,19 @@ class LocalHomeostasis(AbstractTreatment):
         activity, n = system.activity(state), units(state)
 
         def change(theta: System, direction: PyTree) -> PyTree:
-            """(F(r* + h·direction) − F(r* − h·direction))/2h, with the activities clamped there."""
+            """(F(r* + h·direction) − F(r* − h·direction))/2h, with the activities clamped there; in the metric."""
             drive = theta.input_drive(x)
-            up, down = (
-                theta.clamped_force(
-                    jax.tree.map(lambda r, d, s=sign: r + s * self.step * d, activity, direction), drive
+
+            def read(direction: PyTree) -> PyTree:
+                up, down = (
+                    theta.clamped_force(
+                        jax.tree.map(lambda r, d, s=sign: r + s * self.step * d, activity, direction), drive
+                    )
+                    for sign in (1, -1)
                 )
-                for sign in (1, -1)
-            )
-            return jax.tree.map(lambda a, b: (a - b) / (2 * self.step), up, down)
+                return jax.tree.map(lambda a, b: (a - b) / (2 * self.step), up, down)
+
+            return theta.in_metric(read)(direction)
 
         def one(probe_key: PRNGKeyArray) -> tuple[PyTree, Array]:
             z = normal_like(activity, key=probe_key)

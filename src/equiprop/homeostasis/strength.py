@@ -135,7 +135,8 @@ class Controlled(AbstractStrength):
         return strength, {"strength": strength, "steps": memory["steps"] + 1}
 
     def _symmetry(self, system: System, x: Any, state: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
-        moments = probe_moments(system.coupling(state, system.input_drive(x)), state, probes=4, key=key)
+        coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+        moments = probe_moments(coupling, state, probes=4, key=key)
         s, a = (jnp.sqrt(jnp.maximum(part.mean(), 0)) for part in symmetric_antisymmetric_norms(moments))
         return self.target - s / jnp.maximum(s + a, jnp.finfo(s.dtype).tiny)
 

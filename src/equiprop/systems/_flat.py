@@ -20,8 +20,8 @@ def flat_operator(build: Callable[[PyTree, Any], Callable[[PyTree], PyTree]], st
 
 
 def symmetric_parts(system: System, state: PyTree, drive: Any) -> tuple[Operator, Operator]:
-    """v ↦ −Sv and v ↦ Av of the balanced Jacobian D^½JD^½ of a single sample."""
-    product = flat_operator(system.balanced_jacobian, state, drive)
+    """v ↦ −Sv and v ↦ Av of the balanced Jacobian D^½JD^½, in the metric of the mobility, of a single sample."""
+    product = flat_operator(lambda u, d: system.in_metric(system.balanced_jacobian(u, d)), state, drive)
     flat, _ = ravel_pytree(state)
     transposed = jax.linear_transpose(product, flat)
 

@@ -1,6 +1,8 @@
 """Systems given by a user's own function: a bare force, or the gradient of an energy."""
 
+import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -27,6 +29,7 @@ class FunctionSystem(System):
     activation: Callable[[PyTree], PyTree] = eqx.field(static=True)
     read: Callable[[PyTree], Array] = eqx.field(static=True)
     is_holomorphic: bool = eqx.field(static=True)
+    mobilities: tuple[tuple[float, ...], Any] | None = eqx.field(static=True)
 
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         del only
@@ -48,6 +51,13 @@ class FunctionSystem(System):
     def holomorphic(self) -> bool:
         return self.is_holomorphic
 
+    @property
+    def mobility(self) -> PyTree | None:
+        if self.mobilities is None:
+            return None
+        leaves, structure = self.mobilities
+        return jax.tree.unflatten(structure, leaves)
+
 
 def from_force(
     force: Callable[[PyTree, PyTree, Any], PyTree],
@@ -58,6 +68,7 @@ def from_force(
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
     holomorphic: bool = True,
+    mobility: PyTree | None = None,
 ) -> FunctionSystem:
     """Any vector field as a system.
 
@@ -72,8 +83,10 @@ def from_force(
     - `output`: picks from the activity the array `[batch, n]` that the cost reads; by default the activity itself.
     - `cost`: by default `SquaredError()`.
     - `holomorphic`: say `False` if F or φ has kinks or uses absolute values, conjugates, maxima.
+    - `mobility`: one number for each leaf of the state, in its structure, 1 where the cost reads: what the force is to be divided
+      by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
-    Raises `InputError` if the initial state has no array or the activity changes its structure.
+    Raises `InputError` if the initial state has no array, the activity changes its structure, or a mobility is not above 0.
     """
     if callable(initial_state):
         start = initial_state
@@ -82,7 +95,8 @@ def from_force(
         if not jax.tree.leaves(single):
             raise InputError(f"initial_state = {initial_state!r}: must hold at least one array")
         start = _Repeated(single)
-    return FunctionSystem(params, cost or SquaredError(), force, start, activity, output, holomorphic)
+    mobilities = None if mobility is None else _checked(mobility)
+    return FunctionSystem(params, cost or SquaredError(), force, start, activity, output, holomorphic, mobilities)
 
 
 def from_energy(
@@ -94,22 +108,35 @@ def from_energy(
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
     holomorphic: bool = True,
+    mobility: PyTree | None = None,
 ) -> FunctionSystem:
     """A system that descends an energy: F = −∂E/∂u. The other arguments are those of `from_force`.
 
     **Arguments:**
 
     - `energy`: `energy(params, state, x)` is E per sample, `[batch]`; no sample may depend on another.
+    - `mobility`: μ in F = −μ·∂E/∂u, one number for each leaf of the state, 1 where the cost reads; by default 1 everywhere.
     """
+    mobilities = None if mobility is None else _checked(mobility)
     return from_force(
-        _Descent(energy),
+        _Descent(energy, mobilities),
         params,
         initial_state=initial_state,
         activity=activity,
         output=output,
         cost=cost,
         holomorphic=holomorphic,
+        mobility=mobility,
     )
+
+
+def _checked(mobility: PyTree) -> tuple[tuple[float, ...], Any]:
+    """As what can be compared and hashed: its numbers, and their structure."""
+    leaves, structure = jax.tree.flatten(mobility)
+    for value in leaves:
+        if not 0 < value < math.inf:
+            raise InputError(f"mobility = {value}: must be a finite number above 0")
+    return tuple(float(value) for value in leaves), structure
 
 
 class _Repeated:
@@ -123,20 +150,19 @@ class _Repeated:
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (n, *a.shape)), self.single)
 
 
+@dataclass(frozen=True)
 class _Descent:
-    """−∂E/∂u of an energy per sample, holomorphic where E is."""
+    """−μ·∂E/∂u of an energy per sample, holomorphic where E is."""
 
-    def __init__(self, energy: Callable[[PyTree, PyTree, Any], Array]) -> None:
-        self.energy = energy
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Descent) and self.energy is other.energy
-
-    def __hash__(self) -> int:
-        return hash((_Descent, self.energy))
+    energy: Callable[[PyTree, PyTree, Any], Array]
+    mobilities: tuple[tuple[float, ...], Any] | None
 
     def __call__(self, params: PyTree, state: PyTree, x: Any) -> PyTree:
         value, pullback = jax.vjp(lambda u: self.energy(params, u, x), state)
         if value.ndim != 1:
             raise InputError(f"energy: must return one number per sample, [batch], not an array of shape {value.shape}")
-        return jax.tree.map(jnp.negative, pullback(jnp.ones_like(value))[0])
+        slope = pullback(jnp.ones_like(value))[0]
+        if self.mobilities is None:
+            return jax.tree.map(jnp.negative, slope)
+        leaves, structure = self.mobilities
+        return jax.tree.map(lambda m, g: -m * g, jax.tree.unflatten(structure, leaves), slope)

@@ -1,7 +1,7 @@
 """Networks of populations on any directed graph: F = H(θ, r, x) − u."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
 
@@ -18,20 +18,25 @@ from equiprop.systems._topology import INPUT, Connection, Topology
 
 @dataclass(frozen=True)
 class Edge:
-    """One direction of a connection: which weight carries `source` to `target`, forwards or through its transpose."""
+    """One direction of a connection: which weight carries `source` to `target`, forwards or through its transpose.
+
+    `factor`: on what arrives; other than 1 for feedback between populations of different mobility.
+    """
 
     source: str
     target: str
     parameter: str
     transposed: bool
     operation: Dense
+    factor: float = 1.0
 
 
 class LayeredNetwork(System):
     """Populations with elementwise activations, connected by weights in any directed graph (arXiv 2309.02214, section 3).
 
-    The force on population p is F_p = Σ_q W_qp·r_q + b_p + (input) − u_p with r = φ(u). A state is a dictionary from the
-    name of each relaxing population to `[batch, size]`.
+    The force on population p is F_p = Σ_q W_qp·r_q + b_p + (input) − u_p with r = φ(u); what leads back along a connection from
+    p to q is multiplied by μ_p/μ_q, the ratio of their mobilities. A state is a dictionary from the name of each relaxing
+    population to `[batch, size]`.
 
     **Fields:**
 
@@ -84,8 +89,13 @@ class LayeredNetwork(System):
         edges = []
         for connection in self.topology.connections:
             if connection.source != INPUT:
-                edges += _edges(connection, _operation(self.topology, connection))
+                edges += _edges(self.topology, connection)
         return tuple(edges)
+
+    @property
+    def mobility(self) -> dict[str, float] | None:
+        mobilities = {p.name: p.mobility for p in self.topology.relaxing}
+        return None if all(mobility == 1 for mobility in mobilities.values()) else mobilities
 
     @property
     def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
@@ -138,6 +148,8 @@ class LayeredNetwork(System):
             if edge.target in result:
                 operate = edge.operation.apply_transpose if edge.transposed else edge.operation.apply
                 carried = operate(self.weights[edge.parameter], activity[edge.source])
+                if edge.factor != 1:
+                    carried = edge.factor * carried
                 so_far = result[edge.target]
                 result[edge.target] = carried if so_far is None else so_far + carried
         return result
@@ -175,15 +187,19 @@ def _operation(topology: Topology, connection: Connection) -> Dense:
     return Dense(topology.population(connection.source).size, topology.population(connection.target).size)
 
 
-def _edges(connection: Connection, operation: Dense) -> list[Edge]:
-    forward = Edge(connection.source, connection.target, connection.name, False, operation)
-    backward = Edge(connection.target, connection.source, connection.feedback_name, True, operation)
+def _edges(topology: Topology, connection: Connection) -> list[Edge]:
+    operation = _operation(topology, connection)
+    source, target = (topology.population(name) for name in (connection.source, connection.target))
+    forward = Edge(source.name, target.name, connection.name, False, operation)
+    backward = Edge(
+        target.name, source.name, connection.feedback_name, True, operation, source.mobility / target.mobility
+    )
     if connection.lateral:
         # A tied lateral connection acts through W + Wᵀ, whatever W is.
         return [forward, backward] if connection.feedback == "tied" else [forward]
     match connection.feedback:
         case "tied":
-            return [forward, Edge(backward.source, backward.target, connection.name, True, operation)]
+            return [forward, replace(backward, parameter=connection.name)]
         case "untied":
             return [forward, backward]
     return [forward]

@@ -120,6 +120,30 @@ class System(eqx.Module):
         root = jax.tree.map(jnp.sqrt, self.slope(state))
         return lambda v: jax.tree.map(jnp.multiply, root, membrane(jax.tree.map(jnp.divide, v, root)))
 
+    @property
+    def mobility(self) -> PyTree | None:
+        """μ per leaf of the state (numbers, or arrays that broadcast against it), 1 on the output; `None` for 1 everywhere.
+
+        A system F = −M·∂E/∂r, M = diag(μ), has the Jacobian J = −M·∂²E/∂r², symmetric in the metric of M⁻¹ although J ≠ Jᵀ.
+        Because the cost pulls where μ = 1, −J⁻ᵀ∇C = M⁻¹·(−J⁻¹∇C): a response divided by μ is the exact error vector. All
+        that measures or treats asymmetry looks at M^(−½)·J·M^½. With μ falling away from the output this is learning by
+        weak feedback (Xie & Seung 2003, Neural Computation 15, 441), which is backpropagation in the limit.
+        """
+        return None
+
+    def in_metric(self, operator: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
+        """v ↦ M^(−½)·operator(M^½·v): a Jacobian in the coordinates in which it is to be symmetric."""
+        mobility = self.mobility
+        if mobility is None:
+            return operator
+        root = jax.tree.map(lambda m: m**0.5, mobility)
+
+        def scaled(v: PyTree) -> PyTree:
+            moved = operator(jax.tree.map(lambda m, a: m * a, root, v))
+            return jax.tree.map(lambda m, a: a / m, root, moved)
+
+        return scaled
+
     def cost_gradient(self, activity: PyTree, target: Array) -> PyTree:
         """∇_r C per sample, in the structure of the activity; holomorphic in it."""
         cost, pullback = jax.vjp(lambda r: self.cost(self.output(r), target), activity)

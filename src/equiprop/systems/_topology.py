@@ -1,6 +1,7 @@
 """The graph of a layered network: populations, connections, and what may be wrong with them."""
 
 import json
+import math
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
@@ -19,11 +20,19 @@ FEEDBACK = ("untied", "tied", "none")
 
 @dataclass(frozen=True)
 class Population:
-    """`size` units that share an activation. The input population is clamped and has none."""
+    """`size` units that share an activation. The input population is clamped and has none.
+
+    **Fields:**
+
+    - `mobility`: μ in F = −μ·∂E/∂r, how easily the population gives way, relative to the output, whose mobility is 1. Feedback
+      from b to a acts with the factor μ_a/μ_b, so that a network with small mobilities far from the output is nearly
+      feedforward, and symmetric all the same: see `System.mobility`.
+    """
 
     name: str
     size: int
     activation: str = "shifted_sigmoid"
+    mobility: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -82,6 +91,15 @@ class Topology:
         for population in self.populations:
             if population.size < 1:
                 raise InputError(f"populations.{population.name}.size = {population.size}: must be at least 1")
+            if not 0 < population.mobility < math.inf:
+                raise InputError(
+                    f"populations.{population.name}.mobility = {population.mobility}: must be a finite number above 0"
+                )
+            if population.name == self.output and population.mobility != 1:
+                raise InputError(
+                    f"populations.{population.name}.mobility = {population.mobility}: mobilities are relative to that of the "
+                    "output, which is 1"
+                )
             if population.activation not in ACTIVATIONS:
                 raise suggest(f"populations.{population.name}.activation", population.activation, list(ACTIVATIONS))
         self._check_connections(names)
@@ -223,12 +241,31 @@ def _reachable(start: str, neighbours: Mapping[str, Iterable[str]]) -> set[str]:
     return set(_breadth_first(start, neighbours))
 
 
-def chain(sizes: Iterable[int], *, activation: str, feedback: str = "untied", angle: float = 90.0) -> Topology:
-    """input – hidden_1 – … – output, each pair of neighbours connected both ways."""
+def chain(
+    sizes: Iterable[int],
+    *,
+    activation: str,
+    feedback: str = "untied",
+    angle: float = 90.0,
+    feedback_gain: float = 1.0,
+) -> Topology:
+    """input – hidden_1 – … – output, each pair of neighbours connected both ways.
+
+    **Arguments:**
+
+    - `feedback_gain`: γ, the factor on everything that leads back; the mobility of a layer is γ to the power of its distance
+      from the output.
+    """
     sizes = tuple(sizes)
+    if not 0 < feedback_gain < math.inf:
+        raise InputError(f"feedback_gain = {feedback_gain}: must be a finite number above 0")
     names = [INPUT, *(f"hidden_{i}" for i in range(1, len(sizes) - 1)), "output"]
+    distances = range(len(sizes) - 1, -1, -1)
     return Topology(
-        tuple(Population(n, s, activation) for n, s in zip(names, sizes, strict=True)),
+        tuple(
+            Population(name, size, activation, 1.0 if name == INPUT else feedback_gain**distance)
+            for name, size, distance in zip(names, sizes, distances, strict=True)
+        ),
         tuple(Connection(a, b, "none" if a == INPUT else feedback, angle) for a, b in pairwise(names)),
     )
 

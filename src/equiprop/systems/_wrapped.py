@@ -46,6 +46,10 @@ class Wrapped(System):
         return dataclasses.replace(self, system=inner, **fields)
 
     @property
+    def mobility(self) -> PyTree | None:
+        return self.system.mobility
+
+    @property
     def blocks(self) -> tuple[Block, ...]:
         return self.system.blocks
 

@@ -134,15 +134,21 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
         match config.kind:
             case "mlp":
                 must_be_default("topology")
-                return chain(sizes, activation=config.activation, feedback=config.feedback, angle=config.weight_angle)
+                return chain(
+                    sizes,
+                    activation=config.activation,
+                    feedback=config.feedback,
+                    angle=config.weight_angle,
+                    feedback_gain=config.feedback_gain,
+                )
             case "loop":
-                must_be_default("topology", "feedback", "weight_angle")
+                must_be_default("topology", "feedback", "weight_angle", "feedback_gain")
                 return loop(sizes, activation=config.activation)
     except InputError as error:
         raise InputError(_in_terms_of_section(str(error), config)) from error
     if config.kind != "network":
         raise suggest("system.kind", config.kind, ["mlp", "loop", "network"])
-    must_be_default("hidden", "activation", "feedback", "weight_angle")
+    must_be_default("hidden", "activation", "feedback", "weight_angle", "feedback_gain")
     if not config.topology:
         raise InputError("system.topology = '': system.kind = 'network' needs a topology file")
     topology = Topology.from_file(config.topology)

@@ -26,6 +26,9 @@ class SystemConfig:
     """untied, tied or none (mlp)."""
     weight_angle: float = 90.0
     """Initial angle in degrees between feedback and forward weights where untied (mlp)."""
+    feedback_gain: float = 1.0
+    """Factor on all feedback, against which homeostasis and estimators are balanced: below 1 the network is nearer to feedforward
+    and keeps away from the critical gain (mlp)."""
     topology: str = ""
     """TOML or JSON file with the populations and connections (network); relative to the configuration file."""
     cost: str = "softmax_readout"
