@@ -140,8 +140,8 @@ MISTAKES = [
     Mistake(
         "slope left out of the response",
         "estimators/exact_response.py",
-        "error_vector=to_activity(answer.value)",
-        "error_vector=answer.value",
+        "problem.read(to_activity(answer.value))",
+        "problem.read(answer.value)",
         ESTIMATORS,
     ),
     Mistake(

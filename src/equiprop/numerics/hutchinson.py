@@ -73,9 +73,11 @@ def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree) -> ProbeMo
 def normal_like(like: PyTree, *, key: PRNGKeyArray) -> PyTree:
     """Standard normal numbers in the structure, shapes and dtypes of `like`."""
     leaves, structure = jax.tree.flatten(like)
-    keys = jax.random.split(key, len(leaves))
+    # One draw for all leaves: a random generator is long to compile.
+    ends = np.cumsum([leaf.size for leaf in leaves])
+    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), trees.dtype_of(like)), ends[:-1])
     return jax.tree.unflatten(
-        structure, [jax.random.normal(k, leaf.shape, leaf.dtype) for k, leaf in zip(keys, leaves, strict=True)]
+        structure, [part.astype(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
     )
 
 

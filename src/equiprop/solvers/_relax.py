@@ -223,7 +223,7 @@ class _Job(eqx.Module):
 
 # A relaxation goes on with the samples that have not settled once no more than half of them are left, and once more below an
 # eighth: the last few often need several times the sweeps of all others.
-_LADDER = (2, 8)
+_LADDER = (4,)
 
 # Each rung is one more loop to compile, which pays only where a sweep takes long: so many rows times parameters and units.
 _WORTHWHILE = 1_000_000
@@ -238,7 +238,7 @@ def _run(job: _Job, step: Int[Array, ""], carry: _Carry, rung: int) -> tuple[Int
         return _loop(job, step, carry, 0)
     step, carry = _loop(job, step, carry, few)
     # The unsettled ones first, each with all of its phases.
-    first = jnp.argsort(~carry.active[:samples], stable=True)[:few]
+    first = jax.lax.top_k(carry.active[:samples].astype(jnp.float32), few)[1]
     rows = (first + samples * jnp.arange(job.phases)[:, None]).reshape(-1)
     step, inner = _run(job.on(rows), step, trees.take(carry, rows), rung + 1)
     return step, trees.put(carry, rows, inner)
