@@ -285,6 +285,20 @@ MISTAKES = [
         ACCELERATION,
     ),
     Mistake(
+        "Newton steps that are never taken back",
+        "solvers/_newton.py",
+        "failed = memory.leapt &",
+        "failed = jnp.zeros_like(memory.leapt) &",
+        ACCELERATION,
+    ),
+    Mistake(
+        "a Newton step the wrong way",
+        "solvers/_newton.py",
+        "trees.negative(here), cycle",
+        "here, cycle",
+        ACCELERATION,
+    ),
+    Mistake(
         "a settled sample that ends extrapolated",
         "solvers/_relax.py",
         "state = trees.select(active, state, taken.swept)",

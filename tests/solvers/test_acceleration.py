@@ -9,14 +9,15 @@ from hypothesis import strategies as st
 
 from equiprop.errors import InputError
 from equiprop.numerics import trees
-from equiprop.solvers import Alternating, Anderson, Status, Synchronous, relax
-from equiprop.systems import LayeredNetwork, from_force, mlp, nudged
+from equiprop.solvers import Alternating, Anderson, NewtonGMRES, Status, Synchronous, relax
+from equiprop.systems import LayeredNetwork, Wrapped, from_force, mlp, nudged
 from networks import batch, network, skip_and_lateral
 from oracle import Dense
 
 FAST = {
     "over-relaxed": Alternating(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
     "anderson": Anderson(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
+    "newton": NewtonGMRES(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
 }
 
 
@@ -104,7 +105,8 @@ def test_anderson_of_a_linear_problem_ends_as_krylov_does():
     assert truncated.settled.all() and truncated.steps.max() < 0.25 * plain.steps.min()
 
 
-def test_anderson_is_holomorphic():
+@pytest.mark.parametrize("name", ["anderson", "newton"])
+def test_extrapolation_is_holomorphic(name):
     """The derivative of what complex nudges give along 1 and along i is the same number."""
     system, (x, y) = network("untied"), batch()
     drive = system.input_drive(x)
@@ -112,7 +114,7 @@ def test_anderson_is_holomorphic():
     def state(nudge):
         start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
         pushed = nudged(system, y, nudge)
-        return jax.tree.leaves(relax(pushed, None, FAST["anderson"], state=start, drive=drive).state)
+        return jax.tree.leaves(relax(pushed, None, FAST[name], state=start, drive=drive).state)
 
     h = 1e-4
     along = [[(p - m) / (2 * h * d) for p, m in zip(state(h * d), state(-h * d), strict=True)] for d in (1, 1j)]
@@ -120,12 +122,13 @@ def test_anderson_is_holomorphic():
         assert np.allclose(a, b, atol=1e-5) and np.abs(a).max() > 1e-3
 
 
-def test_anderson_brings_to_rest_what_sweeps_do_not():
+@pytest.mark.parametrize("solver", [Anderson(tolerance=1e-10), NewtonGMRES(tolerance=1e-10)])
+def test_extrapolation_brings_to_rest_what_sweeps_do_not(solver):
     """u ← −1.5·tanh(u) + x has one fixed point, which is unstable under sweeps."""
     system = from_force(lambda p, u, x: x - p * jnp.tanh(u) - u, jnp.asarray(1.5), initial_state=jnp.zeros(1))
     x = jnp.asarray([[0.1], [0.3]])
     assert not relax(system, x, Alternating(damping=0.0)).settled.any()
-    answer = relax(system, x, Anderson(tolerance=1e-10))
+    answer = relax(system, x, solver)
     u = np.asarray(answer.state)
     assert answer.settled.all() and np.allclose(u + 1.5 * np.tanh(u), x, atol=1e-8)
 
@@ -166,6 +169,37 @@ def test_phases_share_their_factor():
 def test_bad_anderson(options, message):
     with pytest.raises(InputError, match=message):
         Anderson(**options)
+
+
+def test_newton_of_a_linear_problem_ends_at_once():
+    """Four distinct eigenvalues, four products: a sweep, a Newton step, and a sweep to see that it is over. Complex ones, too."""
+    rng = np.random.default_rng(1)
+    V = np.linalg.qr(rng.normal(size=(20, 20)))[0]
+    G = V @ np.diag(np.repeat([0.9, -0.7, 0.5, 1.3], 5)) @ V.T
+    system = from_force(lambda p, u, x: x + u @ p - u, jnp.asarray(G), initial_state=jnp.zeros(20))
+    b = rng.normal(size=(2, 20)) * np.exp(1j * np.arange(40).reshape(2, 20))
+    for x in (b.real, b):
+        answer = relax(system, jnp.asarray(x), NewtonGMRES(tolerance=1e-9), state=jnp.zeros((2, 20), x.dtype))
+        assert answer.settled.all() and answer.steps.max() <= 3
+        assert np.allclose(answer.state, np.linalg.solve(np.eye(20) - G, x.T).T, atol=1e-7)
+
+
+def test_newton_steps_that_do_not_pay_are_taken_back():
+    """On the flat arms of tanh they overshoot without end; sweeps walk down, and the last steps are Newton's."""
+    system = from_force(lambda p, u, x: -p * jnp.tanh(u), jnp.asarray(0.9), initial_state=jnp.full(1, 12.0))
+    x = jnp.zeros((1, 1))
+    answer = relax(system, x, NewtonGMRES(tolerance=1e-12))
+    swept = relax(system, x, Alternating(tolerance=1e-12, damping=0.0))
+    assert answer.settled.all() and abs(float(answer.state[0, 0])) < 1e-11
+    assert 10 < int(answer.steps[0]) <= int(swept.steps[0]) + 5
+
+
+def test_bad_newton():
+    with pytest.raises(InputError, match="dimension = 0: must be at least 1"):
+        NewtonGMRES(dimension=0)
+    system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
+    with pytest.raises(InputError, match=r"newton.*Wrapped cannot be had for one sample alone"):
+        relax(Wrapped(system=system), jnp.ones((2, 1)), NewtonGMRES())  # pyright: ignore[reportCallIssue]
 
 
 def test_unknown_word_for_damping():

@@ -48,7 +48,7 @@ REFUSED = [
         {"estimator": {"kind": "holomorphic"}, "system": {"activation": "relu"}},
         "estimator.points = 6: the system's activation is not holomorphic",
     ),
-    ({"solver": {"kind": "newton"}}, "solver.kind = 'newton' is not known"),
+    ({"solver": {"kind": "secant"}}, "solver.kind = 'secant' is not known"),
     ({"solver": {"damping": 1.0}}, "solver.damping = 1.0: must be at least 0 and below 1"),
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),

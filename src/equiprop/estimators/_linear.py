@@ -63,13 +63,14 @@ class Krylov(eqx.Module):
                 rtol=0.0,
                 atol=self.tolerance * size**-0.5,
                 restart=self.restart,
-                max_steps=self.max_restarts,
+                # The first step of the library only looks at the residual.
+                max_steps=self.max_restarts + 1,
             )
             operator = lx.FunctionLinearOperator(operate, jax.eval_shape(lambda: u))
             solution = lx.linear_solve(operator, unit, solver, throw=False)
             rest = trees.norm(jax.tree.map(lambda a, c: _lift(a - c), operate(solution.value), unit))[0]
             value = jax.tree.map(lambda a: a * length, solution.value)
-            return value, rest, solution.stats["num_steps"] * min(self.restart, size)
+            return value, rest, (solution.stats["num_steps"] - 1) * min(self.restart, size)
 
         size = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(right))
         value, rest, products = jax.vmap(single)(problem.free.state, problem.drive, right)

@@ -40,8 +40,8 @@ class SystemConfig:
 @dataclass(frozen=True)
 class SolverConfig:
     kind: str = "alternating"
-    """alternating (block after block), anderson (the same, extrapolated), synchronous, or fixed_step (synchronous, whatever the
-    residual)."""
+    """alternating (block after block), anderson (the same, extrapolated), newton (the same, with Newton steps between),
+    synchronous, or fixed_step (synchronous, whatever the residual)."""
     tolerance: float = 1e-4
     """A sample has settled when no unit feels a force above this."""
     max_steps: int = 200
@@ -49,10 +49,12 @@ class SolverConfig:
     nudged_max_steps: int = 100
     """Sweeps of a nudged phase at most; exactly, for fixed_step."""
     damping: float | Literal["auto"] = "auto"
-    """Share of the old state that a sweep keeps, from 0 to below 1 (not anderson); auto: alternating takes longer or shorter
-    steps sample by sample, synchronous shorter ones where a sample oscillates, fixed_step none."""
+    """Share of the old state that a sweep keeps, from 0 to below 1 (alternating, synchronous, fixed_step); auto: alternating
+    takes longer or shorter steps sample by sample, synchronous shorter ones where a sample oscillates, fixed_step none."""
     depth: int = 3
     """Sweeps that are remembered (anderson)."""
+    dimension: int = 10
+    """Jacobian products for a Newton step (newton)."""
 
 
 @dataclass(frozen=True)

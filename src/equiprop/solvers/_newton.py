@@ -1,0 +1,108 @@
+"""Newton's method on top of alternating sweeps, its linear systems solved by GMRES."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import lineax as lx
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+from equiprop.solvers._relax import AbstractSolver, Step, share
+from equiprop.solvers._sweeps import block_by_block
+from equiprop.systems import System
+
+
+class Leap(eqx.Module):
+    """Where each sample comes from.
+
+    - `fallback`: where the last sweep ended, from which a Newton step was taken.
+    - `force`: the largest force met in that sweep.
+    - `leapt`: whether a Newton step was taken from there.
+    - `wait`, `pause`: sweeps until the next one may be, and how many there were after the last that failed.
+    """
+
+    fallback: PyTree
+    force: Float[Array, " batch"]
+    leapt: Bool[Array, " batch"]
+    wait: Int[Array, " batch"]
+    pause: Int[Array, " batch"]
+
+
+class NewtonGMRES(AbstractSolver):
+    """A sweep, and from where it ends a Newton step u ← u − (∂F/∂u)⁻¹F(u), sample by sample.
+
+    The linear system is solved by one cycle of GMRES (Saad & Schultz 1986, doi:10.1137/0907058) on Jacobian-vector products, to a
+    hundredth of the force at best: an inexact Newton method (Dembo, Eisenstat & Steihaug 1982, SIAM J. Numer. Anal. 19, 400).
+    For complex states it is the Newton method of the holomorphic continuation.
+
+    A sample whose force has not halved after a Newton step goes back to where it came from and sweeps on, once, three times,
+    seven times and so on before the next. A settled sample ends with a plain sweep. One step costs a sweep and `dimension` + 1
+    products: for the few samples that sweeps take hundreds of steps for. Newton's method finds equilibria whether sweeps would
+    stay there or not.
+
+    - `dimension`: of the Krylov space.
+
+    Raises `InputError` for a system whose samples cannot be separated.
+    """
+
+    tolerance: float = eqx.field(default=1e-4, static=True)
+    max_steps: int = eqx.field(default=100, static=True)
+    nudged_max_steps: int = eqx.field(default=50, static=True)
+    divergence: float = eqx.field(default=1e6, static=True)
+    dimension: int = eqx.field(default=10, static=True)
+
+    def __check_init__(self) -> None:
+        if self.dimension < 1:
+            raise InputError(f"dimension = {self.dimension}: must be at least 1")
+
+    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        return block_by_block(system, drive, state)
+
+    def start(self, state: PyTree) -> Leap:
+        batch = trees.batch_size(state)
+        real = jnp.finfo(trees.dtype_of(state)).dtype
+        none = jnp.zeros(batch, jnp.int32)
+        return Leap(state, jnp.full(batch, jnp.inf, real), jnp.zeros(batch, bool), none, none)
+
+    def step(self, system: System, drive: Any, state: PyTree, memory: Leap, count: Int[Array, ""], phases: int) -> Step:
+        del count
+        swept, force = self.sweep(system, drive, state)
+        # The phases of a sample leap together, or what is left of their common drift would not cancel.
+        failed = memory.leapt & ~share(jnp.all, force <= _PAYS * memory.force, phases)
+        swept = trees.select(failed, memory.fallback, swept)
+        force = jnp.where(failed, memory.force, force)
+        pause = jnp.where(failed, 2 * memory.pause + 1, memory.pause)
+        wait = jnp.where(failed, pause, jnp.maximum(memory.wait - 1, 0))
+        leaps = wait == 0
+        corrected = trees.add(swept, self._correction(system, drive, swept))
+        leaps &= share(jnp.all, jnp.isfinite(trees.max_abs(corrected)), phases)
+        return Step(swept, trees.select(leaps, corrected, swept), force, Leap(swept, force, leaps, wait, pause))
+
+    def _correction(self, system: System, drive: Any, state: PyTree) -> PyTree:
+        """−(∂F/∂u)⁻¹F(u), as far as one cycle of GMRES goes."""
+        rows = jnp.arange(trees.batch_size(state))
+        if system.take(rows[:1]) is None:
+            raise InputError(f"solver.kind = 'newton': {type(system).__name__} cannot be had for one sample alone")
+
+        def single(row: Array, u: PyTree, d: Any) -> PyTree:
+            alone = system.take(row[None])
+            assert alone is not None
+
+            def force(v: PyTree) -> PyTree:
+                lifted = alone.force(jax.tree.map(lambda a: a[None], v), jax.tree.map(lambda a: a[None], d))
+                return jax.tree.map(lambda a: a[0], lifted)
+
+            here, product = jax.linearize(force, u)
+            operator = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: u))
+            # The first step of the library only looks at the residual; the second is the cycle.
+            cycle = lx.GMRES(rtol=1e-2, atol=0.0, restart=self.dimension, max_steps=2)
+            return lx.linear_solve(operator, trees.negative(here), cycle, throw=False).value
+
+        return jax.vmap(single)(rows, state, drive)
+
+
+# A Newton step that is worth its price makes the force smaller by far more than this.
+_PAYS = 0.5
