@@ -299,6 +299,20 @@ MISTAKES = [
         ACCELERATION,
     ),
     Mistake(
+        "a warm start from another sample",
+        "training/step.py",
+        "kept.at[indices].set(",
+        "kept.at[indices + 1].set(",
+        LOOP,
+    ),
+    Mistake(
+        "published steps without the mobility",
+        "benchmarking/baselines.py",
+        "response / system.mobility[name]",
+        "response * system.mobility[name]",
+        "tests/benchmarking",
+    ),
+    Mistake(
         "a settled sample that ends extrapolated",
         "solvers/_relax.py",
         "state = trees.select(active, state, taken.swept)",

@@ -60,17 +60,24 @@ REFUSED = [
     ({"system": {"activation": "sigmoid"}}, "system.activation = 'sigmoid' is not known"),
     ({"system": {"feedback": "random"}}, "system.feedback = 'random' is not known"),
     ({"system": {"weight_angle": 270.0}}, "system.weight_angle = 270.0: must be between 0 and 180 degrees"),
+    (
+        {"training": {"warm_start": True}, "estimator": {"kind": "continuous_time", "nudge": 0.5}},
+        "training.warm_start = true: estimator.kind = 'continuous_time' has no free phase",
+    ),
     ({"system": {"feedback_gain": 0.0}}, "system.feedback_gain = 0.0: must be a finite number above 0"),
     (
         {"system": {"kind": "loop", "feedback_gain": 0.5}},
-        "system.feedback_gain = 0.5: is not used by system.kind = 'loop'",
+        "^system.feedback_gain = 0.5: is not used by system.kind = 'loop'",
     ),
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
     ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
-    ({"system": {"kind": "loop", "hidden": (4,)}}, "a loop needs at least two hidden populations"),
     (
-        {"system": {"kind": "loop", "weight_angle": 10.0}},
-        "system.weight_angle = 10.0: is not used by system.kind = 'loop'",
+        {"system": {"kind": "loop", "feedback_gain": 1.0, "hidden": (4,)}},
+        "a loop needs at least two hidden populations",
+    ),
+    (
+        {"system": {"kind": "loop", "feedback_gain": 1.0, "weight_angle": 10.0}},
+        "^system.weight_angle = 10.0: is not used by system.kind = 'loop'",
     ),
     ({"system": {"topology": "x.toml"}}, "system.topology = 'x.toml': is not used by system.kind = 'mlp'"),
     ({"system": {"cost": "hinge"}}, "system.cost = 'hinge' is not known"),

@@ -18,6 +18,7 @@ import pytest
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS
 from equiprop.homeostasis import TREATMENTS
+from equiprop.solvers import relax
 from equiprop.training import loop
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.config import Config
@@ -118,8 +119,6 @@ def test_evaluation_is_counted_by_hand(finished):
     out, summary, _ = finished
     found = restore(out, dataset=DATA)
     images = on_device(DATA.test, DATA, np.float64)
-    from equiprop.solvers import relax
-
     state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.parts.solver).state
     wrong = np.asarray(found.system.predict(state)).argmax(axis=1) != DATA.test.labels
     assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
@@ -191,6 +190,32 @@ def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_
         for name in ("whole", "run")
     ]
     assert strengths[0] == strengths[1] and strengths[0][0] != strengths[0][1]
+
+
+def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, single_steps):
+    """From the second epoch on; what a step remembers is the equilibrium of each of its samples, in half precision."""
+    warm = config(training={"warm_start": True})
+    train(warm, tmp_path / "whole", dataset=DATA)
+    with pytest.raises(Interrupted):
+        train(warm, tmp_path / "run", dataset=DATA, observer=StopAt(2, 4))
+    resume(tmp_path / "run", dataset=DATA)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    told = [
+        [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        for out in (finished[0], tmp_path / "whole")
+    ]
+    sweeps = np.array([[epoch["relaxation_steps"] for epoch in run] for run in told])
+    assert sweeps[0, 0] == sweeps[1, 0] and (sweeps[1, 1:] < sweeps[0, 1:]).all()
+    assert np.allclose([a["train_loss"] for a in told[0]], [b["train_loss"] for b in told[1]], rtol=1e-3)
+    trainer = Trainer(warm, DATA)
+    before = trainer.advance(trainer.start(), trainer.images, 5)
+    after = trainer.advance(jax.tree.map(jnp.copy, before), trainer.images, 1)
+    x, _ = trainer.images.batch(jnp.arange(120))
+    rested = eqx.filter_jit(relax)(before.system, x, trainer.parts.solver).state
+    for old, new, u in zip(*map(jax.tree.leaves, (before.equilibria, after.equilibria, rested)), strict=True):
+        seen = np.asarray((old != new).any(axis=1))
+        assert new.dtype == jnp.float16 and seen.sum() == 20
+        assert np.allclose(new[seen], u[seen], atol=2e-3)
 
 
 def test_the_handler_of_ctrl_c_is_put_back(tmp_path, single_steps):
@@ -395,7 +420,7 @@ def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
 
 def test_other_systems_and_solvers_train():
     sections = {
-        "system": {"kind": "loop", "gain": 1.0},
+        "system": {"kind": "loop", "gain": 1.0, "feedback_gain": 1.0},
         "estimator": {"kind": "adjoint", "nudge": 0.5},
         "solver": {"kind": "synchronous", "damping": 0.3},
     }

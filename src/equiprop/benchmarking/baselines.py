@@ -79,7 +79,7 @@ def plain(
         activity = system.activity(state)
         for edge in system.edges:
             weight = system.weights[edge.parameter].astype(dtype)
-            total[edge.target] += activity[edge.source] @ (weight.T if edge.transposed else weight)
+            total[edge.target] += edge.factor * (activity[edge.source] @ (weight.T if edge.transposed else weight))
         return total
 
     def gradient(system: LayeredNetwork, x: Array, labels: Array) -> PyTree:
@@ -109,6 +109,8 @@ def plain(
             return -jnp.einsum("k,kbn->bn", turned, phases).real / nudge
 
         error = jax.tree.map(first_harmonic, end, rest)
+        if system.mobility is not None:
+            error = {name: response / system.mobility[name] for name, response in error.items()}
 
         def work(system: Any) -> Array:
             moved = force(system, free, system.input_drive(x))

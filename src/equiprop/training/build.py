@@ -130,10 +130,14 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
         if size < 1:
             raise InputError(f"system.hidden = {list(config.hidden)}: every population needs at least 1 unit")
     sizes = (inputs, *config.hidden, classes)
+    match config.kind:
+        case "mlp":
+            must_be_default("topology")
+        case "loop":
+            must_be_default("topology", "feedback", "weight_angle", "feedback_gain")
     try:
         match config.kind:
             case "mlp":
-                must_be_default("topology")
                 return chain(
                     sizes,
                     activation=config.activation,
@@ -142,7 +146,6 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
                     feedback_gain=config.feedback_gain,
                 )
             case "loop":
-                must_be_default("topology", "feedback", "weight_angle", "feedback_gain")
                 return loop(sizes, activation=config.activation)
     except InputError as error:
         raise InputError(_in_terms_of_section(str(error), config)) from error

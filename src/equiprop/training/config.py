@@ -173,6 +173,9 @@ class TrainingConfig:
     """Of the weights, the order of samples and the probes."""
     precision: str = "float32"
     """float32 or float64."""
+    warm_start: bool = False
+    """Start the free phase of a sample where its last one ended, kept in half precision: 2 bytes a unit and training sample, in
+    every checkpoint."""
     limit: int = 0
     """Use only the first so many training samples; 0 for all."""
     diagnostic_samples: int = 200

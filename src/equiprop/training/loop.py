@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -82,6 +83,10 @@ class Trainer:
                 part.check(self.system)
             except InputError as error:
                 raise InputError(f"{section}{': ' if '.' in section else '.'}{error}") from error
+        if training.warm_start and not self.parts.estimator.needs_free_phase:
+            raise InputError(
+                f"training.warm_start = true: estimator.kind = {config.estimator.kind!r} has no free phase to start; leave it out"
+            )
         self.traceable_advance = make_advance(
             self.parts, self.optimizer, training.batch_size, self.steps_per_epoch, training.epochs
         )
@@ -94,7 +99,15 @@ class Trainer:
     def start(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
         return jax.tree.map(
-            jnp.copy, initial_state(self.system, self.optimizer, self.parts.treatment, self.key, self.dtype)
+            jnp.copy,
+            initial_state(
+                self.system,
+                self.optimizer,
+                self.parts.treatment,
+                self.key,
+                self.dtype,
+                self.images if self.config.training.warm_start else None,
+            ),
         )
 
 
@@ -242,15 +255,7 @@ def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
 
 
 def _next_epoch(state: TrainState, dtype: Any) -> TrainState:
-    return TrainState(
-        state.system,
-        state.optimizer_state,
-        state.key,
-        state.epoch + 1,
-        jnp.zeros_like(state.step),
-        state.treatment_memory,
-        Totals.zero(dtype),
-    )
+    return replace(state, epoch=state.epoch + 1, step=jnp.zeros_like(state.step), totals=Totals.zero(dtype))
 
 
 def _keep_best(

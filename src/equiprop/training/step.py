@@ -11,7 +11,8 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
 from equiprop.estimators import COUNTS, estimate
 from equiprop.homeostasis import AbstractTreatment, Batch
-from equiprop.solvers import Status
+from equiprop.numerics import trees
+from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts
 
@@ -69,6 +70,8 @@ class TrainState(eqx.Module):
     - `key`: the run's key; never consumed, every step folds its own number into it.
     - `epoch`, `step`: epochs finished, and steps taken in the one under way.
     - `treatment_memory`: of a controlled strength.
+    - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
+      state of a sample that has not been seen, or did not settle. Else `None`.
     """
 
     system: LayeredNetwork
@@ -78,6 +81,7 @@ class TrainState(eqx.Module):
     step: Int[Array, ""]
     treatment_memory: PyTree
     totals: Totals
+    equilibria: PyTree | None = None
 
 
 Advance = Callable[[TrainState, Images, Int[Array, ""]], TrainState]
@@ -102,7 +106,14 @@ def make_advance(
         x, labels = images.batch(indices)
         system = state.system
         estimator_key, probe_key = (jax.random.fold_in(k, state.step) for k in keys)
-        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, key=estimator_key)
+        equilibria, warm = state.equilibria, None
+        if equilibria is not None:
+            cold = system.initial_state(x)
+            start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), equilibria, cold)
+            warm = relax(system, x, parts.solver, state=start)
+            found = trees.select(warm.settled, warm.state, cold)
+            equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
+        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=warm, key=estimator_key)
         free = answer.equilibrium
         progress = (state.epoch * steps_per_epoch + state.step) / total_steps
         treated = parts.treatment.treat(
@@ -136,6 +147,7 @@ def make_advance(
             state.step + 1,
             treated.memory,
             totals,
+            equilibria,
         )
 
     def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
@@ -154,7 +166,14 @@ def initial_state(
     treatment: AbstractTreatment,
     key: PRNGKeyArray,
     dtype: Any,
+    images: Images | None = None,
 ) -> TrainState:
+    """Before the first step.
+
+    **Arguments:**
+
+    - `images`: the training set, for a warm start of free phases; without it they start cold.
+    """
     zero = jnp.zeros((), jnp.int32)
     return TrainState(
         system=system,
@@ -164,7 +183,14 @@ def initial_state(
         step=zero + 0,
         treatment_memory=treatment.start(dtype),
         totals=Totals.zero(dtype),
+        equilibria=None if images is None else _cold(system, images),
     )
+
+
+def _cold(system: LayeredNetwork, images: Images) -> PyTree:
+    """The initial state of every sample, in half precision."""
+    one = system.initial_state(images.batch(jnp.arange(1))[0])
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(images), *a.shape[1:])).astype(jnp.float16), one)
 
 
 def all_finite(system: LayeredNetwork) -> bool:
