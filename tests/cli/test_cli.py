@@ -221,6 +221,14 @@ def test_report(capsys, run, tmp_path):
     assert code == 0 and str(page) in out and "test error" in out
     assert page.read_text().startswith("<!DOCTYPE html>") and "small" in page.read_text()
     assert json.loads(call(capsys, "report", run, "--json")[1])["report"] == str(run / "report.html")
+    assert not list((tmp_path / "page").glob("*.svg"))
+    _, out, _ = call(capsys, "report", run, "--figures", "--out", tmp_path / "page")
+    figures = {f.stem for f in (tmp_path / "page").glob("*.svg")}
+    assert {"training", "cosine", "symmetry"} <= figures and f"figure: {tmp_path / 'page' / 'cosine.svg'}" in out
+    assert (tmp_path / "page" / "cosine.svg").read_text().startswith("<svg")
+    (tmp_path / "blocked" / "training.svg").mkdir(parents=True)
+    code, _, err = call(capsys, "report", run, "--figures", "--out", tmp_path / "blocked")
+    assert code == 2 and "training.svg" in err and err.count("\n") == 1
 
 
 def test_data(capsys, tmp_path, monkeypatch):

@@ -8,7 +8,7 @@ import tyro
 from equiprop.cli._console import print_json, print_side_by_side
 from equiprop.cli._options import Output, parse
 from equiprop.errors import InputError
-from equiprop.reporting import COLUMNS, REPORT, comparison_rows, read_run, write_report
+from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_run, write_report
 
 
 @dataclass(frozen=True)
@@ -17,6 +17,8 @@ class Options(Output):
     """Run directories, side by side on one page."""
     out: str | None = None
     """Folder or .html file to write; by default report.html in the first run."""
+    figures: bool = False
+    """Write every figure as an SVG file of its own, too, beside the page."""
 
 
 def run(arguments: list[str]) -> None:
@@ -25,12 +27,25 @@ def run(arguments: list[str]) -> None:
         raise InputError("report: name at least one run directory; 'equiprop runs' lists those there are")
     runs = [read_run(path) for path in options.runs]
     page = write_report(runs, _target(options))
+    figures = [_write_figure(picture, page.parent) for picture in pictures(runs)] if options.figures else []
     rows = comparison_rows(runs)
     if options.json:
-        print_json({"report": str(page), "runs": [{"path": str(r.run.path), **r.values} for r in rows]})
+        written = {"report": str(page), "figures": [str(f) for f in figures]}
+        print_json(written | {"runs": [{"path": str(r.run.path), **r.values} for r in rows]})
     elif not options.quiet:
         print_side_by_side([c.title for c in COLUMNS[1:]], [r.texts[0] for r in rows], [r.texts[1:] for r in rows])
         print(f"report: {page}")
+        for figure in figures:
+            print(f"figure: {figure}")
+
+
+def _write_figure(picture: Picture, folder: Path) -> Path:
+    path = folder / f"{picture.key}.svg"
+    try:
+        path.write_text(picture.svg + "\n", encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"figure = {str(path)!r} cannot be written ({error.strerror}): give another --out") from error
+    return path
 
 
 def _target(options: Options) -> Path:
