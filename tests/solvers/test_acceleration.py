@@ -1,5 +1,6 @@
 """Faster ways to the same fixed points: over-relaxation and damping sample by sample, and Anderson's extrapolation."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,6 +68,7 @@ def test_the_same_nudged_fixed_points_on_random_graphs(seed, angle, gain, phase)
             assert np.allclose(a[both], b[both], atol=1e-7)
 
 
+@eqx.filter_jit
 def _relaxed(pushed, drive, start, solver):
     return relax(pushed, None, solver, state=start, drive=drive)
 
@@ -114,7 +116,7 @@ def test_extrapolation_is_holomorphic(name):
     def state(nudge):
         start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
         pushed = nudged(system, y, nudge)
-        return jax.tree.leaves(relax(pushed, None, FAST[name], state=start, drive=drive).state)
+        return jax.tree.leaves(_relaxed(pushed, drive, start, FAST[name]).state)
 
     h = 1e-4
     along = [[(p - m) / (2 * h * d) for p, m in zip(state(h * d), state(-h * d), strict=True)] for d in (1, 1j)]
