@@ -482,9 +482,9 @@ MISTAKES = [
     ),
     Mistake(
         "different updates in Kolen-Pollack",
-        "homeostasis/weights.py",
-        "(weights[forward] + weights[feedback]) / 2",
-        "(weights[forward] - weights[feedback]) / 2",
+        "homeostasis/_pairs.py",
+        "factor * (weights[forward] + weights[feedback])",
+        "factor * (weights[forward] - weights[feedback])",
         FAMILY,
     ),
     Mistake(

@@ -131,6 +131,22 @@ def test_local_homeostasis_refuses_what_it_cannot_clamp():
         LocalHomeostasis().treat(system, system, everyone(u, u), key=KEY)
 
 
+@pytest.mark.parametrize("treatment", [JacobianHomeostasis, RotationHomeostasis, LocalHomeostasis])
+def test_shared_updates_are_those_of_a_tied_weight(case, treatment):
+    """At strength zero both weights of a pair get the sum of the two, and nothing else changes."""
+    system, state, _ = case
+    gradient = jax.tree.map(lambda w: jax.random.normal(KEY, w.shape), system)
+    quiet = treatment(strength=0.0, probes=1, samples=1, shared_updates=True)
+    answer = quiet.treat(gradient, system, everyone(X, state), key=KEY).gradient
+    total = gradient.weights[PAIR[0]] + gradient.weights[PAIR[1]]
+    assert np.allclose(answer.weights[PAIR[0]], total) and np.allclose(answer.weights[PAIR[1]], total)
+    assert np.allclose(answer.weights["input->hidden_1"], gradient.weights["input->hidden_1"])
+    loop = network("loop")
+    treatment().check(loop)
+    with pytest.raises(InputError, match="no untied pair"):
+        treatment(shared_updates=True).check(loop)
+
+
 def test_kolen_pollack_shrinks_the_difference_exactly(case):
     """Whatever the gradient, W − B shrinks by 1 − rate·decay a step, and both get the same update."""
     system, state, _ = case

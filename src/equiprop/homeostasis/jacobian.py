@@ -7,13 +7,14 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
+from equiprop.homeostasis._pairs import AbstractHomeostasis
+from equiprop.homeostasis._treatment import as_strength, none_skipped
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import probe_moments, trees
 from equiprop.systems import System
 
 
-class JacobianHomeostasis(AbstractTreatment):
+class JacobianHomeostasis(AbstractHomeostasis):
     """Adds the gradient of `strength`·L_homeo/n, L_homeo = E_ε[‖Jε‖² − εᵀJ²ε] = 2‖A‖²_F, ε ~ N(0, I), n units.
 
     From Laborieux & Zenke 2024 (arXiv 2309.02214). Two Jacobian-vector products a probe; the gradient is taken at fixed state.
@@ -24,6 +25,7 @@ class JacobianHomeostasis(AbstractTreatment):
     - `probes`: vectors ε per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all. Where the coupling does not depend on the
       state (dense layers) more samples are nothing but more probes.
+    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
     - `norm_term`, `square_term`: whether ‖Jε‖² and −εᵀJ²ε count. The first alone is the Jacobian regulariser of
       deep-equilibrium models (Bai et al. 2021, arXiv 2106.14342).
     """
@@ -31,6 +33,7 @@ class JacobianHomeostasis(AbstractTreatment):
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
+    shared_updates: bool = eqx.field(default=False, static=True)
     norm_term: bool = eqx.field(default=True, static=True)
     square_term: bool = eqx.field(default=True, static=True)
 

@@ -6,14 +6,15 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
+from equiprop.homeostasis._pairs import AbstractHomeostasis
+from equiprop.homeostasis._treatment import as_strength, none_skipped
 from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import normal_like, trees
 from equiprop.systems import System
 
 
-class LocalHomeostasis(AbstractTreatment):
+class LocalHomeostasis(AbstractHomeostasis):
     """An unbiased, derivative-free estimate of the gradient of `strength`·L_homeo/n, L_homeo = 2‖A‖²_F.
 
     The activities are clamped at r* ± h·z, z ~ N(0, I), and v = Jz is read off the change of the force that arrives,
@@ -24,12 +25,14 @@ class LocalHomeostasis(AbstractTreatment):
     - `strength`: factor on the loss per unit.
     - `probes`: vectors z per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
+    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
     - `step`: h, in units of the activity.
     """
 
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
+    shared_updates: bool = eqx.field(default=False, static=True)
     step: float = eqx.field(default=0.1, static=True)
 
     def __check_init__(self) -> None:

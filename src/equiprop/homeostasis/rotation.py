@@ -9,14 +9,15 @@ import lineax as lx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._treatment import AbstractTreatment, as_strength
+from equiprop.homeostasis._pairs import AbstractHomeostasis
+from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import solve_positive, trees
 from equiprop.systems import System, symmetric_parts
 
 
-class RotationHomeostasis(AbstractTreatment):
+class RotationHomeostasis(AbstractHomeostasis):
     """Adds the gradient of `strength`·‖K̃‖²_F/n, ‖K̃‖²_F = −tr(S⁻¹A S⁻¹A) = E_ε[(A S⁻¹ε)ᵀ·(−S)⁻¹·Aε], n units.
 
     K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ: its singular values are the tangents of half the angles by which asymmetry turns the error
@@ -27,11 +28,13 @@ class RotationHomeostasis(AbstractTreatment):
     - `strength`: factor on the loss per unit.
     - `probes`: vectors ε per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
+    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
     """
 
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
+    shared_updates: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
         check_probes(self.probes, self.samples)

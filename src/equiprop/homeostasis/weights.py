@@ -7,18 +7,10 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._pairs import pairs_of, share
 from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.systems import LayeredNetwork, System
-
-
-def _pairs(system: System) -> tuple[LayeredNetwork, dict[str, tuple[str, str]]]:
-    if not isinstance(system, LayeredNetwork) or not system.reciprocal_pairs:
-        raise InputError(
-            "the system has no untied pair of forward and feedback weights to bring together; "
-            "use homeostasis.kind = 'jacobian', which needs none"
-        )
-    return system, system.reciprocal_pairs
 
 
 def _distance(network: LayeredNetwork, pairs: dict[str, tuple[str, str]]) -> Float[Array, ""]:
@@ -46,13 +38,13 @@ class KolenPollack(AbstractTreatment):
             raise InputError(f"decay = {self.decay}: must be a finite number, at least 0")
 
     def check(self, system: System) -> None:
-        _pairs(system)
+        pairs_of(system)
 
     def own_part(
         self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         del gradient, batch, key
-        network, pairs = _pairs(system)
+        network, pairs = pairs_of(system)
         names = {name for pair in pairs.values() for name in pair}
         weights = {k: self.decay * w if k in names else jnp.zeros_like(w) for k, w in network.weights.items()}
         own = eqx.tree_at(lambda g: g.weights, jax.tree.map(jnp.zeros_like, network), weights)
@@ -60,11 +52,7 @@ class KolenPollack(AbstractTreatment):
 
     def prepare(self, gradient: PyTree, system: System) -> PyTree:
         """The gradient with the mean of the two in the place of either."""
-        _, pairs = _pairs(system)
-        weights = dict(gradient.weights)
-        for forward, feedback in pairs.values():
-            weights[forward] = weights[feedback] = (weights[forward] + weights[feedback]) / 2
-        return eqx.tree_at(lambda g: g.weights, gradient, weights)
+        return share(gradient, system, 0.5)
 
 
 class WeightMirror(AbstractTreatment):
@@ -86,13 +74,13 @@ class WeightMirror(AbstractTreatment):
             raise InputError(f"probes = {self.probes}: must be at least 1")
 
     def check(self, system: System) -> None:
-        _pairs(system)
+        pairs_of(system)
 
     def own_part(
         self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         del gradient, batch
-        network, pairs = _pairs(system)
+        network, pairs = pairs_of(system)
         weights = {name: jnp.zeros_like(w) for name, w in network.weights.items()}
         for index, (forward, feedback) in enumerate(pairs.values()):
             edge = next(e for e in network.edges if e.parameter == forward)

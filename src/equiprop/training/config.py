@@ -137,6 +137,9 @@ class HomeostasisConfig:
     """Random vectors per sample (jacobian, rotation, local), or per step (weight_mirror)."""
     samples: int = 0
     """Samples of a batch that are probed; 0 for all (jacobian, rotation, local)."""
+    shared_updates: bool = False
+    """Both weights of every untied pair learn from the sum of their two gradients, so that feedback does not lag behind; only the
+    treatment acts on their difference (jacobian, rotation, local)."""
     step: float = 0.1
     """How far activities are clamped from equilibrium (local)."""
     decay: float = 1e-3

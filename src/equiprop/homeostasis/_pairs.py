@@ -1,0 +1,48 @@
+"""Pairs of forward and feedback weights, and what they may share."""
+
+import equinox as eqx
+from jaxtyping import PyTree
+
+from equiprop.errors import InputError
+from equiprop.homeostasis._treatment import AbstractTreatment
+from equiprop.systems import LayeredNetwork, System
+
+
+def pairs_of(system: System) -> tuple[LayeredNetwork, dict[str, tuple[str, str]]]:
+    """The network with the names of its untied pairs. Raises `InputError` where there are none."""
+    if not isinstance(system, LayeredNetwork) or not system.reciprocal_pairs:
+        raise InputError(
+            "the system has no untied pair of forward and feedback weights to bring together; "
+            "use homeostasis.kind = 'jacobian' without shared_updates, which needs none"
+        )
+    return system, system.reciprocal_pairs
+
+
+def share(gradient: PyTree, system: System, factor: float = 1.0) -> PyTree:
+    """A gradient in which both weights of every untied pair have `factor` times the sum of their two.
+
+    At factor 1 that is the gradient of one tied weight.
+    """
+    _, pairs = pairs_of(system)
+    weights = dict(gradient.weights)
+    for forward, feedback in pairs.values():
+        weights[forward] = weights[feedback] = factor * (weights[forward] + weights[feedback])
+    return eqx.tree_at(lambda g: g.weights, gradient, weights)
+
+
+class AbstractHomeostasis(AbstractTreatment):
+    """A treatment of the Jacobian, whatever the system, that may leave learning to both weights of a pair alike.
+
+    - `shared_updates`: both weights of every untied pair learn from the sum of their two gradients (Kolen & Pollack 1994,
+      doi:10.1109/ICNN.1994.374486), so that feedback does not lag behind what it has to mirror, and only the treatment acts on
+      their difference. Each weight needs the two products of the activities at its own two ends.
+    """
+
+    shared_updates: eqx.AbstractVar[bool]
+
+    def check(self, system: System) -> None:
+        if self.shared_updates:
+            pairs_of(system)
+
+    def prepare(self, gradient: PyTree, system: System) -> PyTree:
+        return share(gradient, system) if self.shared_updates else gradient
