@@ -48,7 +48,7 @@ DIAGNOSIS = "tests/training/test_diagnosis.py"
 MISTAKES = [
     Mistake(
         "a response that is not divided by the mobility",
-        "estimators/_problem.py",
+        "systems/_system.py",
         "lambda m, a: a / m, mobility, response)",
         "lambda m, a: a * m, mobility, response)",
         MOBILITY,
@@ -140,8 +140,8 @@ MISTAKES = [
     Mistake(
         "slope left out of the response",
         "estimators/exact_response.py",
-        "problem.read(to_activity(answer.value))",
-        "problem.read(answer.value)",
+        "problem.system.error_vector_of(to_activity(answer.value))",
+        "problem.system.error_vector_of(answer.value)",
         ESTIMATORS,
     ),
     Mistake(
@@ -308,8 +308,8 @@ MISTAKES = [
     Mistake(
         "published steps without the mobility",
         "benchmarking/baselines.py",
-        "response / system.mobility[name]",
-        "response * system.mobility[name]",
+        "error = system.error_vector_of(jax.tree.map(first_harmonic, end, rest))",
+        "error = jax.tree.map(first_harmonic, end, rest)",
         "tests/benchmarking",
     ),
     Mistake(

@@ -28,19 +28,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_ROOMS = (
-    "benchmarking",
-    "data",
-    "diagnostics",
-    "estimators",
-    "homeostasis",
-    "numerics",
-    "reporting",
-    "solvers",
-    "systems",
-    "training",
-)
-
 __all__ = [
     "__version__",
     "benchmarking",
@@ -54,6 +41,8 @@ __all__ = [
     "systems",
     "training",
 ]
+
+_ROOMS = __all__[1:]
 
 
 def __getattr__(name: str) -> ModuleType:

@@ -108,9 +108,7 @@ def plain(
                 return -(phases[0] - r0) / nudge
             return -jnp.einsum("k,kbn->bn", turned, phases).real / nudge
 
-        error = jax.tree.map(first_harmonic, end, rest)
-        if system.mobility is not None:
-            error = {name: response / system.mobility[name] for name, response in error.items()}
+        error = system.error_vector_of(jax.tree.map(first_harmonic, end, rest))
 
         def work(system: Any) -> Array:
             moved = force(system, free, system.input_drive(x))

@@ -75,10 +75,15 @@ def as_config(options: Config) -> Config:
     return Config(**fields_of(options))
 
 
-def write_json(path: Path, document: dict[str, Any]) -> None:
+def write_text(path: Path, text: str) -> None:
     """Writes what `--out` asked for; its folder is made. Raises `InputError` where that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(plain(document), indent=2) + "\n", encoding="utf-8")
+        path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
-        raise InputError(f"--out {path.parent}: cannot be written ({error.strerror})") from error
+        raise InputError(f"--out {path.parent}: {path.name} cannot be written ({error.strerror})") from error
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """`write_text` of a JSON document."""
+    write_text(path, json.dumps(plain(document), indent=2))

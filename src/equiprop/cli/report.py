@@ -6,7 +6,7 @@ from pathlib import Path
 import tyro
 
 from equiprop.cli._console import print_json, print_side_by_side
-from equiprop.cli._options import Output, parse
+from equiprop.cli._options import Output, parse, write_text
 from equiprop.errors import InputError
 from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_run, write_report
 
@@ -41,10 +41,7 @@ def run(arguments: list[str]) -> None:
 
 def _write_figure(picture: Picture, folder: Path) -> Path:
     path = folder / f"{picture.key}.svg"
-    try:
-        path.write_text(picture.svg + "\n", encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"figure = {str(path)!r} cannot be written ({error.strerror}): give another --out") from error
+    write_text(path, picture.svg)
     return path
 
 

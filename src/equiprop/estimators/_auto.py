@@ -87,7 +87,7 @@ class AbstractCircle(AbstractNudged):
         else:
             pilot = constant_radius(self.nudge, free)
         seen = measure(problem, 4, pilot, accuracy=self._accuracy)
-        ratio = aliasing_bar([trees.norm(problem.read(c)) for c in seen.coefficients])[1]
+        ratio = aliasing_bar([trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients])[1]
         convergence = pilot / jnp.maximum(ratio, eps)
         ceiling = jnp.minimum(0.6 * convergence, 0.5 * distance * pilot / jnp.maximum(seen.state_response, tiny))
         floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self._accuracy * pull, tiny)

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 from equiprop.errors import InputError
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
+from equiprop.systems import force_of_one
 
 
 class LinearAnswer(eqx.Module):
@@ -46,11 +47,7 @@ class Krylov(eqx.Module):
         system = problem.system
 
         def single(u: PyTree, d: Any, b: PyTree) -> tuple[PyTree, Array, Array]:
-            def force(v: PyTree) -> PyTree:
-                lifted = system.force(jax.tree.map(_lift, v), jax.tree.map(_lift, d))
-                return jax.tree.map(lambda a: a[0], lifted)
-
-            _, product = jax.linearize(force, u)
+            _, product = jax.linearize(force_of_one(system, d), u)
             if transpose:
                 pullback = jax.linear_transpose(product, u)
                 operate = lambda v: pullback(v)[0]  # noqa: E731

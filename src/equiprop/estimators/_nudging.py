@@ -139,7 +139,7 @@ class AbstractNudged(AbstractEstimator):
             return measure(problem, points, r, active=active, accuracy=self._accuracy)
 
         def read(seen: Circle, r: Array) -> Any:
-            return problem.read(trees.scale(-1 / r, seen.coefficients[1 % points]))
+            return problem.system.error_vector_of(trees.scale(-1 / r, seen.coefficients[1 % points]))
 
         seen = look(radius)
         error_vector = read(seen, radius)
@@ -147,8 +147,11 @@ class AbstractNudged(AbstractEstimator):
         # What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities.
         unknown = relative(
             problem.in_activity(seen.rest), jnp.abs(radius) * problem.in_activity(problem.pull)
-        ) + relative(jnp.finfo(length.dtype).eps * trees.norm(problem.read(problem.activity)), jnp.abs(radius) * length)
-        sizes = [trees.norm(problem.read(c)) for c in seen.coefficients]
+        ) + relative(
+            jnp.finfo(length.dtype).eps * trees.norm(problem.system.error_vector_of(problem.activity)),
+            jnp.abs(radius) * length,
+        )
+        sizes = [trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients]
         steps, settled = seen.steps, seen.settled
         non_analytic = jnp.zeros_like(settled)
         jumped = jnp.zeros_like(settled)

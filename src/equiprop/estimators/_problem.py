@@ -52,17 +52,14 @@ class Problem(eqx.Module):
         """F(u) for the input of this batch."""
         return self.system.force(state, self.drive)
 
-    def read(self, response: PyTree) -> PyTree:
-        """The error vector that a response of the activities stands for: divided by the mobility (see `System.mobility`)."""
-        mobility = self.system.mobility
-        return response if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, response)
-
     def in_activity(self, force: PyTree) -> Float[Array, " batch"]:
         """‖M⁻¹Df‖ per sample: how far a force moves the activities by itself, as they are read.
 
         Saturated units feel it, and do not move.
         """
-        return trees.norm(self.read(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force)))
+        return trees.norm(
+            self.system.error_vector_of(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force))
+        )
 
     def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖D(Jδ + ∇C)‖/‖D∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.

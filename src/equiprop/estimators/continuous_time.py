@@ -192,7 +192,7 @@ class ContinuousTime(AbstractEstimator):
 
     def respond(self, problem: Problem) -> Response:
         heard = self.listen(problem)
-        error_vector = problem.read(jax.tree.map(lambda a: a.mean(axis=0), heard.per_period))
+        error_vector = problem.system.error_vector_of(jax.tree.map(lambda a: a.mean(axis=0), heard.per_period))
         state = jax.tree.map(lambda a: a.real.mean(axis=0), heard.states)
         residual = trees.max_abs(problem.force(state))
         sweeps = (self.warmup + self.periods) * self.points * self.steps_per_point
@@ -211,7 +211,9 @@ class ContinuousTime(AbstractEstimator):
                 1 / (self.points - 1)
             )
         else:
-            bar = 2 * relative(trees.norm(problem.read(heard.standard_error)), trees.norm(error_vector))
+            bar = 2 * relative(
+                trees.norm(problem.system.error_vector_of(heard.standard_error)), trees.norm(error_vector)
+            )
 
         def work(theta: System, x: Any, delta: PyTree, sound: Array) -> Array:
             drive = theta.input_drive(x)

@@ -23,7 +23,7 @@ class ExactResponse(AbstractEstimator):
         to_activity = jax.linearize(problem.system.activity, problem.free.state)[1]
         answer = self.krylov.solve(problem, trees.negative(problem.pull), transpose=False)
         return Response(
-            error_vector=problem.read(to_activity(answer.value)),
+            error_vector=problem.system.error_vector_of(to_activity(answer.value)),
             error_bar=SAFETY * answer.relative_residual,
             settled=answer.converged,
             relaxation_steps=answer.products,

@@ -12,7 +12,7 @@ from equiprop.errors import InputError
 from equiprop.numerics import trees
 from equiprop.solvers._relax import AbstractSolver, Step, share
 from equiprop.solvers._sweeps import block_by_block
-from equiprop.systems import System
+from equiprop.systems import System, force_of_one
 
 
 class Leap(eqx.Module):
@@ -90,12 +90,7 @@ class NewtonGMRES(AbstractSolver):
         def single(row: Array, u: PyTree, d: Any) -> PyTree:
             alone = system.take(row[None])
             assert alone is not None
-
-            def force(v: PyTree) -> PyTree:
-                lifted = alone.force(jax.tree.map(lambda a: a[None], v), jax.tree.map(lambda a: a[None], d))
-                return jax.tree.map(lambda a: a[0], lifted)
-
-            here, product = jax.linearize(force, u)
+            here, product = jax.linearize(force_of_one(alone, d), u)
             operator = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: u))
             # The first step of the library only looks at the residual; the second is the cycle.
             cycle = lx.GMRES(rtol=1e-2, atol=0.0, restart=self.dimension, max_steps=2)

@@ -1,6 +1,7 @@
 """What relaxes: layered networks on any directed graph, energies, and bare force functions."""
 
 from equiprop.systems._flat import flat_operator as flat_operator
+from equiprop.systems._flat import force_of_one as force_of_one
 from equiprop.systems._flat import symmetric_parts as symmetric_parts
 from equiprop.systems._force import FunctionSystem as FunctionSystem
 from equiprop.systems._force import from_energy as from_energy

@@ -12,6 +12,11 @@ from equiprop.systems._system import System
 Operator = Callable[[Float[Array, " n"]], Float[Array, " n"]]
 
 
+def force_of_one(system: System, drive: Any) -> Callable[[PyTree], PyTree]:
+    """F as a function of one sample's state, without a batch axis."""
+    return lambda u: _lower(system.force(_lift(u), _lift(drive)))
+
+
 def flat_operator(build: Callable[[PyTree, Any], Callable[[PyTree], PyTree]], state: PyTree, drive: Any) -> Operator:
     """The linear operator that `build(state, drive)` gives for batches, for a single sample without a batch axis."""
     operate = build(_lift(state), _lift(drive))

@@ -131,6 +131,11 @@ class System(eqx.Module):
         """
         return None
 
+    def error_vector_of(self, response: PyTree) -> PyTree:
+        """The error vector that a response of the activities stands for: divided by the mobility."""
+        mobility = self.mobility
+        return response if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, response)
+
     def in_metric(self, operator: Callable[[PyTree], PyTree]) -> Callable[[PyTree], PyTree]:
         """v ↦ M^(−½)·operator(M^½·v): a Jacobian in the coordinates in which it is to be symmetric."""
         mobility = self.mobility

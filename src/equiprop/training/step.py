@@ -71,7 +71,7 @@ class TrainState(eqx.Module):
     - `epoch`, `step`: epochs finished, and steps taken in the one under way.
     - `treatment_memory`: of a controlled strength.
     - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
-      state of a sample that has not been seen, or did not settle. Else `None`.
+      state of a sample that has not been seen, did not settle, or is too large for that. Else `None`.
     """
 
     system: LayeredNetwork
@@ -111,7 +111,8 @@ def make_advance(
             cold = system.initial_state(x)
             start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), equilibria, cold)
             warm = relax(system, x, parts.solver, state=start)
-            found = trees.select(warm.settled, warm.state, cold)
+            fits = trees.max_abs(warm.state) < float(jnp.finfo(jnp.float16).max)
+            found = trees.select(warm.settled & fits, warm.state, cold)
             equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
         answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=warm, key=estimator_key)
         free = answer.equilibrium
