@@ -47,7 +47,7 @@ def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
 
     names = ["input->hidden_1", "hidden_1->hidden_2", "hidden_2->output"]
     forward = [(s.weights[n], s.biases[n.split("->")[1]]) for n in names]
-    (expected, _) = jax.grad(cost, argnums=(0, 1))(forward, (s.cost.weight, s.cost.bias))
+    (expected, _) = jax.jit(jax.grad(cost, argnums=(0, 1)))(forward, (s.cost.weight, s.cost.bias))
     found = gradient(feedforward(SGD, 20, 1), trainer)
     for (w, b), name in zip(expected, names, strict=True):
         assert np.allclose(found.weights[name], w, atol=1e-12)

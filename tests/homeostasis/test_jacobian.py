@@ -119,12 +119,13 @@ def test_unusable_samples_and_sample_limit(case):
     system, state, _ = case
     spoilt = {name: a.at[2].set(jnp.nan) for name, a in state.items()}
     usable = jnp.asarray([True, True, False, True])
-    value = JacobianHomeostasis().loss(system, Batch(X, spoilt, usable), key=KEY)
+    value = eqx.filter_jit(JacobianHomeostasis().loss)(system, Batch(X, spoilt, usable), key=KEY)
     assert np.isfinite(value)
     gated = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, jnp.eye(4), initial_state=jnp.zeros(4))
     u = jnp.asarray(np.random.default_rng(1).normal(size=(3, 4)))
     zero = jax.tree.map(jnp.zeros_like, gated)
-    first, alone = (JacobianHomeostasis(samples=1).treat(zero, gated, everyone(v, v), key=KEY).loss for v in (u, u[:1]))
+    treat = eqx.filter_jit(JacobianHomeostasis(samples=1).treat)
+    first, alone = (treat(zero, gated, everyone(v, v), key=KEY).loss for v in (u, u[:1]))
     assert np.allclose(first, alone)
 
 

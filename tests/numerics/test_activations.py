@@ -47,15 +47,16 @@ def test_complex_values(name):
 
 
 @pytest.mark.parametrize("name", HOLOMORPHIC)
-@pytest.mark.parametrize("angle", [0, 0.5, np.pi / 2, 2.5])
-def test_derivative_is_the_same_in_every_direction(name, angle):
+def test_derivative_is_the_same_in_every_direction(name):
     """Holomorphic: f'(z) by automatic differentiation equals the difference quotient along any complex direction."""
     function, z = activation(name).function, jnp.asarray(COMPLEX)
-    derivative = jax.vmap(jax.grad(function, holomorphic=True))(z)
-    step = 1e-5 * np.exp(1j * angle)
-    quotient = (naive(name, COMPLEX + step) - naive(name, COMPLEX - step)) / (2 * step)
-    assert np.allclose(derivative, quotient, rtol=1e-6, atol=1e-8)
-    assert np.allclose(jax.jvp(function, (z,), (jnp.full_like(z, step),))[1], derivative * step, rtol=1e-9)
+    derivative = jax.jit(jax.vmap(jax.grad(function, holomorphic=True)))(z)
+    along = jax.jit(lambda tangent: jax.jvp(function, (z,), (tangent,))[1])
+    for angle in (0, 0.5, np.pi / 2, 2.5):
+        step = 1e-5 * np.exp(1j * angle)
+        quotient = (naive(name, COMPLEX + step) - naive(name, COMPLEX - step)) / (2 * step)
+        assert np.allclose(derivative, quotient, rtol=1e-6, atol=1e-8)
+        assert np.allclose(along(np.full(COMPLEX.shape, step)), derivative * step, rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ACTIVATIONS)

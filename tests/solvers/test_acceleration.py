@@ -35,11 +35,11 @@ def slow_chain(n=12, gain=0.97, samples=3):
 
 
 @pytest.mark.parametrize("name", FAST)
-@pytest.mark.parametrize("graph", ["untied", "tied", "loop", "general"])
+@pytest.mark.parametrize("graph", ["tied", "loop", "general"])
 def test_the_same_fixed_points(name, graph):
     """Newton's method in NumPy finds where they must end."""
     system, (x, _) = network(graph), batch()
-    answer = relax(system, x, FAST[name])
+    answer = eqx.filter_jit(relax)(system, x, FAST[name])
     dense = Dense.of(system)
     expected = np.array([dense.equilibrium(np.asarray(xi)) for xi in x])
     assert answer.settled.all()

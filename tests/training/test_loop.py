@@ -409,7 +409,8 @@ def test_every_estimator_and_treatment_is_tried():
 @pytest.mark.parametrize(("estimator", "homeostasis"), COMBINATIONS, ids=lambda section: section.get("kind", ""))
 def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
     """Two steps in single precision move every weight, everything stays finite, and nothing becomes double."""
-    sections = {"estimator": estimator, "homeostasis": homeostasis, "solver": {"nudged_max_steps": 100}}
+    sections = {"system": {"hidden": (8,)}, "estimator": estimator, "homeostasis": homeostasis}
+    sections |= {"solver": {"nudged_max_steps": 100}}
     trainer = Trainer(config(**sections, training={"precision": "float32"}), DATA)
     before = trainer.start()
     after = trainer.advance(trainer.start(), trainer.images, 2)
