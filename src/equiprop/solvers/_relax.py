@@ -108,6 +108,11 @@ class AbstractSolver(eqx.Module):
         """Whether a settled sample stops; solvers of a fixed number of steps say no."""
         return True
 
+    @property
+    def coarse_precision(self) -> str | None:
+        """The half precision in which a real relaxation begins, as far as that resolves it; `None` to begin in its own."""
+        return None
+
     def __check_init__(self) -> None:
         _require(self.tolerance > 0, "tolerance", self.tolerance, "above 0")
         _require(self.max_steps >= 1, "max_steps", self.max_steps, "at least 1")
@@ -177,18 +182,12 @@ def relax(
     goal = jnp.broadcast_to(jnp.asarray(solver.tolerance if tolerance is None else tolerance, real), (batch,))
     max_steps = solver.nudged_max_steps if nudged else solver.max_steps
 
-    zeros = jnp.zeros(batch, jnp.int32)
-    start = _Carry(
-        state=state,
-        memory=solver.start(state),
-        active=jnp.ones(batch, bool) if active is None else active,
-        steps=zeros,
-        broken=jnp.zeros(batch, bool),
-        first=jnp.zeros(batch, real),
-        best=jnp.full(batch, jnp.inf, real),
-        improved_at=zeros,
-    )
-    _, end = _run(_Job(system, drive, solver, goal, phases, max_steps), jnp.zeros((), jnp.int32), start, 0)
+    active = jnp.ones(batch, bool) if active is None else active
+    job = _Job(system, drive, solver, goal, phases, max_steps)
+    coarse_steps = None
+    if solver.coarse_precision is not None and not jnp.iscomplexobj(jax.tree.leaves(state)[0]):
+        state, coarse_steps = _begin_coarsely(job, state, active)
+    _, end = _run(job, jnp.zeros((), jnp.int32), _start(solver, state, active), 0)
     residual = trees.max_abs(system.force(end.state, drive))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
@@ -196,7 +195,8 @@ def relax(
         [Status.DIVERGED, Status.SETTLED, Status.OSCILLATING],
         Status.OUT_OF_STEPS,
     ).astype(jnp.int32)
-    return Equilibrium(end.state, residual, end.steps, status)
+    steps = end.steps if coarse_steps is None else end.steps + coarse_steps
+    return Equilibrium(end.state, residual, steps, status)
 
 
 class _Job(eqx.Module):
@@ -219,6 +219,50 @@ class _Job(eqx.Module):
         smaller = self.system.take(rows)
         assert smaller is not None
         return _Job(smaller, trees.take(self.drive, rows), self.solver, self.goal[rows], self.phases, self.max_steps)
+
+
+def _start(solver: AbstractSolver, state: PyTree, active: Bool[Array, " batch"]) -> _Carry:
+    batch = active.shape[0]
+    real = jnp.finfo(trees.dtype_of(state)).dtype
+    none = jnp.zeros(batch, jnp.int32)
+    return _Carry(
+        state=state,
+        memory=solver.start(state),
+        active=active,
+        steps=none,
+        broken=jnp.zeros(batch, bool),
+        first=jnp.zeros(batch, real),
+        best=jnp.full(batch, jnp.inf, real),
+        improved_at=none,
+    )
+
+
+# A force in half precision is believed down to so many units of rounding, and for so large a share of the sweeps: sums over
+# many units may round to more.
+_COARSE_ROUNDING = 8
+_COARSE_SHARE = 4
+
+
+def _begin_coarsely(job: _Job, state: PyTree, active: Bool[Array, " batch"]) -> tuple[PyTree, Int[Array, " batch"]]:
+    """Sweeps in half precision until that resolves no more; where each sample then is, and the sweeps it took.
+
+    A sample whose force half precision cannot tell from nothing is left untouched, to every digit: its response to a weak
+    nudge, say, would drown in rounding. So is one that half precision cannot hold.
+    """
+    half = jnp.dtype(job.solver.coarse_precision)
+
+    def rounded(tree: PyTree) -> PyTree:
+        return jax.tree.map(lambda a: a.astype(half) if eqx.is_inexact_array(a) else a, tree)
+
+    resolved = _COARSE_ROUNDING * float(jnp.finfo(half).eps) * (1 + trees.max_abs(state))
+    active &= share(jnp.all, trees.max_abs(job.system.force(state, job.drive)) > resolved, job.phases)
+    steps = max(job.max_steps // _COARSE_SHARE, 1)
+    goal = jnp.maximum(job.goal, resolved).astype(half)
+    rough = _Job(rounded(job.system), rounded(job.drive), job.solver, goal, job.phases, steps)
+    _, end = _run(rough, jnp.zeros((), jnp.int32), _start(job.solver, rounded(state), active), 0)
+    held = share(jnp.all, ~end.broken & jnp.isfinite(trees.max_abs(end.state)), job.phases)
+    found = jax.tree.map(lambda a, b: a.astype(b.dtype), end.state, state)
+    return trees.select(active & held, found, state), end.steps
 
 
 # A relaxation goes on with the samples that have not settled once no more than half of them are left, and once more below an
@@ -254,6 +298,7 @@ def _loop(job: _Job, step: Int[Array, ""], carry: _Carry, few: int) -> tuple[Int
     """Sweeps a batch until no more than `few` of its samples are active, or the sweeps run out."""
     phases, solver = job.phases, job.solver
     samples = carry.active.shape[0] // phases
+    divergence = min(solver.divergence, float(jnp.finfo(carry.first.dtype).max))
 
     def go_on(state: tuple[Array, _Carry]) -> Array:
         step, carry = state
@@ -264,7 +309,7 @@ def _loop(job: _Job, step: Int[Array, ""], carry: _Carry, few: int) -> tuple[Int
         taken = solver.step(job.system, job.drive, carry.state, carry.memory, step, phases)
         force = taken.force
         first = jnp.where(step == 0, force, carry.first)
-        sound = jnp.isfinite(force) & (force <= solver.divergence * (1 + first))
+        sound = jnp.isfinite(force) & (force <= divergence * (1 + first))
         improved = force < _IMPROVEMENT * carry.best
         active = carry.active & share(jnp.all, sound, phases)
         if solver.stops_early:

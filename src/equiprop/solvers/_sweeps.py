@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PyTree
 
-from equiprop.errors import InputError
+from equiprop.errors import InputError, suggest
 from equiprop.numerics import trees
 from equiprop.solvers._relax import AbstractSolver, Step, share
 from equiprop.systems import System
@@ -50,6 +50,9 @@ def block_by_block(
     return state, largest
 
 
+_COARSE = ("none", "bfloat16", "float16")
+
+
 class Pace(eqx.Module):
     """How far each sample goes in a sweep.
 
@@ -62,13 +65,25 @@ class Pace(eqx.Module):
 
 
 class AbstractPaced(AbstractSolver):
-    """A solver whose sweep has a factor ω = 1 − `damping`, or one for each sample where `damping` is `"auto"`."""
+    """A solver whose sweep has a factor ω = 1 − `damping`, or one for each sample where `damping` is `"auto"`.
+
+    - `coarse`: `none`, or the half precision in which a relaxation begins, as far as that resolves it, before it goes on in the
+      precision of the state: `bfloat16` or `float16`. The residual that counts is always the latter's. Complex states, which
+      have no half precision, begin in their own.
+    """
 
     damping: eqx.AbstractVar[float | str]
+    coarse: eqx.AbstractVar[str]
 
     def __check_init__(self) -> None:
         if self.damping != "auto":
             _check_damping(self.damping)
+        if self.coarse not in _COARSE:
+            raise suggest("coarse", self.coarse, list(_COARSE))
+
+    @property
+    def coarse_precision(self) -> str | None:
+        return None if self.coarse == "none" else self.coarse
 
     @abc.abstractmethod
     def sweep_at(
@@ -134,6 +149,7 @@ class Synchronous(AbstractPaced):
     nudged_max_steps: int = eqx.field(default=200, static=True)
     damping: float | str = eqx.field(default=0.0, static=True)
     divergence: float = eqx.field(default=1e6, static=True)
+    coarse: str = eqx.field(default="none", static=True)
 
     def sweep_at(
         self, system: System, drive: Any, state: PyTree, factor: float | Array
@@ -163,6 +179,7 @@ class Alternating(AbstractPaced):
     nudged_max_steps: int = eqx.field(default=100, static=True)
     damping: float | str = eqx.field(default="auto", static=True)
     divergence: float = eqx.field(default=1e6, static=True)
+    coarse: str = eqx.field(default="none", static=True)
 
     def sweep_at(
         self, system: System, drive: Any, state: PyTree, factor: float | Array

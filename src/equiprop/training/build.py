@@ -46,7 +46,7 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
             arguments[field.name] = built.get(field.name, value)
         elif field.name != "kind" and value != getattr(default, field.name):
             raise InputError(
-                f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it out "
+                f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it at {getattr(default, field.name)!r} "
                 f"(it takes {', '.join(sorted(takes & {f.name for f in dataclasses.fields(config)}))})"
             )
     try:

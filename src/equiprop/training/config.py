@@ -55,6 +55,9 @@ class SolverConfig:
     """Sweeps that are remembered (anderson)."""
     dimension: int = 10
     """Jacobian products for a Newton step (newton)."""
+    coarse: str = "none"
+    """none, or the half precision in which a relaxation begins before it goes on in that of training: bfloat16 or float16
+    (alternating, synchronous). Complex phases do without."""
 
 
 @dataclass(frozen=True)
