@@ -35,7 +35,7 @@ lint: $(VENV)/.dev  ## style, types and the order of the rooms
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 
-bench: $(VENV)/.base  ## time and memory of a training step and its parts
+bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)
 	$(BIN)/equiprop bench --config experiments/digits_homeostasis.toml
 
 mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (many minutes)

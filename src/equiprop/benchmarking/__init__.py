@@ -7,3 +7,4 @@ from equiprop.benchmarking.cases import cases as cases
 from equiprop.benchmarking.timing import Case as Case
 from equiprop.benchmarking.timing import Timing as Timing
 from equiprop.benchmarking.timing import measure as measure
+from equiprop.benchmarking.timing import program_bytes as program_bytes

@@ -19,8 +19,9 @@ from equiprop.training.build import build_treatment, estimator_family
 from equiprop.training.config import Config, HomeostasisConfig
 from equiprop.training.loop import Trainer
 
-CASES = ("steps", "parts", "estimators")
-"""`steps`: whole training steps, beside the baselines; `parts`: what a step is made of; `estimators`: each of them alone."""
+CASES = ("steps", "epoch", "parts", "estimators")
+"""`steps`: whole training steps, beside the baselines; `epoch`: all of them, over the data; `parts`: what a step is made of;
+`estimators`: each of them alone."""
 
 
 def cases(
@@ -34,6 +35,7 @@ def cases(
     """
     makers: dict[str, Callable[[], Iterator[Case]]] = {
         "steps": lambda: _steps(trainer, system, steps),
+        "epoch": lambda: _epoch(trainer, system),
         "parts": lambda: _parts(trainer, system),
         "estimators": lambda: _estimators(trainer, system),
     }
@@ -61,6 +63,11 @@ def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Cas
             yield Case(
                 f"step, {name}{label}", other.traceable_advance, (start, trainer.images, jnp.asarray(steps)), steps
             )
+
+
+def _epoch(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
+    start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
+    yield Case("epoch", trainer.traceable_advance, (start, trainer.images, jnp.asarray(trainer.steps_per_epoch)))
 
 
 def _homeostasis(config: Config) -> HomeostasisConfig:

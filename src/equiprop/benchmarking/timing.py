@@ -73,7 +73,7 @@ def measure(
             program = lowered.compile()
             done = time.perf_counter()
             compiled.append((case, program))
-            built.append((traced - started, done - traced, _bytes(program)))
+            built.append((traced - started, done - traced, program_bytes(program)))
     calls = [max(1, round(least_seconds / _seconds(program, case, 1))) for case, program in compiled]
     seconds: list[list[float]] = [[] for _ in compiled]
     for round_ in range(rounds):
@@ -102,7 +102,8 @@ def _seconds(program: Any, case: Case, calls: int) -> float:
     return (time.perf_counter() - started) / calls
 
 
-def _bytes(program: Any) -> int | None:
+def program_bytes(program: Any) -> int | None:
+    """Arguments, results and temporaries of a compiled program; `None` where the device does not tell."""
     told = program.memory_analysis()
     if told is None:
         return None

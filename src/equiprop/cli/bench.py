@@ -17,7 +17,7 @@ _BASE = "step, feedforward"
 class Options(NetworkOptions):
     what: tuple[str, ...] = ("steps", "parts")
     """steps: whole training steps, beside backpropagation of the same layers and beside fixed-step relaxation as published;
-    parts: what a step is made of; estimators: each estimator alone."""
+    epoch: all steps of one; parts: what a step is made of; estimators: each estimator alone."""
     rounds: int = 5
     """How often each case is timed, in turn with the others; the median counts."""
     steps: int = 50
@@ -38,7 +38,7 @@ def run(arguments: list[str]) -> None:
         if getattr(options, name) < 1:
             raise InputError(f"--{name} = {getattr(options, name)}: must be at least 1")
     if not options.what:
-        raise InputError("--what: needs at least one of steps, parts, estimators")
+        raise InputError("--what: needs at least one of steps, epoch, parts, estimators")
     trainer, system, config = chosen_network(options)
     import jax
 

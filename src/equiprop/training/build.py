@@ -45,9 +45,10 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
         if field.name in takes:
             arguments[field.name] = built.get(field.name, value)
         elif field.name != "kind" and value != getattr(default, field.name):
+            used = ", ".join(sorted(takes & {f.name for f in dataclasses.fields(config)}))
             raise InputError(
-                f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it at {getattr(default, field.name)!r} "
-                f"(it takes {', '.join(sorted(takes & {f.name for f in dataclasses.fields(config)}))})"
+                f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it at "
+                f"{getattr(default, field.name)!r} (it takes {used})"
             )
     try:
         return constructor(**arguments)
