@@ -348,3 +348,14 @@ def test_console_script():
     script = Path(sys.executable).parent / "equiprop"
     answer = subprocess.run([script, "train", "--dataset", "x"], check=False, capture_output=True, text=True)
     assert answer.returncode == 2 and answer.stderr.startswith("equiprop: dataset = 'x'")
+
+
+def test_another_kind_than_the_files_leaves_its_settings_behind(capsys, tmp_path):
+    (tmp_path / "c.toml").write_text('[estimator]\nkind = "holomorphic"\npoints = 8\nmax_gain = 3.0\n')
+    options = ("--config", tmp_path / "c.toml", "--estimator.kind", "adjoint", "--homeostasis.kind", "none")
+    few = ("--training.limit", "50", "--training.epochs", "1", "--system.hidden", "8")
+    code, _, _ = call(capsys, "train", *options, *few, "--out", tmp_path / "r", "--quiet")
+    written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())["estimator"]
+    assert code == 0 and written["kind"] == "adjoint" and written["points"] == 6 and written["max_gain"] == 3.0
+    code, _, err = call(capsys, "train", *options, "--estimator.points", "4", "--out", tmp_path / "s")
+    assert code == 2 and "estimator.points = 4: is not used by estimator.kind = 'adjoint'" in err

@@ -20,6 +20,7 @@ from equiprop.training.build import (
     build_treatment,
     dtype_of,
     estimator_family,
+    fit_to_kinds,
     parameter_groups,
 )
 from equiprop.training.config import EstimatorConfig, HomeostasisConfig, OptimizerConfig, SolverConfig, SystemConfig
@@ -33,8 +34,34 @@ def test_settings_reach_the_objects():
     estimator = build_estimator(EstimatorConfig(kind="holomorphic", nudge=0.2, points=4, max_gain=3.0, jumped="keep"))
     assert estimator == Holomorphic(nudge=0.2, points=4, max_gain=3.0, jumped="keep")
     treatment = build_treatment(HomeostasisConfig(strength=0.5, probes=3, samples=2, norm_term=False))
-    assert treatment == JacobianHomeostasis(strength=0.5, probes=3, samples=2, norm_term=False)
+    assert treatment == JacobianHomeostasis(strength=0.5, probes=3, samples=2, shared_updates="auto", norm_term=False)
     assert build_solver(SolverConfig(kind="synchronous", damping=0.2)).damping == 0.2
+
+
+def test_what_only_another_kind_took_falls_away():
+    """And what was asked for beside the new kind does not."""
+    base = config(
+        estimator={"kind": "holomorphic", "points": 4, "nudge": 0.2, "max_gain": 3.0},
+        homeostasis={"strength": 2.0, "schedule": "warmup"},
+    )
+
+    def other(**sections):
+        changed = {name: dataclasses.replace(getattr(base, name), **values) for name, values in sections.items()}
+        return fit_to_kinds(dataclasses.replace(base, **changed), base)
+
+    found = other(estimator={"kind": "adjoint"}, homeostasis={"kind": "none"})
+    assert found.estimator == EstimatorConfig(kind="adjoint", max_gain=3.0)
+    assert found.homeostasis == HomeostasisConfig(kind="none")
+    found = other(homeostasis={"kind": "rotation"}).homeostasis
+    assert found == HomeostasisConfig(
+        kind="rotation", strength=2.0, schedule="warmup", probes=2, samples=0, shared_updates=False
+    )
+    assert other(estimator={"nudge": 0.3}).estimator == dataclasses.replace(base.estimator, nudge=0.3)
+    kept = other(estimator={"kind": "adjoint", "points": 8}).estimator
+    with pytest.raises(
+        InputError, match=r"estimator.points = 8: is not used by estimator.kind = 'adjoint'; leave it at 6"
+    ):
+        build_estimator(kept)
 
 
 REFUSED = [
@@ -53,7 +80,7 @@ REFUSED = [
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),
     (
-        {"homeostasis": {"kind": "none", "probes": 7}},
+        {"homeostasis": {"kind": "none", "strength": 10.0, "samples": 5, "shared_updates": "auto", "probes": 7}},
         "homeostasis.probes = 7: is not used by homeostasis.kind = 'none'",
     ),
     ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),
@@ -61,7 +88,7 @@ REFUSED = [
     ({"system": {"feedback": "random"}}, "system.feedback = 'random' is not known"),
     ({"system": {"weight_angle": 270.0}}, "system.weight_angle = 270.0: must be between 0 and 180 degrees"),
     (
-        {"training": {"warm_start": True}, "estimator": {"kind": "continuous_time", "nudge": 0.5}},
+        {"training": {"warm_start": True}, "estimator": {"kind": "continuous_time", "nudge": 0.05}},
         "training.warm_start = true: estimator.kind = 'continuous_time' has no free phase",
     ),
     ({"system": {"feedback_gain": 0.0}}, "system.feedback_gain = 0.0: must be a finite number above 0"),
@@ -72,11 +99,11 @@ REFUSED = [
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
     ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
     (
-        {"system": {"kind": "loop", "feedback_gain": 1.0, "hidden": (4,)}},
+        {"system": {"kind": "loop", "feedback_gain": 0.1, "hidden": (4,)}},
         "a loop needs at least two hidden populations",
     ),
     (
-        {"system": {"kind": "loop", "feedback_gain": 1.0, "weight_angle": 10.0}},
+        {"system": {"kind": "loop", "feedback_gain": 0.1, "weight_angle": 10.0}},
         "^system.weight_angle = 10.0: is not used by system.kind = 'loop'",
     ),
     ({"system": {"topology": "x.toml"}}, "system.topology = 'x.toml': is not used by system.kind = 'mlp'"),
@@ -182,7 +209,7 @@ def step(section, system, steps=1):
 
 
 def test_sgd_with_momentum(system):
-    moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.5), system, steps=2)
+    moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.5, schedule="constant"), system, steps=2)
     assert all(np.allclose(m, -0.1 * (1 + 1.5)) for m in jax.tree.leaves(moved))
 
 

@@ -54,14 +54,17 @@ def chosen_network(options: NetworkOptions) -> tuple[Any, Any, Config]:
     """The trainer, the network and the configuration: of the run, or fresh from the options."""
     config = as_config(options)
     set_up(config.training.precision)
+    from equiprop.training.build import fit_to_kinds
     from equiprop.training.loop import Trainer
     from equiprop.training.restore import restore
 
     if options.run is None:
+        config = fit_to_kinds(config, Config() if options.config is None else Config.from_file(options.config))
         trainer = Trainer(config)
         return trainer, trainer.system, config
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
+    config = fit_to_kinds(config, trainer.config)
     if config != trainer.config:
         trainer = Trainer(config, trainer.dataset)
     return trainer, restored.system, config

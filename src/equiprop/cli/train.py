@@ -28,15 +28,18 @@ class Options(Output, Config):
 
 
 def run(arguments: list[str]) -> None:
-    options = _parse(arguments, config_defaults(arguments))
+    base = config_defaults(arguments)
+    options = _parse(arguments, base)
     if options.resume is not None:
         summary = _resume(options, arguments)
     else:
         config = as_config(options)
         set_up(config.training.precision)
         out = Path(options.out or _default_out(config))
+        from equiprop.training.build import fit_to_kinds
         from equiprop.training.loop import train
 
+        config = fit_to_kinds(config, base)
         summary = _watched(
             options, out, lambda o: train(config, out, observer=o, command=shlex.join(["equiprop", *sys.argv[1:]]))
         )

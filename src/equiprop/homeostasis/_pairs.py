@@ -35,14 +35,24 @@ class AbstractHomeostasis(AbstractTreatment):
 
     - `shared_updates`: both weights of every untied pair learn from the sum of their two gradients (Kolen & Pollack 1994,
       doi:10.1109/ICNN.1994.374486), so that feedback does not lag behind what it has to mirror, and only the treatment acts on
-      their difference. Each weight needs the two products of the activities at its own two ends.
+      their difference. Each weight needs the two products of the activities at its own two ends. `"auto"`: where there are such
+      pairs.
     """
 
-    shared_updates: eqx.AbstractVar[bool]
+    shared_updates: eqx.AbstractVar[bool | str]
+
+    def __check_init__(self) -> None:
+        if isinstance(self.shared_updates, str) and self.shared_updates != "auto":
+            raise InputError(f"shared_updates = {self.shared_updates!r}: must be true, false or 'auto'")
 
     def check(self, system: System) -> None:
-        if self.shared_updates:
+        if self._shares(system):
             pairs_of(system)
 
     def prepare(self, gradient: PyTree, system: System) -> PyTree:
-        return share(gradient, system) if self.shared_updates else gradient
+        return share(gradient, system) if self._shares(system) else gradient
+
+    def _shares(self, system: System) -> bool:
+        if self.shared_updates == "auto":
+            return isinstance(system, LayeredNetwork) and bool(system.reciprocal_pairs)
+        return bool(self.shared_updates)

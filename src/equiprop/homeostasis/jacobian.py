@@ -33,7 +33,7 @@ class JacobianHomeostasis(AbstractHomeostasis):
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
-    shared_updates: bool = eqx.field(default=False, static=True)
+    shared_updates: bool | str = eqx.field(default=False, static=True)
     norm_term: bool = eqx.field(default=True, static=True)
     square_term: bool = eqx.field(default=True, static=True)
 

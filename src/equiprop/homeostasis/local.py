@@ -32,7 +32,7 @@ class LocalHomeostasis(AbstractHomeostasis):
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
-    shared_updates: bool = eqx.field(default=False, static=True)
+    shared_updates: bool | str = eqx.field(default=False, static=True)
     step: float = eqx.field(default=0.1, static=True)
 
     def __check_init__(self) -> None:

@@ -37,7 +37,7 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
     if config.kind not in family:
         raise suggest(f"{section}.kind", config.kind, list(family))
     constructor = family[config.kind]
-    takes = {f.name for f in dataclasses.fields(constructor) if f.init}  # pyright: ignore[reportArgumentType]
+    takes = _takes(constructor)
     default = type(config)()
     arguments = {}
     for field in dataclasses.fields(config):
@@ -54,6 +54,29 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
         return constructor(**arguments)
     except InputError as error:
         raise InputError(f"{section}.{error}") from error
+
+
+def _takes(constructor: Callable[..., Any]) -> set[str]:
+    return {f.name for f in dataclasses.fields(constructor) if f.init}  # pyright: ignore[reportArgumentType]
+
+
+def fit_to_kinds(config: Config, base: Config) -> Config:
+    """`config` without what only the other kinds of `base` had a use for.
+
+    Who asks for another estimator than that of a file does not ask for the file's settings of the estimator there. What
+    differs from `base` was asked for, and is kept: to be refused, if the new kind does not take it.
+    """
+    for section, family in (("solver", SOLVERS), ("estimator", ESTIMATORS), ("homeostasis", TREATMENTS)):
+        ours, theirs = getattr(config, section), getattr(base, section)
+        if ours.kind == theirs.kind or ours.kind not in family:
+            continue
+        takes = _takes(family[ours.kind]) | {"kind"}
+        if "strength" in takes:
+            takes |= {"schedule", "target"}
+        default, names = type(ours)(), [f.name for f in dataclasses.fields(ours)]
+        left = {n: getattr(default, n) for n in names if n not in takes and getattr(ours, n) == getattr(theirs, n)}
+        config = dataclasses.replace(config, **{section: dataclasses.replace(ours, **left)})
+    return config
 
 
 def build_solver(config: SolverConfig) -> AbstractSolver:

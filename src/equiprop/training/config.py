@@ -26,7 +26,7 @@ class SystemConfig:
     """untied, tied or none (mlp)."""
     weight_angle: float = 90.0
     """Initial angle in degrees between feedback and forward weights where untied (mlp)."""
-    feedback_gain: float = 1.0
+    feedback_gain: float = 0.1
     """Factor on all feedback, against which homeostasis and estimators are balanced: below 1 the network is nearer to feedforward
     and keeps away from the critical gain (mlp)."""
     topology: str = ""
@@ -75,7 +75,7 @@ class EstimatorConfig:
     kind: str = "centered"
     """one_sided, centered, holomorphic, continuous_time, exact_response, adjoint, recurrent_backprop, neumann, unrolled,
     corrected or dyadic."""
-    nudge: float | Literal["auto"] = 0.5
+    nudge: float | Literal["auto"] = 0.05
     """The size |β| of the nudge (one_sided, centered, holomorphic, continuous_time, corrected, dyadic); auto finds one that
     reaches the tolerance (holomorphic, corrected)."""
     points: int | Literal["auto"] = 6
@@ -110,7 +110,7 @@ class EstimatorConfig:
     """Sweeps that are differentiated (unrolled)."""
     whole: bool = False
     """Unroll from the initial state instead of the equilibrium (unrolled)."""
-    max_gain: float = 100.0
+    max_gain: float = 2.0
     """Longest error vector of a sample, in units of the norm of its cost gradient; inf for off."""
     unsettled: str = "drop"
     """What the gradient does with samples that did not settle: drop or keep."""
@@ -129,7 +129,7 @@ class EstimatorConfig:
 class HomeostasisConfig:
     kind: str = "jacobian"
     """jacobian, rotation, local, kolen_pollack, weight_mirror or none."""
-    strength: float = 1.0
+    strength: float = 10.0
     """Factor on the treatment's own gradient; the first one where it is controlled."""
     schedule: str = "constant"
     """Of the strength: constant, linear or cosine (falling to 0), warmup (over the first tenth), hold_symmetry or hold_angle
@@ -138,11 +138,11 @@ class HomeostasisConfig:
     """Symmetry of the Jacobian to hold, from 0 to 1 (hold_symmetry), or largest rotation in degrees (hold_angle)."""
     probes: int = 5
     """Random vectors per sample (jacobian, rotation, local), or per step (weight_mirror)."""
-    samples: int = 0
+    samples: int = 5
     """Samples of a batch that are probed; 0 for all (jacobian, rotation, local)."""
-    shared_updates: bool = False
+    shared_updates: bool | Literal["auto"] = "auto"
     """Both weights of every untied pair learn from the sum of their two gradients, so that feedback does not lag behind; only the
-    treatment acts on their difference (jacobian, rotation, local)."""
+    treatment acts on their difference (jacobian, rotation, local). auto: where there are such pairs."""
     step: float = 0.1
     """How far activities are clamped from equilibrium (local)."""
     decay: float = 1e-3
@@ -157,13 +157,13 @@ class HomeostasisConfig:
 class OptimizerConfig:
     kind: str = "sgd"
     """sgd or adamw."""
-    learning_rate: float = 0.01
+    learning_rate: float = 0.03
     """Of every parameter that learning_rates does not name."""
     momentum: float = 0.9
     """Of sgd; the first moment's decay of adamw."""
     weight_decay: float = 0.0
     """Decay of weights (not of biases), decoupled and times the learning rate."""
-    schedule: str = "constant"
+    schedule: str = "cosine"
     """constant or cosine (to 0 at the last step)."""
     learning_rates: dict[str, float] = field(default_factory=dict)
     """Learning rate by connection (such as input->hidden_1), by population for biases, or readout."""

@@ -1,0 +1,279 @@
+"""Where the accuracy of equilibrium propagation goes, and what brings it back: every figure of docs/closing-the-gap.md.
+
+python studies/closing_the_gap.py train OUT [NAME ...]    one run a variant and seed below OUT; what is there already is left
+python studies/closing_the_gap.py table OUT               mean and standard deviation over the seeds
+python studies/closing_the_gap.py figure OUT FILE.svg     the waterfall
+python studies/closing_the_gap.py bias RUN                summed gradients of 20,000 images against the exact one, nudge by nudge
+python studies/closing_the_gap.py tail RUN                which samples carry the gradient
+
+`train` runs nothing but `equiprop train` with the options listed below; EQUIPROP_DATA_DIR says where Fashion-MNIST is.
+"""
+
+import json
+import math
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+EQUIPROP = str(Path(sys.executable).parent / "equiprop")
+SEEDS = (0, 1, 2)
+PUBLISHED = ("--config", "experiments/fashion_homeostasis.toml")
+BEST = ("--config", "experiments/fashion_best.toml")
+EXACT = ("--estimator.kind", "adjoint", "--estimator.nudge", "0.5")
+NO_SHARING = ("--homeostasis.no-shared-updates",)
+NO_HOMEOSTASIS = (
+    "--homeostasis.kind", "none", "--homeostasis.strength", "1", "--homeostasis.samples", "0", *NO_SHARING,
+)  # fmt: skip
+ONE_RATE = (
+    "--optimizer.learning-rate", "0.03", "--optimizer.learning-rates.input->hidden-1", "0.03",
+    "--optimizer.learning-rates.hidden-1->hidden-2", "0.03", "--optimizer.learning-rates.hidden-2->hidden-1", "0.03",
+    "--optimizer.learning-rates.readout", "0.03",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Variant:
+    """`options` of `equiprop train`; `exact`: the variant of the same network whose gradient is the exact one."""
+
+    label: str
+    options: tuple[str, ...]
+    exact: str | None = None
+
+
+VARIANTS = {
+    "published": Variant("published settings", PUBLISHED, "exact-published"),
+    "one-rate": Variant("one learning rate", (*PUBLISHED, *ONE_RATE), "exact-strong"),
+    "weak": Variant("weak feedback", (*BEST, "--estimator.nudge", "0.5", *NO_SHARING), "exact"),
+    "weak-small": Variant("small nudge", (*BEST, *NO_SHARING), "exact"),
+    "best": Variant("shared updates", BEST, "exact"),
+    "exact-published": Variant("exact gradient, published settings", (*PUBLISHED, *EXACT)),
+    "exact-strong": Variant("exact gradient, strong feedback", (*PUBLISHED, *ONE_RATE, *EXACT)),
+    "exact": Variant("exact gradient, with homeostasis", (*BEST, *EXACT, *NO_SHARING)),
+    "exact-alone": Variant("exact gradient alone", (*BEST, *EXACT, *NO_HOMEOSTASIS)),
+    "exact-alone-strong": Variant(
+        "exact gradient alone, strong feedback", (*BEST, *EXACT, *NO_HOMEOSTASIS, "--system.feedback-gain", "1")
+    ),
+    "exact-tied-strong": Variant(
+        "exact gradient, tied, strong feedback",
+        (*BEST, *EXACT, *NO_HOMEOSTASIS, "--system.feedback-gain", "1", "--system.feedback", "tied"),
+    ),
+    "exact-tied": Variant(
+        "exact gradient, tied, weak feedback", (*BEST, *EXACT, *NO_HOMEOSTASIS, "--system.feedback", "tied")
+    ),
+    "best-strong": Variant(
+        "best, strong feedback", (*BEST, "--system.feedback-gain", "1", "--homeostasis.strength", "1"), "exact-strong"
+    ),
+    "best-large": Variant("best, nudge 0.5", (*BEST, "--estimator.nudge", "0.5"), "exact"),
+    "best-sharing-only": Variant("best, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"),
+    "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
+    "best-mirror": Variant(
+        "best, Kolen-Pollack in place of homeostasis",
+        (*BEST, *NO_HOMEOSTASIS, "--homeostasis.kind", "kolen_pollack"),
+        "exact",
+    ),
+    "best-holomorphic": Variant(
+        "best, four nudges", (*BEST, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
+    ),
+    "best-response": Variant(
+        "best, exact response", (*BEST, "--estimator.kind", "exact_response", "--estimator.nudge", "0.5"), "exact"
+    ),
+}
+WATERFALL = ("published", "one-rate", "weak", "weak-small", "best")
+CEILING = ("exact", "exact-alone")
+
+
+def train(out: Path, names: list[str]) -> None:
+    for seed in SEEDS:
+        for name in names or VARIANTS:
+            run = out / f"{name}-{seed}"
+            if not (run / "summary.json").exists():
+                command = ["train", *VARIANTS[name].options, "--training.seed", str(seed), "--out", str(run)]
+                print("equiprop", *command, flush=True)
+                subprocess.run([EQUIPROP, *command, "--quiet"], check=True)
+
+
+def results(out: Path, name: str) -> list[dict[str, Any]]:
+    paths = [out / f"{name}-{seed}" / "summary.json" for seed in SEEDS]
+    return [json.loads(path.read_text()) for path in paths if path.exists()]
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}" if len(values) > 1 else f"{values[0]:.2f}"
+
+
+def table(out: Path) -> None:
+    print(
+        "| variant | test error, % | validation, % | gap to the exact gradient | weight angles, ° | seconds | seeds |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for name, variant in VARIANTS.items():
+        found = results(out, name)
+        if not found:
+            continue
+        test = [f["test_error_percent"] for f in found]
+        partner = [f["test_error_percent"] for f in results(out, variant.exact)] if variant.exact else []
+        gap = f"{statistics.mean(test) - statistics.mean(partner):+.2f}" if partner else ""
+        angles = [a for f in found for a in f["weight_angle_deg"].values() if a is not None]
+        row = [
+            variant.label,
+            spread(test),
+            spread([f["validation_error_percent"] for f in found]),
+            gap,
+            f"{min(angles):.1f} to {max(angles):.1f}" if angles else "",
+            f"{statistics.median(f['seconds'] for f in found):.0f}",
+            str(len(found)),
+        ]
+        print("| " + " | ".join(row) + " |")
+
+
+def figure(out: Path, path: Path) -> None:
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot as plt
+
+    tests = {name: [f["test_error_percent"] for f in results(out, name)] for name in (*WATERFALL, *CEILING)}
+    means = {name: statistics.mean(values) for name, values in tests.items()}
+    plt.rcParams["svg.hashsalt"] = "equiprop"
+    canvas, axes = plt.subplots(figsize=(8, 4), layout="constrained")
+    before = 0.0
+    for place, name in enumerate(WATERFALL):
+        first = place == 0
+        low, high = (0, means[name]) if first else sorted((before, means[name]))
+        colour = "#59626e" if first else "#2b8a57" if means[name] < before else "#c2410c"
+        axes.bar(place, high - low, bottom=low, color=colour, width=0.6)
+        text = f"{means[name]:.2f}" if first else f"{means[name] - before:+.2f}\n{means[name]:.2f}"
+        axes.annotate(text, (place, high), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        axes.scatter([place] * len(tests[name]), tests[name], color="black", s=8, zorder=3)
+        before = means[name]
+    for name, style in zip(CEILING, ("--", ":"), strict=True):
+        axes.axhline(means[name], color="#0b62a8", linestyle=style, linewidth=1)
+        axes.annotate(
+            f"{VARIANTS[name].label}: {means[name]:.2f}", (-0.4, means[name]), (0, -4), textcoords="offset points",
+            va="top", fontsize=9, color="#0b62a8",
+        )  # fmt: skip
+    lowest = min(min(values) for values in tests.values())
+    axes.set_ylim(math.floor(lowest - 1), math.ceil(max(max(values) for values in tests.values()) + 0.6))
+    axes.set_xticks(range(len(WATERFALL)), [("+ " if i else "") + VARIANTS[n].label for i, n in enumerate(WATERFALL)])
+    axes.set_ylabel("test error on Fashion-MNIST, %")
+    axes.spines[["top", "right"]].set_visible(False)
+    canvas.savefig(path, metadata={"Date": None})
+
+
+def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
+    """A mean over samples hides what does not average out: here gradients are summed before they are compared."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from equiprop.estimators import Adjoint, Centered, ExactResponse, estimate
+    from equiprop.solvers import relax
+    from equiprop.training.restore import restore
+
+    restored = restore(run)
+    images, solver, system = restored.trainer.images, restored.trainer.parts.solver, restored.system
+    nudged = {f"nudge {b}": Centered(nudge=b, max_gain=2.0, jumped="keep") for b in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)}
+    estimators = {
+        "exact": Adjoint(max_gain=math.inf),
+        "exact, bounded": Adjoint(max_gain=2.0),
+        "exact response": ExactResponse(max_gain=2.0),
+        **nudged,
+    }
+
+    @jax.jit
+    def gradients(rows: Any) -> Any:
+        x, labels = images.batch(rows)
+        free = relax(system, x, solver)
+        answers = {k: estimate(system, x, labels, e, solver=solver, equilibrium=free) for k, e in estimators.items()}
+        exact = answers["exact"].error_vector
+
+        def cosine(mine: Any) -> Any:
+            dot, ours, theirs = (
+                sum(jnp.sum(p * q, axis=1) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
+                for a, b in ((mine, exact), (mine, mine), (exact, exact))
+            )
+            return jnp.nanmedian(dot / jnp.sqrt(ours * theirs))
+
+        return {k: a.gradient.weights for k, a in answers.items()}, {
+            k: cosine(a.error_vector) for k, a in answers.items()
+        }
+
+    total, middle = None, []
+    for start in range(0, samples, batch):
+        found, cosines = gradients(jnp.arange(start, start + batch))
+        total = found if total is None else jax.tree.map(jnp.add, total, found)
+        middle.append(cosines)
+    assert total is not None
+    forward = [c.name for c in system.topology.connections]
+    print(
+        f"cosine of the summed gradient (ratio of its norm), {samples} images; last the median cosine of a sample's errors"
+    )
+    print("| estimator | " + " | ".join(forward) + " | median |")
+    print("|---" * (len(forward) + 2) + "|")
+    for name in estimators:
+        cells = []
+        for connection in forward:
+            mine, exact = (np.asarray(total[k][connection], float).ravel() for k in (name, "exact"))
+            lengths = np.linalg.norm(mine), np.linalg.norm(exact)
+            cells.append(f"{mine @ exact / lengths[0] / lengths[1]:.3f} ({lengths[0] / lengths[1]:.2f})")
+        cells.append(f"{np.mean([m[name] for m in middle]):.3f}")
+        print(f"| {name} | " + " | ".join(cells) + " |")
+
+
+def tail(run: Path, samples: int = 2000) -> None:
+    """Deciles by ‖∇C‖: how much of Σ‖δ‖² each holds, and how the nudged error vectors stand there."""
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from equiprop.estimators import Adjoint, Centered, estimate
+    from equiprop.numerics import trees
+    from equiprop.solvers import relax
+    from equiprop.training.restore import restore
+
+    restored = restore(run)
+    system, solver = restored.system, restored.trainer.parts.solver
+    x, labels = restored.trainer.images.batch(jnp.arange(samples))
+    free = jax.jit(lambda s: relax(s, x, solver))(system)
+    flat = lambda tree: np.concatenate([np.asarray(a).reshape(samples, -1) for a in jax.tree.leaves(tree)], 1)  # noqa: E731
+
+    def errors(estimator: Any) -> Any:
+        answer = jax.jit(lambda s: estimate(s, x, labels, estimator, solver=solver, equilibrium=free))(system)
+        return flat(answer.error_vector)
+
+    exact = errors(Adjoint(max_gain=math.inf))
+    nudged = {b: errors(Centered(nudge=b, max_gain=math.inf, jumped="keep")) for b in (0.05, 0.5)}
+    pull = np.asarray(trees.norm(system.cost_gradient(system.activity(free.state), labels)))
+    length = np.linalg.norm(exact, axis=1)
+    print(f"sweeps of the free phase: mean {np.mean(free.steps):.1f}, largest {np.max(free.steps)}")
+    print(
+        "| decile of ‖∇C‖ | mean ‖∇C‖ | median gain ‖δ‖/‖∇C‖ | share of Σ‖δ‖² | cosine, nudge 0.05 | cosine, nudge 0.5 |"
+    )
+    print("|---|---|---|---|---|---|")
+    for number, rows in enumerate(np.array_split(np.argsort(pull), 10), 1):
+        cosines = [
+            np.sum(mine[rows] * exact[rows]) / np.linalg.norm(mine[rows]) / np.linalg.norm(exact[rows])
+            for mine in nudged.values()
+        ]
+        print(
+            f"| {number} | {pull[rows].mean():.4f} | {np.median(length[rows] / pull[rows]):.2f} | "
+            f"{np.sum(length[rows] ** 2) / np.sum(length**2):.3f} | {cosines[0]:.3f} | {cosines[1]:.3f} |"
+        )
+
+
+COMMANDS: dict[str, Callable[..., None]] = {
+    "train": lambda out, *names: train(Path(out), list(names)),
+    "table": lambda out: table(Path(out)),
+    "figure": lambda out, path: figure(Path(out), Path(path)),
+    "bias": lambda run: bias(Path(run)),
+    "tail": lambda run: tail(Path(run)),
+}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
+        sys.exit(__doc__)
+    COMMANDS[sys.argv[1]](*sys.argv[2:])
