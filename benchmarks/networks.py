@@ -26,7 +26,7 @@ def trainer(
     kind: str = "centered",
     points: int = 6,
     homeostasis: bool = True,
-    feedback_gain: float = 0.1,
+    feedback_gain: float = 0.05,
     samples: int = 1000,
 ) -> Trainer:
     """A fresh network with everything that the default recipe says."""

@@ -23,11 +23,9 @@ EQUIPROP = str(Path(sys.executable).parent / "equiprop")
 SEEDS = (0, 1, 2)
 PUBLISHED = ("--config", "experiments/fashion_homeostasis.toml")
 BEST = ("--config", "experiments/fashion_best.toml")
-EXACT = ("--estimator.kind", "adjoint", "--estimator.nudge", "0.5")
-NO_SHARING = ("--homeostasis.no-shared-updates",)
-NO_HOMEOSTASIS = (
-    "--homeostasis.kind", "none", "--homeostasis.strength", "1", "--homeostasis.samples", "0", *NO_SHARING,
-)  # fmt: skip
+EXACT = ("--estimator.kind", "adjoint")
+NO_SHARING = ("--homeostasis.shared-updates", "False")
+NO_HOMEOSTASIS = ("--homeostasis.kind", "none")
 ONE_RATE = (
     "--optimizer.learning-rate", "0.03", "--optimizer.learning-rates.input->hidden-1", "0.03",
     "--optimizer.learning-rates.hidden-1->hidden-2", "0.03", "--optimizer.learning-rates.hidden-2->hidden-1", "0.03",
@@ -72,15 +70,13 @@ VARIANTS = {
     "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
     "best-mirror": Variant(
         "best, Kolen-Pollack in place of homeostasis",
-        (*BEST, *NO_HOMEOSTASIS, "--homeostasis.kind", "kolen_pollack"),
+        (*BEST, "--homeostasis.kind", "kolen_pollack", "--homeostasis.strength", "1"),
         "exact",
     ),
     "best-holomorphic": Variant(
         "best, four nudges", (*BEST, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
     ),
-    "best-response": Variant(
-        "best, exact response", (*BEST, "--estimator.kind", "exact_response", "--estimator.nudge", "0.5"), "exact"
-    ),
+    "best-response": Variant("best, exact response", (*BEST, "--estimator.kind", "exact_response"), "exact"),
 }
 WATERFALL = ("published", "one-rate", "weak", "weak-small", "best")
 CEILING = ("exact", "exact-alone")

@@ -80,7 +80,7 @@ REFUSED = [
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),
     (
-        {"homeostasis": {"kind": "none", "strength": 10.0, "samples": 5, "shared_updates": "auto", "probes": 7}},
+        {"homeostasis": {"kind": "none", "strength": 3.0, "samples": 5, "shared_updates": "auto", "probes": 7}},
         "homeostasis.probes = 7: is not used by homeostasis.kind = 'none'",
     ),
     ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),
@@ -99,11 +99,11 @@ REFUSED = [
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
     ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
     (
-        {"system": {"kind": "loop", "feedback_gain": 0.1, "hidden": (4,)}},
+        {"system": {"kind": "loop", "feedback_gain": 0.05, "hidden": (4,)}},
         "a loop needs at least two hidden populations",
     ),
     (
-        {"system": {"kind": "loop", "feedback_gain": 0.1, "weight_angle": 10.0}},
+        {"system": {"kind": "loop", "feedback_gain": 0.05, "weight_angle": 10.0}},
         "^system.weight_angle = 10.0: is not used by system.kind = 'loop'",
     ),
     ({"system": {"topology": "x.toml"}}, "system.topology = 'x.toml': is not used by system.kind = 'mlp'"),

@@ -386,7 +386,7 @@ PAIRS = {"samples": 5, "shared_updates": "auto"}
 COMBINATIONS = [
     (
         {"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"},
-        {"kind": "none", "strength": 10.0, "samples": 5, "shared_updates": "auto", "probes": 5},
+        {"kind": "none", "strength": 3.0, "samples": 5, "shared_updates": "auto", "probes": 5},
     ),
     ({"kind": "centered", "tolerance": 0.5, "retries": 1}, {"kind": "jacobian", "schedule": "hold_symmetry"}),
     ({"kind": "holomorphic", "nudge": "auto", "points": "auto", "tolerance": 0.01}, {"schedule": "cosine"}),
@@ -426,7 +426,7 @@ def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
 
 def test_other_systems_and_solvers_train():
     sections = {
-        "system": {"kind": "loop", "gain": 1.0, "feedback_gain": 0.1},
+        "system": {"kind": "loop", "gain": 1.0, "feedback_gain": 0.05},
         "estimator": {"kind": "adjoint", "nudge": 0.05},
         "solver": {"kind": "synchronous", "damping": 0.3},
     }

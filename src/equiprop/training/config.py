@@ -26,7 +26,7 @@ class SystemConfig:
     """untied, tied or none (mlp)."""
     weight_angle: float = 90.0
     """Initial angle in degrees between feedback and forward weights where untied (mlp)."""
-    feedback_gain: float = 0.1
+    feedback_gain: float = 0.05
     """Factor on all feedback, against which homeostasis and estimators are balanced: below 1 the network is nearer to feedforward
     and keeps away from the critical gain (mlp)."""
     topology: str = ""
@@ -129,7 +129,7 @@ class EstimatorConfig:
 class HomeostasisConfig:
     kind: str = "jacobian"
     """jacobian, rotation, local, kolen_pollack, weight_mirror or none."""
-    strength: float = 10.0
+    strength: float = 3.0
     """Factor on the treatment's own gradient; the first one where it is controlled."""
     schedule: str = "constant"
     """Of the strength: constant, linear or cosine (falling to 0), warmup (over the first tenth), hold_symmetry or hold_angle
