@@ -26,6 +26,12 @@ BEST = ("--config", "experiments/fashion_best.toml")
 EXACT = ("--estimator.kind", "adjoint")
 NO_SHARING = ("--homeostasis.shared-updates", "False")
 NO_HOMEOSTASIS = ("--homeostasis.kind", "none")
+DIGITS = (
+    *BEST, "--dataset", "digits", "--system.hidden", "64", "64", "--training.batch-size", "20", "--training.epochs", "60",
+    "--training.diagnostic-samples", "100",
+)  # fmt: skip
+LOOP = (*BEST, "--system.kind", "loop")
+DIGITS_LOOP = (*DIGITS, "--system.kind", "loop")
 ONE_RATE = (
     "--optimizer.learning-rate", "0.03", "--optimizer.learning-rates.input->hidden-1", "0.03",
     "--optimizer.learning-rates.hidden-1->hidden-2", "0.03", "--optimizer.learning-rates.hidden-2->hidden-1", "0.03",
@@ -65,6 +71,24 @@ VARIANTS = {
     "best-strong": Variant(
         "best, strong feedback", (*BEST, "--system.feedback-gain", "1", "--homeostasis.strength", "1"), "exact-strong"
     ),
+    "best-rates": Variant(
+        "best, published learning rates",
+        (
+            *BEST,
+            "--optimizer.learning-rate",
+            "0.01",
+            "--optimizer.learning-rates",
+            "input->hidden_1",
+            "0.05",
+            "hidden_1->hidden_2",
+            "0.02",
+            "hidden_2->hidden_1",
+            "0.02",
+            "readout",
+            "0.004",
+        ),
+        "exact",
+    ),
     "best-large": Variant("best, nudge 0.5", (*BEST, "--estimator.nudge", "0.5"), "exact"),
     "best-sharing-only": Variant("best, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"),
     "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
@@ -77,6 +101,12 @@ VARIANTS = {
         "best, four nudges", (*BEST, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
     ),
     "best-response": Variant("best, exact response", (*BEST, "--estimator.kind", "exact_response"), "exact"),
+    "digits": Variant("digits", DIGITS, "digits-exact"),
+    "digits-exact": Variant("digits, exact gradient", (*DIGITS, *EXACT, *NO_HOMEOSTASIS)),
+    "loop": Variant("loop", LOOP, "loop-exact"),
+    "loop-exact": Variant("loop, exact gradient", (*LOOP, *EXACT, *NO_HOMEOSTASIS)),
+    "digits-loop": Variant("digits, loop", DIGITS_LOOP, "digits-loop-exact"),
+    "digits-loop-exact": Variant("digits, loop, exact gradient", (*DIGITS_LOOP, *EXACT, *NO_HOMEOSTASIS)),
 }
 WATERFALL = ("published", "one-rate", "weak", "weak-small", "best")
 CEILING = ("exact", "exact-alone")

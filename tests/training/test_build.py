@@ -80,7 +80,7 @@ REFUSED = [
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),
     (
-        {"homeostasis": {"kind": "none", "strength": 3.0, "samples": 5, "shared_updates": "auto", "probes": 7}},
+        {"homeostasis": {"kind": "none", "strength": 0.3, "samples": 5, "shared_updates": "auto", "probes": 7}},
         "homeostasis.probes = 7: is not used by homeostasis.kind = 'none'",
     ),
     ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),

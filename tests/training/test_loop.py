@@ -386,7 +386,7 @@ PAIRS = {"samples": 5, "shared_updates": "auto"}
 COMBINATIONS = [
     (
         {"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"},
-        {"kind": "none", "strength": 3.0, "samples": 5, "shared_updates": "auto", "probes": 5},
+        {"kind": "none", "strength": 0.3, "samples": 5, "shared_updates": "auto", "probes": 5},
     ),
     ({"kind": "centered", "tolerance": 0.5, "retries": 1}, {"kind": "jacobian", "schedule": "hold_symmetry"}),
     ({"kind": "holomorphic", "nudge": "auto", "points": "auto", "tolerance": 0.01}, {"schedule": "cosine"}),

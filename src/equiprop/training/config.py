@@ -129,7 +129,7 @@ class EstimatorConfig:
 class HomeostasisConfig:
     kind: str = "jacobian"
     """jacobian, rotation, local, kolen_pollack, weight_mirror or none."""
-    strength: float = 3.0
+    strength: float = 0.3
     """Factor on the treatment's own gradient; the first one where it is controlled."""
     schedule: str = "constant"
     """Of the strength: constant, linear or cosine (falling to 0), warmup (over the first tenth), hold_symmetry or hold_angle
