@@ -49,7 +49,7 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
         case "general":
             return LayeredNetwork.create(skip_and_lateral(), classes=CLASSES, key=key, gain=gain / 2)
         case "relu":
-            topology = chain((INPUTS, 7, 5, CLASSES), activation="hard_sigmoid", feedback="untied", angle=90.0)
+            topology = chain((INPUTS, 7, CLASSES), activation="hard_sigmoid", feedback="untied", angle=90.0)
             return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
     raise AssertionError(kind)
 

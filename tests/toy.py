@@ -32,7 +32,7 @@ def config(**sections) -> Config:
     """Small; sections are given as dictionaries of what differs."""
     base = Config(
         dataset="toy",
-        system=SystemConfig(hidden=(8, 6), gain=2.0, feedback_gain=0.3),
+        system=SystemConfig(hidden=(8,), gain=2.0, feedback_gain=0.3),
         estimator=EstimatorConfig(kind="centered", nudge=0.3),
         homeostasis=HomeostasisConfig(strength=1.0, probes=2, samples=0, shared_updates=False),
         optimizer=OptimizerConfig(learning_rate=0.3, schedule="constant"),

@@ -20,7 +20,7 @@ SGD = optax.sgd(1.0)
 
 @pytest.fixture(scope="module")
 def trainer():
-    return Trainer(config(), dataset())
+    return Trainer(config(system={"hidden": (8, 6)}), dataset())
 
 
 def gradient(make, trainer):

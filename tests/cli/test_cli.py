@@ -13,7 +13,7 @@ from equiprop.estimators import ESTIMATORS
 
 SMALL = [
     "--training.limit", "100", "--training.epochs", "2", "--training.batch-size", "20",
-    "--training.diagnostic-samples", "20", "--system.hidden", "8", "6",
+    "--training.diagnostic-samples", "20", "--system.hidden", "8",
 ]  # fmt: skip
 
 
@@ -84,18 +84,18 @@ def test_options_override_the_file(capsys, run, tmp_path):
     config = run / "config.toml"
     code, _, _ = call(
         capsys, "train", "--config", config, "--estimator.nudge", "0.25", "--homeostasis.kind", "none",
-        "--optimizer.learning-rates", "readout", "0.5", "--training.epochs", "1", "--out", tmp_path / "r", "--quiet",
+        "--optimizer.learning-rates", "readout", "0.5", "--out", tmp_path / "r", "--quiet",
     )  # fmt: skip
     assert code == 0
     written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
     assert written["estimator"]["nudge"] == 0.25 and written["homeostasis"]["kind"] == "none"
     assert written["optimizer"]["learning_rates"] == {"readout": 0.5}
-    assert written["system"]["hidden"] == [8, 6]
+    assert written["system"]["hidden"] == [8]
 
 
 def test_default_out_is_in_runs(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    code, _, _ = call(capsys, "train", *SMALL, "--training.epochs", "1", "--quiet")
+    code, _, _ = call(capsys, "train", *SMALL, "--quiet")
     (made,) = (tmp_path / "runs").iterdir()
     assert code == 0 and made.name.startswith("digits-centered-")
 
@@ -125,7 +125,7 @@ def test_compare(capsys, run, tmp_path):
     assert rows["adjoint"]["cosine"] == pytest.approx(1, abs=1e-3)
     for row in rows.values():
         assert {"cosine", "relative_error", "error_bar", "relaxation_steps", "seconds", "populations"} <= set(row)
-        assert set(row["populations"]) == {"hidden_1", "hidden_2", "output"}
+        assert set(row["populations"]) == {"hidden_1", "output"}
         assert None not in (row["cosine"], row["relative_error"], row["error_bar"], row["seconds"])
     assert json.loads((tmp_path / "comparison.json").read_text()) == document
 
@@ -147,7 +147,7 @@ def test_options_beside_a_run_stand_on_its_configuration(run):
 
     changeable = ("estimator", "solver", "homeostasis")
     own = parse_network(Options, "bench", [str(run)], "", changeable)
-    assert own.training.limit == 100 and own.system.hidden == (8, 6) and own.estimator.shrink == 0.5
+    assert own.training.limit == 100 and own.system.hidden == (8,) and own.estimator.shrink == 0.5
     given = ["--estimator.krylov.restart", "7", "--solver.tolerance", "1e-3", "--estimator.shrink", "0.25"]
     changed = parse_network(Options, "bench", [str(run), *given], "", changeable)
     assert changed.estimator.krylov.restart == 7 and changed.solver.tolerance == 1e-3
@@ -189,13 +189,13 @@ def test_diagnose(capsys, run):
     fractions = [found[f"{name}_fraction"] for name in ("settled", "oscillating", "out_of_steps", "diverged")]
     assert sum(fractions) == pytest.approx(1)
     assert 0.4 < found["symmetry"] <= 1 and found["residual_largest"] < 1e-3
-    assert set(found["cosine_to_adjoint"]) == {"hidden_1", "hidden_2", "output", "total"}
+    assert set(found["cosine_to_adjoint"]) == {"hidden_1", "output", "total"}
     assert (found["certificate_angle_deg"] is None) == (found["certificate_reason"] is not None)
     assert 0 <= found["certified_fraction"] <= 1 and -1 < found["spectral_abscissa_median"] < 0
     assert 0 < found["contraction_median"] <= found["contraction_largest"]
     assert set(found["bias"]) == {"finite_nudge", "asymmetry", "total"} and found["bias"]["total"] > 0
     assert sum(found["analyticity"].values()) == pytest.approx(1)
-    assert set(found["cosine_spread"]) == set(found["weighted_cosine"]) == {"hidden_1", "hidden_2", "output"}
+    assert set(found["cosine_spread"]) == set(found["weighted_cosine"]) == {"hidden_1", "output"}
     _, out, _ = call(capsys, "diagnose", run, "--samples", "30")
     for words in ("settled", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
         assert words in out

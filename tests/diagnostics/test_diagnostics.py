@@ -112,5 +112,5 @@ def test_compare_ranks_and_reports_refusals():
     assert [r.estimator for r in rows] == ["adjoint", "centered", "holomorphic"]
     assert rows[0].cosine == pytest.approx(1) and rows[0].relative_error < 1e-3
     assert rows[2].refused is not None and math.isnan(rows[2].cosine)
-    assert set(rows[0].populations or {}) == {"hidden_1", "hidden_2", "output"}
+    assert set(rows[0].populations or {}) == {"hidden_1", "output"}
     assert rows[1].relaxation_steps > 0 and rows[1].seconds > 0

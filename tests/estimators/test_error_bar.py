@@ -18,8 +18,8 @@ from equiprop.estimators import (
     estimate,
 )
 from equiprop.solvers import Alternating
-from equiprop.systems import from_force
-from networks import batch, network
+from equiprop.systems import from_force, mlp
+from networks import CLASSES, INPUTS, batch
 from oracle import Dense
 from random_systems import SOLVER, SYSTEMS, exact, random_systems
 
@@ -106,8 +106,13 @@ def test_automatic_radius_and_points_reach_the_tolerance_or_say_so(tolerance):
     assert (np.asarray(answer.nudge) > 0).all() and len(np.unique(np.asarray(answer.nudge))) > SYSTEMS / 2
 
 
+def shallow():
+    """Two populations, for programs that compile fast."""
+    return mlp(INPUTS, (7,), CLASSES, key=jax.random.key(3), gain=1.5)
+
+
 def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
-    system = jax.tree.map(lambda a: a.astype(jnp.float32), network("untied"))
+    system = jax.tree.map(lambda a: a.astype(jnp.float32), shallow())
     x, y = batch()
     estimator = Holomorphic(nudge="auto", points="auto", tolerance=1e-9)
     answer = eqx.filter_jit(estimate)(system, x.astype(jnp.float32), y, estimator, solver=Alternating())
@@ -116,7 +121,7 @@ def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
 
 def test_points_are_chosen_for_a_given_radius():
     """At a large radius N = 2 is not enough for the tolerance that N = 8 reaches."""
-    system = network("untied")
+    system = shallow()
     dense, (x, y) = Dense.of(system), batch()
     exact_response = np.array(
         [dense.response(dense.equilibrium(np.asarray(a)), int(b)) for a, b in zip(x, y, strict=True)]

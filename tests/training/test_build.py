@@ -235,11 +235,11 @@ def test_adamw(system):
 
 
 def test_learning_rate_by_connection(system):
-    rates = {"input->hidden_1": 0.0, "hidden_2->hidden_1": 1.0, "output": 2.0, "readout": 3.0}
+    rates = {"input->hidden_1": 0.0, "output->hidden_1": 1.0, "output": 2.0, "readout": 3.0}
     moved = step(OptimizerConfig(learning_rate=0.1, momentum=0.0, learning_rates=rates), system)
     assert (moved.weights["input->hidden_1"] == 0).all()
-    assert np.allclose(moved.weights["hidden_2->hidden_1"], -1)
-    assert np.allclose(moved.weights["hidden_1->hidden_2"], -0.1)
+    assert np.allclose(moved.weights["output->hidden_1"], -1)
+    assert np.allclose(moved.weights["hidden_1->output"], -0.1)
     assert np.allclose(moved.biases["output"], -2) and np.allclose(moved.cost.weight, -3)
     assert set(jax.tree.leaves(parameter_groups(system))) > set(rates)
 

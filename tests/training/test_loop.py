@@ -89,7 +89,7 @@ def test_run_directory(finished):
 
 def test_contract_of_summary_and_metrics(finished):
     out, summary, _ = finished
-    populations, connections = {"hidden_1", "hidden_2", "output"}, {"hidden_1->hidden_2", "hidden_2->output"}
+    populations, connections = {"hidden_1", "output"}, {"hidden_1->output"}
     for key in (
         "test_error_percent", "validation_error_percent", "train_error_percent", "epochs", "seconds", "dataset", "estimator",
         "homeostasis", "settled_fraction", "cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "certificate_angle_deg",
@@ -426,7 +426,7 @@ def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
 
 def test_other_systems_and_solvers_train():
     sections = {
-        "system": {"kind": "loop", "gain": 1.0, "feedback_gain": 0.05},
+        "system": {"kind": "loop", "hidden": (8, 6), "gain": 1.0, "feedback_gain": 0.05},
         "estimator": {"kind": "adjoint", "nudge": 0.05},
         "solver": {"kind": "synchronous", "damping": 0.3},
     }

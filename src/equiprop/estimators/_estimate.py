@@ -154,6 +154,7 @@ class AbstractEstimator(eqx.Module):
                 raise suggest(name, getattr(self, name), ["keep", "drop"])
 
 
+@eqx.filter_jit
 def estimate(
     system: System,
     x: Any,
@@ -164,7 +165,7 @@ def estimate(
     equilibrium: Equilibrium | None = None,
     key: PRNGKeyArray | None = None,
 ) -> Estimate:
-    """Estimates the gradient of the mean cost over a batch, with an error bar per sample.
+    """Estimates the gradient of the mean cost over a batch, with an error bar per sample. Compiled when first called.
 
     The gradient is ⟨δᵀ∂F/∂θ⟩ over the samples kept, at the free equilibrium, plus the direct gradient of the cost where it has
     parameters of its own (over all samples whose free phase is kept). If no sample is kept it is zero.

@@ -150,6 +150,7 @@ _PATIENCE = 4
 _SAFETY = 0.5
 
 
+@eqx.filter_jit
 def relax(
     system: System,
     x: Any,

@@ -30,31 +30,33 @@ def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
     )
 
 
-@partial(jax.jit, static_argnames=("solver", "batch"))
-def _count(system: System, images: Images, solver: AbstractSolver, batch: int) -> dict[str, Array]:
-    """Sums over a split, batch by batch; the last batch is filled up with samples that do not count."""
-    n = len(images)
-    batches = -(-n // batch)
+@jax.jit
+def _batch(images: Images, positions: Array) -> tuple[Array, Array]:
+    return images.batch(positions)
 
-    def one(index: Array) -> dict[str, Array]:
-        positions = index * batch + jnp.arange(batch)
-        counts = positions < n
-        x, labels = images.batch(jnp.minimum(positions, n - 1))
-        free = relax(system, x, solver)
-        right = system.correct(free.state, labels) & (free.status != Status.DIVERGED)
-        tally = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
-        return tally | {"right": jnp.sum(counts & right), "sweeps": jnp.sum(jnp.where(counts, free.steps, 0))}
 
-    return jax.tree.map(jnp.sum, jax.lax.map(one, jnp.arange(batches)))
+@partial(jax.jit, static_argnames="solver")
+def _tally(system: System, x: Array, labels: Array, counts: Array, solver: AbstractSolver) -> dict[str, Array]:
+    """Sums over the samples of one batch that count."""
+    free = relax(system, x, solver)
+    right = system.correct(free.state, labels) & (free.status != Status.DIVERGED)
+    tally = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
+    return tally | {"right": jnp.sum(counts & right), "sweeps": jnp.sum(jnp.where(counts, free.steps, 0))}
 
 
 def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str, float]:
     """`error_percent`, the fractions `settled`, `oscillating`, `diverged`, `out_of_steps`, and mean `sweeps`.
 
-    A sample that did not settle is judged by the state in which it was left; a diverged one counts as wrong.
+    A sample that did not settle is judged by the state in which it was left; a diverged one counts as wrong. One program
+    serves splits of all sizes: the last batch is filled up with samples that do not count.
     """
     n = len(images)
-    sums = {name: int(value) for name, value in _count(system, images, solver, min(_EVALUATION_BATCH, n)).items()}
+    tallies = []
+    for start in range(0, n, _EVALUATION_BATCH):
+        positions = start + np.arange(_EVALUATION_BATCH)
+        x, labels = _batch(images, np.minimum(positions, n - 1))
+        tallies.append(_tally(system, x, labels, positions < n, solver))
+    sums = {name: sum(int(tally[name]) for tally in tallies) for name in tallies[0]}
     result = {"error_percent": 100 * (1 - sums["right"] / n), "sweeps": sums["sweeps"] / n}
     return result | {s.name.lower() + "_fraction": sums[s.name.lower()] / n for s in Status}
 

@@ -1,0 +1,107 @@
+"""Small run directories, as training writes them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+CONFIG = """\
+dataset = "digits"
+
+[system]
+kind = "mlp"
+hidden = [16, 8]
+weight_angle = 90.0
+
+[estimator]
+kind = "{estimator}"
+nudge = 0.5
+points = 4
+
+[homeostasis]
+kind = "{homeostasis}"
+strength = 0.1
+
+[training]
+epochs = 3
+seed = {seed}
+"""
+
+
+def epoch_line(epoch: int) -> dict[str, Any]:
+    """One line of the metrics, with values that improve with the epoch."""
+    return {
+        "epoch": epoch,
+        "epoch_seconds": 1.5,
+        "train_loss": 1.0 / epoch,
+        "train_error_percent": 20.0 / epoch,
+        "validation_error_percent": 24.0 / epoch,
+        "settled_fraction": 0.9996,
+        "oscillating_fraction": 0.0004,
+        "diverged_fraction": 0.0,
+        "bounded_fraction": 0.03,
+        "jumped_fraction": None,
+        "cosine_to_adjoint": {"h1": 0.8 + 0.01 * epoch, "out": 0.99, "total": 0.9},
+        "gradient_norm_ratio": {"in->h1": 0.7, "h1->out": 1.1},
+        "symmetry": 0.5 + 0.1 * epoch,
+        "weight_angle_deg": {"h1<->out": 90.0 / epoch},
+        "error_bar": 0.01,
+        "relaxation_steps": 30.0,
+        "a_key_of_the_future": [1, 2],
+    }
+
+
+SUMMARY: dict[str, Any] = {
+    "test_error_percent": 8.25,
+    "validation_error_percent": 8.0,
+    "train_error_percent": 6.67,
+    "epochs": 3,
+    "seconds": 4.5,
+    "dataset": "digits",
+    "estimator": "holomorphic",
+    "homeostasis": "jacobian",
+    "settled_fraction": 0.9996,
+    "cosine_to_adjoint": {"h1": 0.83, "out": 0.99, "total": 0.905},
+    "gradient_norm_ratio": {"in->h1": 0.7, "h1->out": 1.1},
+    "symmetry": 0.8,
+    "certificate_angle_deg": None,
+    "certificate_reason": "S is not negative definite",
+    "weight_angle_deg": {"h1<->out": 30.0, "in<->h1": 12.0},
+    "best_epoch": 2,
+    "best_test_error_percent": 8.1,
+}
+
+MANIFEST: dict[str, Any] = {
+    "versions": {"equiprop": "0.1.0", "jax": "0.10.0"},
+    "device": "cpu",
+    "dataset_checksum": "sha256:abc",
+    "seed": 0,
+    "command": "equiprop train --config digits.toml",
+    "citations": ["Laborieux & Zenke 2024, https://arxiv.org/abs/2309.02214"],
+    "started": "2025-01-02T03:04:05+00:00",
+}
+
+
+def write_run_into(
+    root: Path,
+    name: str = "homeostasis",
+    *,
+    epochs: int = 3,
+    estimator: str = "holomorphic",
+    homeostasis: str = "jacobian",
+    seed: int = 0,
+    summary: dict[str, Any] | None = SUMMARY,
+    manifest: dict[str, Any] | None = MANIFEST,
+    tail: str = "",
+) -> Path:
+    """Writes a run directory under `root` and returns its path."""
+    folder = root / name
+    (folder / "checkpoints").mkdir(parents=True)
+    config = CONFIG.format(estimator=estimator, homeostasis=homeostasis, seed=seed)
+    (folder / "config.toml").write_text(config)
+    lines = [json.dumps(epoch_line(epoch)) + "\n" for epoch in range(1, epochs + 1)]
+    (folder / "metrics.jsonl").write_text("".join(lines) + tail)
+    if manifest is not None:
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    if summary is not None:
+        (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
