@@ -18,7 +18,7 @@ from equiprop.estimators import (
     Problem,
     estimate,
 )
-from equiprop.estimators._circle import circle, harmonics, relax_nudged
+from equiprop.estimators._circle import circle, harmonics, relax_circle, relax_nudged
 from equiprop.solvers import Alternating, FixedStep, relax
 from equiprop.systems import mlp
 from networks import BATCH, CLASSES, INPUTS, batch, network
@@ -191,6 +191,25 @@ def test_only_half_of_the_circle_is_relaxed(untied):
             direct = np.tensordot(rotation, np.asarray(phases.activity[name]), axes=1) / 5
             assert np.allclose(direct.imag, 0, atol=1e-10)
             assert np.allclose(value, direct.real, atol=1e-10)
+
+
+def test_phases_begun_where_they_are_predicted_end_where_those_from_rest_do(untied):
+    """The same states, in fewer sweeps."""
+    system, solver = untied.system, Alternating(tolerance=1e-9, nudged_max_steps=500, damping=0.0)
+
+    @eqx.filter_jit
+    def phases(system):
+        free = relax(system, X, solver)
+        problem = Problem(system, X, system.input_drive(X), Y, free, solver)
+        radius = jnp.full(BATCH, 0.05)
+        return relax_circle(problem, 6, radius), relax_nudged(problem, jnp.asarray(circle(6))[:, None] * radius)
+
+    predicted, from_rest = phases(system)
+    assert predicted.settled.all() and from_rest.settled.all()
+    for a, b in zip(jax.tree.leaves(predicted.state), jax.tree.leaves(from_rest.state), strict=True):
+        assert np.allclose(a, b, atol=1e-8)
+    # Half of the four phases are real ones, which begin at rest.
+    assert (np.asarray(predicted.steps) < 0.9 * np.asarray(from_rest.steps)).all()
 
 
 @pytest.mark.parametrize("estimator", [OneSided(nudge=0.2), Centered(nudge=0.2)], ids=["one_sided", "centered"])

@@ -1,5 +1,7 @@
 """Relaxing under nudges on a circle of radius |β|, and reading the harmonics of what comes back."""
 
+from typing import Any
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -38,26 +40,32 @@ def relax_nudged(
     problem: Problem,
     nudges: Inexact[Array, "copies batch"],
     *,
+    start: PyTree | None = None,
     active: Bool[Array, " batch"] | None = None,
     accuracy: float = RESPONSE_ACCURACY,
 ) -> NudgedPhases:
-    """Relaxes every sample under every nudge as one batch, from the free state; the phases of a sample stop together.
+    """Relaxes every sample under every nudge as one batch; the phases of a sample stop together.
 
     The tolerance is the solver's, or `accuracy` times the nudging force where that is weak: a response to a weak force is
-    small, and would otherwise never start. Samples that are not `active` stay at the free state.
+    small, and would otherwise never start.
+
+    **Arguments:**
+
+    - `start`: where each phase begins, copy after copy on a leading axis; by default at the free state.
+    - `active`: the samples to relax; the others stay where they start.
     """
     system, free, solver = problem.system, problem.free, problem.solver
     copies = nudges.shape[0]
-    real = trees.dtype_of(free.state)
-    dtype = jnp.result_type(real, jnp.complex64) if jnp.iscomplexobj(nudges) else real
+    dtype = _phase_dtype(problem, nudges)
     tolerance = nudged_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
     under_nudge = nudged(system, trees.broadcast_batch(problem.target, copies), nudges.astype(dtype).reshape(-1))
     drives = trees.broadcast_batch(problem.drive, copies)
+    state = trees.broadcast_batch(free.state, copies) if start is None else trees.join_copies(start)
     end = relax(
         under_nudge,
         None,
         solver,
-        state=jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free.state, copies)),
+        state=jax.tree.map(lambda a: a.astype(dtype), state),
         drive=drives,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
@@ -73,6 +81,61 @@ def relax_nudged(
         end.settled.reshape(copies, -1).all(axis=0),
         end.steps.reshape(copies, -1).sum(axis=0),
     )
+
+
+def _phase_dtype(problem: Problem, nudges: Array) -> Any:
+    real = trees.dtype_of(problem.free.state)
+    return jnp.result_type(real, jnp.complex64) if jnp.iscomplexobj(nudges) else real
+
+
+def relax_circle(
+    problem: Problem,
+    points: int,
+    radius: Float[Array, " batch"],
+    *,
+    active: Bool[Array, " batch"] | None = None,
+    accuracy: float = RESPONSE_ACCURACY,
+) -> NudgedPhases:
+    """The phases that `circle` lists, at a radius per sample.
+
+    An even N has ±|β| among its points. These two are real, and relax first; the complex ones begin where they predict to second
+    order, at u* + e^(iθ)·(u₊ − u₋)/2 + e^(2iθ)·((u₊ + u₋)/2 − u*). What is left of the drift of the free relaxation cancels from
+    c_1 within either group.
+    """
+    unit = circle(points)
+    if points <= 2 or points % 2:
+        return relax_nudged(problem, jnp.asarray(unit)[:, None] * radius, active=active, accuracy=accuracy)
+    rest = problem.free.state
+    real = relax_nudged(problem, jnp.asarray([1.0, -1.0])[:, None] * radius, active=active, accuracy=accuracy)
+    odd = jax.tree.map(lambda u: (u[0] - u[1]) / 2, real.state)
+    even = jax.tree.map(lambda u, free: (u[0] + u[1]) / 2 - free, real.state, rest)
+    # Where the pair is no guide, as after a jump, the complex phases begin at rest.
+    guides = real.settled & (trees.norm(even) <= _GUIDES * trees.norm(odd))
+    inner = jnp.asarray(unit[1:-1])
+    dtype = _phase_dtype(problem, inner)
+
+    def predicted(free: Array, odd: Array, even: Array) -> Array:
+        turn = inner.astype(dtype).reshape(-1, *(1,) * free.ndim)
+        return jnp.where(trees.per_sample(guides, free), free + turn * odd + turn**2 * even, free.astype(dtype))
+
+    start = jax.tree.map(predicted, rest, odd, even)
+    turned = relax_nudged(problem, inner[:, None] * radius, start=start, active=active, accuracy=accuracy)
+
+    def around(pair: Array, between: Array) -> Array:
+        return jnp.concatenate([pair[:1].astype(dtype), between, pair[1:].astype(dtype)])
+
+    return NudgedPhases(
+        state=jax.tree.map(around, real.state, turned.state),
+        activity=jax.tree.map(around, real.activity, turned.activity),
+        rest=jax.tree.map(around, real.rest, turned.rest),
+        residual=jnp.maximum(real.residual, turned.residual),
+        settled=real.settled & turned.settled,
+        steps=real.steps + turned.steps,
+    )
+
+
+# How large the even part of a response may be against its odd part for the two to be extrapolated from.
+_GUIDES = 0.5
 
 
 def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
@@ -143,14 +206,14 @@ def measure(
 
     One point has no opposite to cancel the drift of the free relaxation, so the free state relaxes on beside it.
     """
-    unit = circle(points)
-    nudges = jnp.asarray(np.append(unit, 0) if points == 1 else unit)[:, None] * radius
-    phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
     if points == 1:
+        nudges = jnp.asarray([1.0, 0.0])[:, None] * radius
+        phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
         above_free = lambda tree: jax.tree.map(lambda r: r[0] - r[1], tree)  # noqa: E731
         coefficients = [above_free(phases.activity)]
         state, rest = above_free(phases.state), above_free(phases.rest)
     else:
+        phases = relax_circle(problem, points, radius, active=active, accuracy=accuracy)
         coefficients = harmonics(phases.activity, points)
         coefficients[0] = trees.subtract(coefficients[0], problem.activity)
         state, rest = (harmonics(tree, points)[1] for tree in (phases.state, phases.rest))
