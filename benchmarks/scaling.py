@@ -44,7 +44,8 @@ def step(chosen: Trainer, name: str) -> Case:
 
 
 def connections(system: LayeredNetwork) -> int:
-    return sum(weight.size for weight in system.weights.values())
+    """Those that every sweep goes through. The input's are used once a relaxation."""
+    return sum(weight.size for name, weight in system.weights.items() if not name.startswith("input->"))
 
 
 def slope(x: list[float], y: list[float]) -> float:
@@ -98,8 +99,8 @@ def draw(found: dict[str, tuple[list[float], list[float]]], path: str) -> None:
     names = {
         "points N": "phases relaxed",
         "batch": "samples in a batch",
-        "width": "connections (width)",
-        "depth": "connections (depth)",
+        "width": "recurrent connections (width)",
+        "depth": "recurrent connections (depth)",
     }
     plt.rcParams["svg.hashsalt"] = "equiprop"
     canvas, axes = plt.subplots(1, 4, figsize=(12, 3), layout="constrained")
