@@ -4,15 +4,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equiprop.systems import Connection, LayeredNetwork, Population, Topology, loop_network, mlp
+from equiprop.systems import Connection, LayeredNetwork, Population, Stage, Topology, convolutional, loop_network, mlp
 from equiprop.systems._topology import chain
 
 INPUTS, CLASSES, BATCH = 6, 3, 4
 
 
-def batch(seed=0, n=BATCH):
+IMAGE = (4, 4, 2)
+
+
+def batch(seed=0, n=BATCH, shape=(INPUTS,)):
     rng = np.random.default_rng(seed)
-    return jnp.asarray(rng.normal(size=(n, INPUTS))), jnp.asarray(rng.integers(0, CLASSES, n))
+    return jnp.asarray(rng.normal(size=(n, *shape))), jnp.asarray(rng.integers(0, CLASSES, n))
 
 
 def skip_and_lateral() -> Topology:
@@ -37,7 +40,7 @@ def skip_and_lateral() -> Topology:
 
 
 def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
-    """`untied` (90°), `tied` (with feedback gain 0.7), `loop` or `general`, small enough for dense linear algebra."""
+    """`untied` (90°), `tied` (with feedback gain 0.7), `loop`, `general` or `convolutional`: small enough for dense algebra."""
     key = jax.random.key(3) if key is None else key
     match kind:
         case "untied":
@@ -48,6 +51,10 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
             return loop_network(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
         case "general":
             return LayeredNetwork.create(skip_and_lateral(), classes=CLASSES, key=key, gain=gain / 2)
+        case "convolutional":
+            stages = (Stage(3, pool=2), Stage(3), Stage(4, kernel=2, padding="valid"))
+            topology = convolutional(IMAGE, stages, activation="dsilu", feedback_gain=0.8)
+            return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
         case "relu":
             topology = chain((INPUTS, 7, CLASSES), activation="hard_sigmoid", feedback="untied", angle=90.0)
             return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import (
     ESTIMATORS,
@@ -21,7 +22,7 @@ from equiprop.estimators import (
 from equiprop.estimators._circle import circle, harmonics, relax_circle, relax_nudged
 from equiprop.solvers import Alternating, FixedStep, relax
 from equiprop.systems import mlp
-from networks import BATCH, CLASSES, INPUTS, batch, network
+from networks import BATCH, CLASSES, IMAGE, INPUTS, batch, network
 from oracle import Dense, gradient_by_name
 
 SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
@@ -120,6 +121,32 @@ def test_exact_response(case):
     answer = run(case.system, ExactResponse(krylov=KRYLOV))
     assert case.error(answer, case.response).max() < 1e-9
     assert_gradient(answer, case.gradient(case.response), 1e-8)
+
+
+def test_a_convolutional_network():
+    """Pooling makes the coupling depend on the state: the response and the exact vector by finite differences."""
+    system, (x, y) = network("convolutional"), batch(shape=IMAGE)
+    exact = Exact.of(system, x, y, SOLVER, lambda s: s.biases)
+    estimators = {
+        "response": (ExactResponse(krylov=KRYLOV), exact.response, 1e-7),
+        "adjoint": (Adjoint(krylov=KRYLOV), exact.adjoint, 1e-7),
+        "centered": (Centered(nudge=0.01), exact.response, 1e-3),
+        "holomorphic": (Holomorphic(nudge=0.1, points=8), exact.response, 1e-6),
+    }
+
+    @eqx.filter_jit
+    def everything(system):
+        free = relax(system, x, SOLVER)
+        return {
+            name: estimate(system, x, y, estimator, solver=SOLVER, equilibrium=free)
+            for name, (estimator, _, _) in estimators.items()
+        }
+
+    for name, answer in everything(system).items():
+        _, expected, bound = estimators[name]
+        error = np.linalg.norm(flat(answer.error_vector) - expected, axis=1) / np.linalg.norm(expected, axis=1)
+        assert (error < bound).all(), name
+        assert answer.equilibrium.settled.all() and (answer.weight == 1).all(), name
 
 
 def test_response_is_not_the_adjoint_without_symmetry(untied):

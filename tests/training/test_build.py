@@ -75,6 +75,14 @@ REFUSED = [
         {"estimator": {"kind": "holomorphic"}, "system": {"activation": "relu"}},
         "estimator.points = 6: the system's activation is not holomorphic",
     ),
+    (
+        {"system": {"kind": "cnn", "hidden": (256, 256)}},
+        r"'published': images of \[4, 4, 1\]: layer 3 would pool \[1, 1\]",
+    ),
+    ({"system": {"kind": "cnn"}}, r"system.hidden = \(8,\): is not used by system.kind = 'cnn'"),
+    ({"system": {"kind": "cnn", "hidden": (256, 256), "preset": "big"}}, "system.preset = 'big' is not known"),
+    ({"system": {"preset": "small"}}, "system.preset = 'small': is not used by system.kind = 'mlp'"),
+    ({"training": {"crop": -1}}, "training.crop = -1: must be at least 0"),
     ({"solver": {"kind": "secant"}}, "solver.kind = 'secant' is not known"),
     ({"solver": {"damping": 1.0}}, "solver.damping = 1.0: must be at least 0 and below 1"),
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
@@ -97,7 +105,10 @@ REFUSED = [
         "^system.feedback_gain = 0.5: is not used by system.kind = 'loop'",
     ),
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
-    ({"system": {"kind": "transformer"}}, "system.kind = 'transformer' is not known: choose one of mlp, loop, network"),
+    (
+        {"system": {"kind": "transformer"}},
+        "system.kind = 'transformer' is not known: choose one of mlp, loop, cnn, network",
+    ),
     (
         {"system": {"kind": "loop", "feedback_gain": 0.05, "hidden": (4,)}},
         "a loop needs at least two hidden populations",

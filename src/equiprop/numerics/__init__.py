@@ -1,4 +1,4 @@
-"""Activations, costs, complex arithmetic through real operations, Hutchinson probes, tree algebra."""
+"""Activations, costs, complex arithmetic through real operations, softmax pooling, Hutchinson probes, tree algebra."""
 
 from equiprop.numerics import trees as trees
 from equiprop.numerics.activations import ACTIVATIONS as ACTIVATIONS
@@ -29,3 +29,4 @@ from equiprop.numerics.krylov import arnoldi as arnoldi
 from equiprop.numerics.krylov import ritz as ritz
 from equiprop.numerics.krylov import rotation as rotation
 from equiprop.numerics.krylov import solve_positive as solve_positive
+from equiprop.numerics.pooling import softmax_pool as softmax_pool

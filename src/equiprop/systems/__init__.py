@@ -9,6 +9,9 @@ from equiprop.systems._force import from_force as from_force
 from equiprop.systems._layered import LayeredNetwork as LayeredNetwork
 from equiprop.systems._nudged import Nudged as Nudged
 from equiprop.systems._nudged import nudged as nudged
+from equiprop.systems._presets import CONVOLUTIONAL as CONVOLUTIONAL
+from equiprop.systems._presets import cnn as cnn
+from equiprop.systems._presets import cnn_topology as cnn_topology
 from equiprop.systems._presets import loop_network as loop_network
 from equiprop.systems._presets import mlp as mlp
 from equiprop.systems._system import Block as Block
@@ -17,8 +20,10 @@ from equiprop.systems._system import population_names as population_names
 from equiprop.systems._topology import INPUT as INPUT
 from equiprop.systems._topology import Connection as Connection
 from equiprop.systems._topology import Population as Population
+from equiprop.systems._topology import Stage as Stage
 from equiprop.systems._topology import Topology as Topology
 from equiprop.systems._topology import chain as chain
+from equiprop.systems._topology import convolutional as convolutional
 from equiprop.systems._topology import loop as loop
 from equiprop.systems._wrapped import Wrapped as Wrapped
 from equiprop.systems._wrapped import only_block as only_block

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.numerics import AbstractCost, activation, create_cost, real_dtype
-from equiprop.systems._operations import Dense
+from equiprop.systems._operations import Operation
 from equiprop.systems._system import Block, System
 from equiprop.systems._topology import INPUT, Connection, Topology
 
@@ -27,7 +27,7 @@ class Edge:
     target: str
     parameter: str
     transposed: bool
-    operation: Dense
+    operation: Operation
     factor: float = 1.0
 
 
@@ -36,19 +36,19 @@ class LayeredNetwork(System):
 
     The force on population p is F_p = Σ_q W_qp·r_q + b_p + (input) − u_p with r = φ(u); what leads back along a connection from
     p to q is multiplied by μ_p/μ_q, the ratio of their mobilities. A state is a dictionary from the name of each relaxing
-    population to `[batch, size]`.
+    population to `[batch, size]` or `[batch, height, width, channels]`.
 
     **Fields:**
 
     - `weights`: by connection, `source->target`. The weight of an untied feedback direction `b->a` is stored in the shape of
       its forward partner `a->b` and applied through its transpose, so that a network is symmetric where the two are equal.
-    - `biases`: by population.
+    - `biases`: by population, one a unit; one a channel where the population is an image.
     - `cost`: C(r_output, y), with its own parameters if any.
     - `topology`: the graph.
     """
 
-    weights: dict[str, Float[Array, "inputs outputs"]]
-    biases: dict[str, Float[Array, " size"]]
+    weights: dict[str, Float[Array, "..."]]
+    biases: dict[str, Float[Array, " channels"]]
     cost: AbstractCost
     topology: Topology = eqx.field(static=True)
 
@@ -77,9 +77,9 @@ class LayeredNetwork(System):
         cost_key, *keys = jax.random.split(key, 1 + len(topology.connections))
         weights: dict[str, Array] = {}
         for connection, weight_key in zip(topology.connections, keys, strict=True):
-            weights |= _initial_weights(connection, _operation(topology, connection), weight_key, dtype, gain)
-        biases = {p.name: jnp.zeros(p.size, dtype) for p in topology.relaxing}
-        n = topology.population(topology.output).size
+            weights |= _initial_weights(connection, topology.operation(connection), weight_key, dtype, gain)
+        biases = {p.name: jnp.zeros(p.shape[-1], dtype) for p in topology.relaxing}
+        n = topology.population(topology.output).units
         readout = create_cost(cost, n, classes, key=cost_key, dtype=dtype)
         return cls(weights=weights, biases=biases, cost=readout, topology=topology)
 
@@ -115,28 +115,33 @@ class LayeredNetwork(System):
         return all(activation(p.activation).holomorphic for p in self.topology.relaxing)
 
     def input_drive(self, x: Array) -> dict[str, Array]:
-        """b + W_input·x for every population; `x` is `[batch, ...]` and is flattened."""
-        flat = x.reshape(x.shape[0], -1)
-        drive = {name: jnp.broadcast_to(bias, (x.shape[0], bias.shape[0])) for name, bias in self.biases.items()}
+        """b + W_input·x for every population; `x` is `[batch, ...]` and takes the shape of the input population."""
+        clamped = x.reshape(x.shape[0], *self.topology.population(INPUT).shape)
+        drive = {p.name: jnp.broadcast_to(self.biases[p.name], (x.shape[0], *p.shape)) for p in self.topology.relaxing}
         for connection in self.topology.connections:
             if connection.source == INPUT:
-                carried = _operation(self.topology, connection).apply(self.weights[connection.name], flat)
+                operation = self.topology.operation(connection)
+                carried = operation.apply(self.weights.get(connection.name), clamped)
                 drive[connection.target] = drive[connection.target] + carried
         return drive
 
     def initial_state(self, x: Array) -> dict[str, Array]:
         """Zeros in the precision of the parameters."""
-        return {name: jnp.zeros((x.shape[0], bias.shape[0]), bias.dtype) for name, bias in self.biases.items()}
+        return {p.name: jnp.zeros((x.shape[0], *p.shape), self.biases[p.name].dtype) for p in self.topology.relaxing}
 
     def activity(self, state: dict[str, Array]) -> dict[str, Array]:
         return {name: activation(self.topology.population(name).activation)(u) for name, u in state.items()}
 
     def output(self, activity: dict[str, Array]) -> Inexact[Array, "batch n"]:
-        return activity[self.topology.output]
+        last = activity[self.topology.output]
+        return last.reshape(last.shape[0], -1)
 
     def singularity_distance(self, state: dict[str, Array]) -> Float[Array, " batch"]:
         distances = [
-            activation(self.topology.population(name).activation).singularity_distance(u).min(axis=1)
+            activation(self.topology.population(name).activation)
+            .singularity_distance(u)
+            .reshape(u.shape[0], -1)
+            .min(axis=1)
             for name, u in state.items()
         ]
         return reduce(jnp.minimum, distances)
@@ -146,8 +151,11 @@ class LayeredNetwork(System):
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
         for edge in self.edges:
             if edge.target in result:
-                operate = edge.operation.apply_transpose if edge.transposed else edge.operation.apply
-                carried = operate(self.weights[edge.parameter], activity[edge.source])
+                weight, r = self.weights.get(edge.parameter), activity[edge.source]
+                if edge.transposed:
+                    carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
+                else:
+                    carried = edge.operation.apply(weight, r)
                 if edge.factor != 1:
                     carried = edge.factor * carried
                 so_far = result[edge.target]
@@ -183,12 +191,8 @@ class LayeredNetwork(System):
         return lambda v: jax.tree.map(lambda d, c, a: d * c - a, root, coupling(jax.tree.map(jnp.multiply, root, v)), v)
 
 
-def _operation(topology: Topology, connection: Connection) -> Dense:
-    return Dense(topology.population(connection.source).size, topology.population(connection.target).size)
-
-
 def _edges(topology: Topology, connection: Connection) -> list[Edge]:
-    operation = _operation(topology, connection)
+    operation = topology.operation(connection)
     source, target = (topology.population(name) for name in (connection.source, connection.target))
     forward = Edge(source.name, target.name, connection.name, False, operation)
     backward = Edge(
@@ -206,12 +210,14 @@ def _edges(topology: Topology, connection: Connection) -> list[Edge]:
 
 
 def _initial_weights(
-    connection: Connection, operation: Dense, key: PRNGKeyArray, dtype: jnp.dtype, gain: float
+    connection: Connection, operation: Operation, key: PRNGKeyArray, dtype: jnp.dtype, gain: float
 ) -> dict[str, Array]:
+    if operation.weight_shape is None:
+        return {}
     forward_key, feedback_key = jax.random.split(key)
     forward = operation.initial_weight(forward_key, dtype, gain)
     if connection.lateral:
-        return {connection.name: _lateral_weight(connection, forward, dtype)}
+        return {connection.name: _lateral_weight(connection, operation, forward, dtype)}
     if connection.feedback != "untied":
         return {connection.name: forward}
     angle = jnp.deg2rad(jnp.asarray(connection.angle, dtype))
@@ -219,13 +225,14 @@ def _initial_weights(
     return {connection.name: forward, connection.feedback_name: jnp.sin(angle) * random + jnp.cos(angle) * forward}
 
 
-def _lateral_weight(connection: Connection, weight: Array, dtype: jnp.dtype) -> Array:
+def _lateral_weight(connection: Connection, operation: Operation, weight: Array, dtype: jnp.dtype) -> Array:
     """The random `weight` turned until the angle between it and its transpose is the one asked for, at the same norm."""
     if connection.feedback == "tied":
         return weight / 2**0.5
     if connection.feedback == "none":
         return weight
-    symmetric, antisymmetric = (weight + weight.T) / 2, (weight - weight.T) / 2
+    transposed = operation.transposed_weight(weight)
+    symmetric, antisymmetric = (weight + transposed) / 2, (weight - transposed) / 2
     half = jnp.deg2rad(jnp.asarray(connection.angle / 2, dtype))
     norms = [
         jnp.maximum(jnp.linalg.norm(part), jnp.finfo(real_dtype(dtype)).tiny) for part in (symmetric, antisymmetric)

@@ -1,32 +1,231 @@
 """What a connection does to the activity that it carries. One class per kind; weights are passed in, never held."""
 
+import abc
+import math
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray
+from jaxtyping import Array, Inexact, PRNGKeyArray
 
-from equiprop.numerics import real_linear
+from equiprop.errors import InputError
+from equiprop.numerics import real_linear, softmax_pool
+
+Shape = tuple[int, ...]
+"""Of one sample of a population: `(units,)`, or `(height, width, channels)`."""
+
+PADDINGS = ("same", "valid")
 
 
 @dataclass(frozen=True)
-class Dense:
-    """r ↦ r·W with W `[inputs, outputs]`, and its transpose r ↦ r·Wᵀ."""
+class Operation(abc.ABC):
+    """What leads from a population of shape `source` to one of shape `target`."""
 
-    inputs: int
-    outputs: int
+    source: Shape
+    target: Shape
 
-    def initial_weight(self, key: PRNGKeyArray, dtype: jnp.dtype, gain: float = 1.0) -> Float[Array, "inputs outputs"]:
-        """Uniform in ±gain/√inputs."""
-        limit = gain * self.inputs**-0.5
-        return jax.random.uniform(key, (self.inputs, self.outputs), dtype, -limit, limit)
+    @property
+    @abc.abstractmethod
+    def weight_shape(self) -> Shape | None:
+        """Of its weight; `None` if it has none."""
 
-    def noise(self, key: PRNGKeyArray, batch: int, dtype: jnp.dtype) -> Float[Array, "batch inputs"]:
+    @property
+    @abc.abstractmethod
+    def fan_in(self) -> int:
+        """How many activities add up to the drive of a unit."""
+
+    @abc.abstractmethod
+    def apply(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *target"]:
+        """What arrives at the target while the source is at activity r."""
+
+    def apply_transpose(
+        self, weight: Any, r: Inexact[Array, "batch *target"], at: Inexact[Array, "batch *source"]
+    ) -> Inexact[Array, "batch *source"]:
+        """What arrives at the source, itself at activity `at`, while the target is at activity r: ∂/∂at of r·apply(at).
+
+        The force of the interaction energy −r·apply(weight, at), so that a connection and its transpose with the same weight
+        are symmetric whatever the operation. For an operation that is linear it does not depend on `at`.
+        """
+        return jax.vjp(lambda a: self.apply(weight, a), at)[1](r)[0]
+
+    def initial_weight(self, key: PRNGKeyArray, dtype: Any, gain: float = 1.0) -> Array:
+        """Uniform in ±gain/√(fan-in)."""
+        limit = gain * self.fan_in**-0.5
+        assert self.weight_shape is not None
+        return jax.random.uniform(key, self.weight_shape, dtype, -limit, limit)
+
+    def noise(self, key: PRNGKeyArray, batch: int, dtype: Any) -> Inexact[Array, "batch *source"]:
         """Standard normal activities of the source."""
-        return jax.random.normal(key, (batch, self.inputs), dtype)
+        return jax.random.normal(key, (batch, *self.source), dtype)
 
-    def apply(self, weight: Float[Array, "inputs outputs"], r: Inexact[Array, "batch inputs"]) -> Array:
-        return real_linear(lambda a: a @ weight, r)
+    def transposed_weight(self, weight: Array) -> Array:
+        """The weight with which a lateral connection acts as the transpose of itself."""
+        del weight
+        raise InputError(
+            f"a lateral connection of kind {type(self).__name__.lower()} cannot be symmetric; write 'none'"
+        )
 
-    def apply_transpose(self, weight: Float[Array, "inputs outputs"], r: Inexact[Array, "batch outputs"]) -> Array:
-        return real_linear(lambda a: a @ weight.T, r)
+
+@dataclass(frozen=True)
+class Dense(Operation):
+    """r ↦ r·W with W `[inputs, outputs]`, every unit to every unit."""
+
+    @property
+    def weight_shape(self) -> Shape:
+        return math.prod(self.source), math.prod(self.target)
+
+    @property
+    def fan_in(self) -> int:
+        return math.prod(self.source)
+
+    def apply(self, weight: Any, r: Array) -> Array:
+        return _reshaped(real_linear(lambda a: a @ weight, _reshaped(r, self.weight_shape[:1])), self.target)
+
+    def apply_transpose(self, weight: Any, r: Array, at: Array) -> Array:
+        del at
+        return _reshaped(real_linear(lambda a: a @ weight.T, _reshaped(r, self.weight_shape[1:])), self.source)
+
+    def transposed_weight(self, weight: Array) -> Array:
+        return weight.T
+
+
+@dataclass(frozen=True)
+class Identity(Operation):
+    """r ↦ r, a residual path without weights."""
+
+    def __post_init__(self) -> None:
+        if self.source != self.target:
+            raise InputError(f"kind = 'identity': carries {list(self.source)}, but the target is {list(self.target)}")
+
+    @property
+    def weight_shape(self) -> None:
+        return None
+
+    @property
+    def fan_in(self) -> int:
+        return 1
+
+    def apply(self, weight: Any, r: Array) -> Array:
+        del weight
+        return r
+
+
+@dataclass(frozen=True)
+class Windowed(Operation):
+    """What slides a window of `kernel` by `kernel` over an image by `stride`, and pools what it finds.
+
+    - `padding`: `same` or `valid`.
+    - `pool`: side of the windows of softmax pooling; 1 for none.
+    - `temperature`: of the pooling.
+    """
+
+    kernel: int = 3
+    stride: int = 1
+    padding: str = "same"
+    pool: int = 1
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        for name, shape in (("source", self.source), ("target", self.target)):
+            if len(shape) != 3:
+                raise InputError(
+                    f"the {name} has size {list(shape)}: a window slides over images, size = [height, width, channels]"
+                )
+        for name in ("kernel", "stride", "pool"):
+            if getattr(self, name) < 1:
+                raise InputError(f"{name} = {getattr(self, name)}: must be at least 1")
+        if self.padding not in PADDINGS:
+            raise InputError(f"padding = {self.padding!r}: must be one of {', '.join(PADDINGS)}")
+        if not 0 < self.temperature < math.inf:
+            raise InputError(f"temperature = {self.temperature}: must be a finite number above 0")
+        before = self._before_pooling
+        if min(before) < 1 or any(side % self.pool for side in before):
+            raise InputError(
+                f"pool = {self.pool}: does not divide the {list(before)} that a window of {self.kernel} by stride {self.stride} "
+                f"with padding {self.padding!r} makes of {list(self.source[:2])}"
+            )
+        made = tuple(side // self.pool for side in before)
+        if made != self.target[:2]:
+            raise InputError(
+                f"a window of {self.kernel} by stride {self.stride} with padding {self.padding!r} and pool = {self.pool} makes "
+                f"{list(made)} of {list(self.source[:2])}, but the target is {list(self.target[:2])}"
+            )
+
+    @property
+    def _before_pooling(self) -> tuple[int, int]:
+        reach = 0 if self.padding == "same" else self.kernel - 1
+        height, width = (-(-(side - reach) // self.stride) for side in self.source[:2])
+        return height, width
+
+    @property
+    def fan_in(self) -> int:
+        return self.kernel**2 * self.source[-1]
+
+    @abc.abstractmethod
+    def linear(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *image"]:
+        """Before pooling."""
+
+    def apply(self, weight: Any, r: Array) -> Array:
+        found = self.linear(weight, r)
+        return found if self.pool == 1 else softmax_pool(found, self.pool, self.temperature)
+
+
+_LAYOUT = ("NHWC", "HWIO", "NHWC")
+
+
+@dataclass(frozen=True)
+class Convolution(Windowed):
+    """The same weights `[kernel, kernel, inputs, outputs]` at every place."""
+
+    @property
+    def weight_shape(self) -> Shape:
+        return self.kernel, self.kernel, self.source[-1], self.target[-1]
+
+    def linear(self, weight: Any, r: Array) -> Array:
+        return real_linear(
+            lambda a: jax.lax.conv_general_dilated(
+                a, weight, (self.stride, self.stride), self.padding.upper(), dimension_numbers=_LAYOUT
+            ),
+            r,
+        )
+
+    def transposed_weight(self, weight: Array) -> Array:
+        if self.stride > 1 or self.pool > 1 or self.kernel % 2 == 0:
+            raise InputError("a lateral convolution must have an odd kernel, stride = 1 and pool = 1")
+        return jnp.swapaxes(weight[::-1, ::-1], 2, 3)
+
+
+@dataclass(frozen=True)
+class LocallyConnected(Windowed):
+    """Weights `[rows, columns, inputs·kernel², outputs]` of its own at every place."""
+
+    @property
+    def weight_shape(self) -> Shape:
+        return *self._before_pooling, self.fan_in, self.target[-1]
+
+    def linear(self, weight: Any, r: Array) -> Array:
+        return real_linear(
+            lambda a: jax.lax.conv_general_dilated_local(
+                a,
+                weight,
+                (self.stride, self.stride),
+                self.padding.upper(),
+                (self.kernel, self.kernel),
+                dimension_numbers=_LAYOUT,
+            ),
+            r,
+        )
+
+
+def _reshaped(r: Array, shape: Shape) -> Array:
+    return r if r.shape[1:] == shape else r.reshape(r.shape[0], *shape)
+
+
+OPERATIONS: dict[str, type[Operation]] = {
+    "dense": Dense,
+    "convolution": Convolution,
+    "local": LocallyConnected,
+    "identity": Identity,
+}
+"""By the name that topologies use."""

@@ -4,43 +4,59 @@ import json
 import math
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.numerics import ACTIVATIONS
+from equiprop.systems._operations import OPERATIONS, Operation, Shape
 
 INPUT = "input"
 """The name of the clamped population through which the input enters."""
 
 FEEDBACK = ("untied", "tied", "none")
 
+_OF_WINDOWS = {"kernel", "stride", "padding", "pool", "temperature"}
+
 
 @dataclass(frozen=True)
 class Population:
-    """`size` units that share an activation. The input population is clamped and has none.
+    """Units that share an activation. The input population is clamped and has none.
 
     **Fields:**
 
+    - `size`: how many, or `(height, width, channels)` of an image.
     - `mobility`: μ in F = −μ·∂E/∂r, how easily the population gives way, relative to the output, whose mobility is 1. Feedback
       from b to a acts with the factor μ_a/μ_b, so that a network with small mobilities far from the output is nearly
       feedforward, and symmetric all the same: see `System.mobility`.
     """
 
     name: str
-    size: int
+    size: int | tuple[int, int, int]
     activation: str = "shifted_sigmoid"
     mobility: float = 1.0
+
+    @property
+    def shape(self) -> Shape:
+        """Of the activity of one sample."""
+        return (self.size,) if isinstance(self.size, int) else self.size
+
+    @property
+    def units(self) -> int:
+        return math.prod(self.shape)
 
 
 @dataclass(frozen=True)
 class Connection:
-    """Weights from every unit of `source` to every unit of `target`, and what leads back.
+    """What leads from `source` to `target`, and what leads back.
 
     **Fields:**
 
+    - `kind`: `dense` (every unit to every unit), `convolution`, `local` (as a convolution, with weights of its own at every
+      place) or `identity` (no weights: a residual path).
+    - `kernel`, `stride`, `padding`, `pool`, `temperature`: of a convolution or local connection, see `Windowed`.
     - `feedback`: `untied` (independent weights back), `tied` (the transpose of the same weights) or `none` (one-way).
     - `angle`: for `untied`, the initial angle α in degrees between the feedback and the forward weights:
       B ← sin α·B_random + cos α·W. 0 starts symmetric, 90 independent.
@@ -53,6 +69,12 @@ class Connection:
     target: str
     feedback: str = "untied"
     angle: float = 90.0
+    kind: str = "dense"
+    kernel: int = 3
+    stride: int = 1
+    padding: str = "same"
+    pool: int = 1
+    temperature: float = 1.0
 
     @property
     def name(self) -> str:
@@ -89,7 +111,7 @@ class Topology:
         if self.output not in names or self.output == INPUT:
             raise suggest("output", self.output, [n for n in names if n != INPUT])
         for population in self.populations:
-            if population.size < 1:
+            if min(population.shape) < 1:
                 raise InputError(f"populations.{population.name}.size = {population.size}: must be at least 1")
             if not 0 < population.mobility < math.inf:
                 raise InputError(
@@ -120,6 +142,7 @@ class Topology:
                 raise InputError(f"{where}: the input is clamped, nothing can lead to it")
             if connection.source == INPUT and connection.feedback != "none":
                 raise InputError(f"{where}.feedback = {connection.feedback!r}: the input is clamped, write 'none'")
+            self._check_kind(connection, where)
             directions = [connection.name]
             if connection.feedback != "none" and not connection.lateral:
                 directions.append(connection.feedback_name)
@@ -127,6 +150,30 @@ class Topology:
                 if direction in seen:
                     raise InputError(f"{where}: {direction} exists already, made by connections.{seen[direction]}")
                 seen[direction] = connection.name
+
+    def _check_kind(self, connection: Connection, where: str) -> None:
+        if connection.kind not in OPERATIONS:
+            raise suggest(f"{where}.kind", connection.kind, list(OPERATIONS))
+        takes = {f.name for f in fields(OPERATIONS[connection.kind])}
+        for field in fields(Connection):
+            if field.name in _OF_WINDOWS - takes and getattr(connection, field.name) != field.default:
+                raise InputError(
+                    f"{where}.{field.name} = {getattr(connection, field.name)!r}: is not used by kind = {connection.kind!r}; "
+                    "leave it out"
+                )
+        if connection.kind == "identity" and connection.feedback == "untied":
+            raise InputError(f"{where}.feedback = 'untied': kind = 'identity' has no weights; write 'tied' or 'none'")
+        try:
+            self.operation(connection)
+        except InputError as error:
+            raise InputError(f"{where}.{error}") from error
+
+    def operation(self, connection: Connection) -> Operation:
+        """What the connection does to the activity of its source."""
+        kind = OPERATIONS[connection.kind]
+        settings = {f.name: getattr(connection, f.name) for f in fields(kind) if f.name in _OF_WINDOWS}
+        source, target = (self.population(name).shape for name in (connection.source, connection.target))
+        return kind(source, target, **settings)
 
     def _check_reach(self, names: list[str]) -> None:
         forward, backward = self.neighbours(), self.neighbours(reverse=True)
@@ -222,12 +269,26 @@ def _record(kind: type, values: dict[str, Any], where: str) -> Any:
             raise unknown_key(where, key, list(types))
         if types[key] is float and isinstance(value, int) and not isinstance(value, bool):
             values[key] = value = float(value)
-        if not isinstance(value, types[key]) or isinstance(value, bool):  # pyright: ignore[reportArgumentType]
+        if key == "size":
+            values[key] = _size(value, where)
+        elif not isinstance(value, types[key]) or isinstance(value, bool):  # pyright: ignore[reportArgumentType]
             raise InputError(f"{where}.{key} = {value!r}: must be of type {types[key].__name__}")  # pyright: ignore
     try:
         return kind(**values)
     except TypeError as error:
         raise InputError(f"{where}: {str(error).split(') ', 1)[-1]}") from error
+
+
+def _size(value: Any, where: str) -> int | tuple[int, int, int]:
+    match value:
+        case bool():
+            pass
+        case int():
+            return value
+        case [int(), int(), int()]:
+            height, width, channels = value
+            return height, width, channels
+    raise InputError(f"{where}.size = {value!r}: must be a whole number, or a list of height, width and channels")
 
 
 def _breadth_first(start: str, neighbours: Mapping[str, Iterable[str]]) -> list[str]:
@@ -242,7 +303,7 @@ def _reachable(start: str, neighbours: Mapping[str, Iterable[str]]) -> set[str]:
 
 
 def chain(
-    sizes: Iterable[int],
+    sizes: Iterable[int | tuple[int, int, int]],
     *,
     activation: str,
     feedback: str = "untied",
@@ -276,6 +337,61 @@ def loop(sizes: Iterable[int], *, activation: str) -> Topology:
     relaxing = [p.name for p in line.relaxing]
     if len(relaxing) < 3:
         raise InputError(
-            f"hidden = {[p.size for p in line.relaxing[:-1]]}: a loop needs at least two hidden populations"
+            f"hidden = {[p.units for p in line.relaxing[:-1]]}: a loop needs at least two hidden populations"
         )
     return Topology(line.populations, (*line.connections, Connection(relaxing[-1], relaxing[0], "none")))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A layer of a convolutional chain: its channels, and how it looks at the layer before (see `Connection`)."""
+
+    channels: int
+    kernel: int = 3
+    stride: int = 1
+    padding: str = "same"
+    pool: int = 1
+    temperature: float = 1.0
+
+
+def convolutional(
+    image: tuple[int, int, int],
+    stages: Iterable[Stage],
+    *,
+    activation: str,
+    feedback: str = "untied",
+    angle: float = 90.0,
+    feedback_gain: float = 1.0,
+) -> Topology:
+    """A chain of images, each a convolution and pooling of the one before; feedback is their transpose.
+
+    **Arguments:**
+
+    - `image`: height, width and channels of the input.
+    - `feedback_gain`: as of `chain`.
+    """
+    stages = tuple(stages)
+    shapes = [image]
+    for number, stage in enumerate(stages, 1):
+        reach = 0 if stage.padding == "same" else stage.kernel - 1
+        sides = [-(-(side - reach) // stage.stride) for side in shapes[-1][:2]]
+        if min(sides) < 1 or any(side % stage.pool for side in sides):
+            raise InputError(
+                f"images of {list(image)}: layer {number} would pool {sides} in windows of {stage.pool}; images of 32 by 32 fit "
+                "every preset"
+            )
+        shapes.append((sides[0] // stage.pool, sides[1] // stage.pool, stage.channels))
+    line = chain(shapes, activation=activation, feedback=feedback, angle=angle, feedback_gain=feedback_gain)
+    connections = tuple(
+        replace(
+            connection,
+            kind="convolution",
+            kernel=stage.kernel,
+            stride=stage.stride,
+            padding=stage.padding,
+            pool=stage.pool,
+            temperature=stage.temperature,
+        )
+        for connection, stage in zip(line.connections, stages, strict=True)
+    )
+    return Topology(line.populations, connections)

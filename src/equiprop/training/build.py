@@ -12,11 +12,12 @@ import optax
 from jaxtyping import PRNGKeyArray
 
 from equiprop.data import Dataset
+from equiprop.data.augment import Augmentation
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Krylov
 from equiprop.homeostasis import TREATMENTS, AbstractStrength, AbstractTreatment, Constant, Controlled, Scheduled
 from equiprop.solvers import SOLVERS, AbstractSolver
-from equiprop.systems import LayeredNetwork, System, Topology, chain, loop
+from equiprop.systems import LayeredNetwork, System, Topology, chain, cnn_topology, loop
 from equiprop.training.config import (
     Config,
     EstimatorConfig,
@@ -156,9 +157,11 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
     sizes = (inputs, *config.hidden, classes)
     match config.kind:
         case "mlp":
-            must_be_default("topology")
+            must_be_default("topology", "preset")
         case "loop":
-            must_be_default("topology", "feedback", "weight_angle", "feedback_gain")
+            must_be_default("topology", "preset", "feedback", "weight_angle", "feedback_gain")
+        case "cnn":
+            must_be_default("topology", "hidden")
     try:
         match config.kind:
             case "mlp":
@@ -171,18 +174,33 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
                 )
             case "loop":
                 return loop(sizes, activation=config.activation)
+            case "cnn":
+                return cnn_topology(
+                    _as_image(dataset),
+                    preset=config.preset,
+                    activation=config.activation,
+                    feedback=config.feedback,
+                    weight_angle=config.weight_angle,
+                    feedback_gain=config.feedback_gain,
+                )
     except InputError as error:
         raise InputError(_in_terms_of_section(str(error), config)) from error
     if config.kind != "network":
-        raise suggest("system.kind", config.kind, ["mlp", "loop", "network"])
-    must_be_default("hidden", "activation", "feedback", "weight_angle", "feedback_gain")
+        raise suggest("system.kind", config.kind, ["mlp", "loop", "cnn", "network"])
+    must_be_default("hidden", "preset", "activation", "feedback", "weight_angle", "feedback_gain")
     if not config.topology:
         raise InputError("system.topology = '': system.kind = 'network' needs a topology file")
     topology = Topology.from_file(config.topology)
-    size = topology.population("input").size
+    size = topology.population("input").units
     if size != inputs:
         raise InputError(f"populations.input.size = {size}: images of {dataset.name} have {inputs} pixels")
     return topology
+
+
+def _as_image(dataset: Dataset) -> tuple[int, int, int]:
+    """Height, width and channels of the images; without channels they have one."""
+    height, width, *channels = dataset.image_shape
+    return height, width, math.prod(channels)
 
 
 def _in_terms_of_section(message: str, config: SystemConfig) -> str:
@@ -193,6 +211,8 @@ def _in_terms_of_section(message: str, config: SystemConfig) -> str:
             return f"system.{name} = {value!r}" + message.split(f"{value!r}", 1)[1]
     if ".angle = " in message:
         return "system.weight_angle = " + message.split(".angle = ", 1)[1]
+    if message.startswith("image"):
+        return f"system.preset = {config.preset!r}: {message}"
     return f"system.{message}"
 
 
@@ -200,7 +220,7 @@ def build_system(config: SystemConfig, dataset: Dataset, *, key: PRNGKeyArray, d
     """A network with random weights for `dataset`. Raises `InputError` for a cost that the output does not fit."""
     topology = build_topology(config, dataset)
     classes = len(dataset.classes)
-    outputs = topology.population(topology.output).size
+    outputs = topology.population(topology.output).units
     if config.cost != "softmax_readout" and outputs != classes:
         raise InputError(
             f"system.cost = {config.cost!r}: needs one output unit a class, {classes}, not {outputs}; use softmax_readout"
@@ -291,7 +311,17 @@ class Parts:
     solver: AbstractSolver
     estimator: AbstractEstimator
     treatment: AbstractTreatment
+    augmentation: Augmentation
 
 
 def build_parts(config: Config) -> Parts:
-    return Parts(build_solver(config.solver), build_estimator(config.estimator), build_treatment(config.homeostasis))
+    try:
+        augmentation = Augmentation(config.training.flip, config.training.crop)
+    except InputError as error:
+        raise InputError(f"training.{error}") from error
+    return Parts(
+        build_solver(config.solver),
+        build_estimator(config.estimator),
+        build_treatment(config.homeostasis),
+        augmentation,
+    )

@@ -17,18 +17,21 @@ from equiprop.errors import InputError, unknown_key
 @dataclass(frozen=True)
 class SystemConfig:
     kind: str = "mlp"
-    """mlp (a chain of layers), loop (a cycle without reciprocal pairs) or network (any graph, from a topology file)."""
+    """mlp (a chain of layers), loop (a cycle without reciprocal pairs), cnn (a chain of convolutions and pooling) or network
+    (any graph, from a topology file)."""
     hidden: tuple[int, ...] = (256, 256)
     """Units of each hidden population (mlp, loop)."""
     activation: str = "shifted_sigmoid"
-    """shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid (mlp, loop)."""
+    """shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid (mlp, loop, cnn)."""
+    preset: str = "published"
+    """published (128, 256, 512 and 512 channels) or small (16, 32, 64 and 64) (cnn)."""
     feedback: str = "untied"
-    """untied, tied or none (mlp)."""
+    """untied, tied or none (mlp, cnn)."""
     weight_angle: float = 90.0
-    """Initial angle in degrees between feedback and forward weights where untied (mlp)."""
+    """Initial angle in degrees between feedback and forward weights where untied (mlp, cnn)."""
     feedback_gain: float = 0.05
     """Factor on all feedback, against which homeostasis and estimators are balanced: below 1 the network is nearer to feedforward
-    and keeps away from the critical gain (mlp)."""
+    and keeps away from the critical gain (mlp, cnn)."""
     topology: str = ""
     """TOML or JSON file with the populations and connections (network); relative to the configuration file."""
     cost: str = "softmax_readout"
@@ -182,6 +185,10 @@ class TrainingConfig:
     warm_start: bool = False
     """Start the free phase of a sample where its last one ended, kept in half precision: 2 bytes a unit and training sample, in
     every checkpoint."""
+    flip: bool = False
+    """Mirror half of the training images, left to right, each time anew."""
+    crop: int = 0
+    """Shift each training image by up to so many pixels in either direction, each time anew."""
     limit: int = 0
     """Use only the first so many training samples; 0 for all."""
     diagnostic_samples: int = 200

@@ -18,12 +18,12 @@ from equiprop.training.build import Parts
 
 
 class Images(eqx.Module):
-    """A split on the device, with what turns pixels into a network's input: (pixels − mean)/scale."""
+    """A split on the device, with what turns pixels into a network's input: (pixels − mean)/scale, of all or of each channel."""
 
     pixels: UInt8[Array, "samples *shape"]
     labels: Int[Array, " samples"]
-    mean: Float[Array, ""]
-    scale: Float[Array, ""]
+    mean: Float[Array, "*channels"]
+    scale: Float[Array, "*channels"]
 
     def batch(self, indices: Int[Array, " batch"]) -> tuple[Array, Array]:
         pixels = self.pixels[indices].astype(self.mean.dtype)
@@ -100,12 +100,13 @@ def make_advance(
     total_steps = steps_per_epoch * epochs
 
     def one_step(
-        state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray]
+        state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
     ) -> TrainState:
         indices = jax.lax.dynamic_slice_in_dim(order, state.step * batch_size, batch_size)
         x, labels = images.batch(indices)
         system = state.system
-        estimator_key, probe_key = (jax.random.fold_in(k, state.step) for k in keys)
+        estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
+        x = parts.augmentation(x, key=image_key)
         equilibria, warm = state.equilibria, None
         if equilibria is not None:
             cold = system.initial_state(x)
@@ -154,9 +155,9 @@ def make_advance(
     def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
         epoch_key = jax.random.fold_in(state.key, state.epoch)
         order_key, probe_key = jax.random.split(epoch_key)
-        estimator_key = jax.random.fold_in(epoch_key, 2)
+        keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
         order = jax.random.permutation(order_key, len(images))
-        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, (estimator_key, probe_key)), state)
+        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, keys), state)
 
     return advance
 

@@ -1,0 +1,150 @@
+"""What connections do, against SciPy, and what leads back, against the derivative of their interaction energy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy import signal, special
+
+from equiprop.errors import InputError
+from equiprop.numerics import softmax_pool
+from equiprop.systems._operations import Convolution, Dense, Identity, LocallyConnected
+
+OPERATIONS = {
+    "dense": Dense((6, 6, 2), (5,)),
+    "same": Convolution((6, 6, 2), (6, 6, 3)),
+    "valid": Convolution((6, 6, 2), (4, 4, 3), padding="valid"),
+    "strided": Convolution((6, 6, 2), (3, 3, 3), stride=2),
+    "even": Convolution((6, 6, 2), (5, 5, 3), kernel=2, padding="valid"),
+    "pooled": Convolution((6, 6, 2), (2, 2, 3), padding="valid", pool=2, temperature=0.7),
+    "local": LocallyConnected((6, 6, 2), (3, 3, 3), pool=2),
+    "identity": Identity((6, 6, 2), (6, 6, 2)),
+}
+
+
+def given(name, seed=0, imaginary=0.0):
+    """The operation, a weight, and activities of both of its ends."""
+    operation, rng = OPERATIONS[name], np.random.default_rng(seed)
+    at, r = (
+        rng.normal(size=(2, *shape)) + 1j * imaginary * rng.normal(size=(2, *shape))
+        for shape in (operation.source, operation.target)
+    )
+    weight = None if operation.weight_shape is None else jnp.asarray(rng.normal(size=operation.weight_shape))
+    at, r = (jnp.asarray(a if imaginary else a.real) for a in (at, r))
+    return operation, weight, at, r
+
+
+def correlated(image, kernel, mode):
+    """Σ over input channels of two-dimensional correlations, one output channel after the other, by SciPy."""
+    return np.stack(
+        [
+            sum(signal.correlate2d(image[..., i], kernel[..., i, o], mode) for i in range(image.shape[-1]))
+            for o in range(kernel.shape[-1])
+        ],
+        axis=-1,
+    )
+
+
+def pooled(image, window, temperature):
+    rows, columns = image.shape[0] // window, image.shape[1] // window
+    result = np.empty((rows, columns, image.shape[2]), image.dtype)
+    for i, j, c in np.ndindex(result.shape):
+        part = image[i * window : (i + 1) * window, j * window : (j + 1) * window, c].ravel()
+        result[i, j, c] = special.softmax(part / temperature) @ part
+    return result
+
+
+@pytest.mark.parametrize("name", ["same", "valid", "even", "pooled"])
+def test_convolution_is_that_of_scipy(name):
+    operation, weight, at, _ = given(name)
+    found = operation.apply(weight, at)
+    for ours, image in zip(found, np.asarray(at), strict=True):
+        expected = correlated(image, np.asarray(weight), operation.padding)
+        if operation.pool > 1:
+            expected = pooled(expected, operation.pool, operation.temperature)
+        assert np.allclose(ours, expected, atol=1e-12)
+
+
+def test_strides_leave_out_places():
+    """An even side under stride 2 and 'same' padding is padded at the end alone."""
+    operation, weight, at, _ = given("strided")
+    everywhere = np.stack(
+        [correlated(np.pad(a, ((0, 1), (0, 1), (0, 0))), np.asarray(weight), "valid") for a in np.asarray(at)]
+    )
+    assert np.allclose(operation.apply(weight, at), everywhere[:, ::2, ::2], atol=1e-12)
+
+
+def test_a_local_connection_with_the_same_weights_everywhere_is_a_convolution():
+    operation, _, at, _ = given("local")
+    shared = np.random.default_rng(1).normal(size=(3, 3, 2, 3))
+    # Its windows list channels before places.
+    rows = np.moveaxis(shared, 2, 0).reshape(operation.weight_shape[2:])
+    weight = jnp.broadcast_to(jnp.asarray(rows), operation.weight_shape)
+    same = Convolution(operation.source, operation.target, pool=2)
+    assert np.allclose(operation.apply(weight, at), same.apply(jnp.asarray(shared), at), atol=1e-12)
+
+
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_what_leads_back_is_the_derivative_of_the_interaction_energy(name):
+    """By complex steps, exact to rounding: ∂/∂at of r·apply(weight, at). So it is for complex activities, by differences."""
+    operation, weight, at, r = given(name)
+    back = np.asarray(operation.apply_transpose(weight, r, at))
+    energy = jax.jit(lambda a, r: jnp.sum(r * operation.apply(weight, a)))
+    rng, h = np.random.default_rng(1), 1e-20
+    places = [tuple(rng.integers(0, n) for n in at.shape) for _ in range(3)]
+    for index in places:
+        nudged = at.astype(complex).at[index].add(1j * h)
+        assert np.isclose(back[index], energy(nudged, r).imag / h, rtol=1e-10, atol=1e-12)
+    _, _, at, r = given(name, imaginary=0.3)
+    back = np.asarray(operation.apply_transpose(weight, r, at))
+    index = places[0]
+    for h in (1e-5, 1e-5j):
+        difference = (energy(at.at[index].add(h), r) - energy(at.at[index].add(-h), r)) / (2 * h)
+        assert np.isclose(back[index], difference, rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("name", ["same", "dense"])
+def test_a_transposed_weight_acts_as_the_transpose(name):
+    operation = {"same": Convolution((5, 5, 2), (5, 5, 2)), "dense": Dense((4,), (4,))}[name]
+    rng = np.random.default_rng(0)
+    weight = jnp.asarray(rng.normal(size=operation.weight_shape))
+    a, b = (jnp.asarray(rng.normal(size=(1, *operation.source))) for _ in range(2))
+    forth = jnp.sum(b * operation.apply(weight, a))
+    assert np.isclose(forth, jnp.sum(a * operation.apply(operation.transposed_weight(weight), b)))
+
+
+def test_pooling_between_maximum_and_mean():
+    z = jnp.asarray(np.random.default_rng(0).normal(size=(1, 4, 4, 1)))
+    windows = np.asarray(z).reshape(2, 2, 2, 2).swapaxes(1, 2).reshape(4, 4)
+    assert np.allclose(softmax_pool(z, 2, 1e-3).ravel(), windows.max(axis=1), atol=1e-2)
+    assert np.allclose(softmax_pool(z, 2, 1e6).ravel(), windows.mean(axis=1), atol=1e-5)
+    # Large exponents do not overflow, and single precision stays single.
+    large = softmax_pool((1e4 * z).astype(jnp.complex64), 2)
+    assert large.dtype == jnp.complex64 and np.allclose(large.real.ravel(), 1e4 * windows.max(axis=1), rtol=1e-5)
+
+
+def test_initial_weights_fill_their_range():
+    operation = OPERATIONS["pooled"]
+    weight = operation.initial_weight(jax.random.key(0), jnp.float32, gain=2.0)
+    limit = 2 / 18**0.5
+    assert weight.shape == (3, 3, 2, 3) and 0.8 * limit < jnp.abs(weight).max() <= limit
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: Convolution((6,), (6, 6, 1)), r"the source has size \[6\]: a window slides over images"),
+        (lambda: Convolution((6, 6, 1), (6, 6, 1), kernel=0), "kernel = 0: must be at least 1"),
+        (lambda: Convolution((6, 6, 1), (6, 6, 1), padding="full"), "padding = 'full'"),
+        (lambda: Convolution((6, 6, 1), (6, 6, 1), temperature=0.0), "temperature = 0.0"),
+        (lambda: Convolution((6, 6, 1), (3, 3, 1), pool=4), r"pool = 4: does not divide the \[6, 6\]"),
+        (lambda: Convolution((6, 6, 1), (6, 6, 1), kernel=9, padding="valid"), r"does not divide the \[-2, -2\]"),
+        (lambda: Convolution((6, 6, 1), (4, 4, 1), pool=2), r"makes \[3, 3\] of \[6, 6\], but the target is \[4, 4\]"),
+        (lambda: Identity((6,), (5,)), r"carries \[6\], but the target is \[5\]"),
+        (lambda: OPERATIONS["pooled"].transposed_weight(jnp.ones(1)), "must have an odd kernel"),
+        (lambda: OPERATIONS["local"].transposed_weight(jnp.ones(1)), "cannot be symmetric"),
+    ],
+)
+def test_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()

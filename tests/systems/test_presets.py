@@ -1,0 +1,55 @@
+"""Named convolutional networks: their shapes, and what is refused."""
+
+import jax
+import pytest
+
+from equiprop.errors import InputError
+from equiprop.systems import CONVOLUTIONAL, Stage, cnn, convolutional
+
+
+def test_the_published_network():
+    """Four convolutions of 3 by 3, each pooled: arXiv 2309.02214, appendix. Shapes only, nothing is computed."""
+    system = jax.eval_shape(lambda: cnn((32, 32, 3), 10, key=jax.random.key(0)))
+    shapes = {name: weight.shape for name, weight in system.weights.items()}
+    assert shapes == {
+        "input->hidden_1": (3, 3, 3, 128),
+        "hidden_1->hidden_2": (3, 3, 128, 256),
+        "hidden_2->hidden_1": (3, 3, 128, 256),
+        "hidden_2->hidden_3": (3, 3, 256, 512),
+        "hidden_3->hidden_2": (3, 3, 256, 512),
+        "hidden_3->output": (3, 3, 512, 512),
+        "output->hidden_3": (3, 3, 512, 512),
+    }
+    assert [p.shape for p in system.topology.relaxing] == [(16, 16, 128), (8, 8, 256), (4, 4, 512), (1, 1, 512)]
+    assert {b.shape for b in system.biases.values()} == {(128,), (256,), (512,)}
+    assert system.cost.weight.shape == (512, 10)
+    assert [c.padding for c in system.topology.connections] == ["same", "same", "same", "valid"]
+    assert {c.pool for c in system.topology.connections} == {2}
+
+
+@pytest.mark.parametrize("preset", CONVOLUTIONAL)
+def test_every_preset_takes_images_of_32_by_32(preset):
+    system = jax.eval_shape(lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset=preset))
+    assert system.topology.population("output").shape[:2] == (1, 1)
+
+
+def test_strides_and_padding_decide_the_shapes():
+    stages = (Stage(4, kernel=5, stride=2), Stage(5, kernel=1, pool=2))
+    topology = convolutional((16, 12, 1), stages, activation="dsilu")
+    assert [p.shape for p in topology.populations] == [(16, 12, 1), (8, 6, 4), (4, 3, 5)]
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset="smal"), "preset = 'smal' is not known.*'small'"),
+        (lambda: cnn((28, 28, 1), 10, key=jax.random.key(0)), r"images of \[28, 28, 1\]: layer 3 would pool \[7, 7\]"),
+        (
+            lambda: convolutional((2, 2, 1), [Stage(3, padding="valid")], activation="tanh"),
+            r"images of \[2, 2, 1\]: layer 1 would pool \[0, 0\]",
+        ),
+    ],
+)
+def test_refused(make, message):
+    with pytest.raises(InputError, match=message):
+        make()
