@@ -73,6 +73,7 @@ class Estimate(eqx.Module):
     - `error_bar`: relative error of the error vector per sample (see the estimator); infinite where it cannot be told.
     - `cost`: C per sample at the free equilibrium.
     - `weight`: 1 for the samples in the gradient, 0 for those left out.
+    - `cost_weight`: the same for the gradient of the cost's own parameters.
     - `unsettled`, `bounded`, `jumped`, `inaccurate`, `non_analytic`, `retried`: flags per sample. Inaccurate is an error
       bar above the tolerance that was asked for; retried, that a smaller nudge was tried for it.
     - `nudge`: |β| that each sample was read with; zero for estimators without a nudge.
@@ -85,6 +86,7 @@ class Estimate(eqx.Module):
     error_bar: Float[Array, " batch"]
     cost: Float[Array, " batch"]
     weight: Float[Array, " batch"]
+    cost_weight: Float[Array, " batch"]
     unsettled: Bool[Array, " batch"]
     bounded: Bool[Array, " batch"]
     jumped: Bool[Array, " batch"]
@@ -223,10 +225,33 @@ def estimate(
         error_bar=error_bar,
         cost=cost,
         weight=kept.astype(cost.dtype),
+        cost_weight=free_kept.astype(cost.dtype),
         nudge=jnp.zeros_like(cost) if response.nudge is None else response.nudge,
         relaxation_steps=response.relaxation_steps + (free.steps if response.equilibrium is None else 0),
         equilibrium=free,
         **flags,
+    )
+
+
+def merge(estimates: Estimate) -> Estimate:
+    """The estimate of a whole batch from those of parts of equal size, stacked along a leading axis.
+
+    The same as of all samples at once: the gradients of the parts are means over the samples that each has kept.
+    """
+
+    def mean(gradient: PyTree, weight: Array) -> PyTree:
+        kept = weight.sum(axis=1)
+        share = kept / jnp.maximum(kept.sum(), 1)
+        return jax.tree.map(lambda g: jnp.tensordot(share.astype(g.dtype), g, axes=1), gradient)
+
+    gradient = mean(estimates.gradient, estimates.weight)
+    own = mean(estimates.gradient.cost, estimates.cost_weight)
+    whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), eqx.tree_at(lambda e: e.gradient, estimates, None))
+    return eqx.tree_at(
+        lambda e: e.gradient,
+        whole,
+        eqx.tree_at(lambda g: g.cost, gradient, own),
+        is_leaf=lambda leaf: leaf is None,
     )
 
 

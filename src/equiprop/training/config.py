@@ -178,6 +178,10 @@ class TrainingConfig:
     """Passes through the training set."""
     batch_size: int = 50
     """Samples a step."""
+    micro_batches: int = 1
+    """Parts that a batch is computed in, one after the other, to save memory; the gradient is the same."""
+    devices: int = 0
+    """Devices that a batch is spread over; 0 for all there are."""
     seed: int = 0
     """Of the weights, the order of samples and the probes."""
     precision: str = "float32"

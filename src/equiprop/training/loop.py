@@ -21,6 +21,7 @@ from equiprop.estimators import FLAGS
 from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
 from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
+from equiprop.training.devices import Placement
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number, on_device
 from equiprop.training.run_directory import RunDirectory
 from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance
@@ -52,9 +53,17 @@ class Trainer:
 
     def __init__(self, config: Config, dataset: Dataset | None = None) -> None:
         training = config.training
-        for name, least in (("epochs", 1), ("batch_size", 1), ("limit", 0), ("diagnostic_samples", 0), ("seed", 0)):
+        for name, least in (
+            ("epochs", 1), ("batch_size", 1), ("micro_batches", 1), ("devices", 0), ("limit", 0), ("diagnostic_samples", 0),
+            ("seed", 0),
+        ):  # fmt: skip
             if getattr(training, name) < least:
                 raise InputError(f"training.{name} = {getattr(training, name)}: must be at least {least}")
+        if training.batch_size % training.micro_batches:
+            raise InputError(
+                f"training.micro_batches = {training.micro_batches}: must divide training.batch_size = {training.batch_size}"
+            )
+        self.placement = Placement.over(training.devices, training.batch_size // training.micro_batches)
         self.config = config
         self.dtype = dtype_of(training.precision)
         self.parts: Parts = build_parts(config)
@@ -87,8 +96,9 @@ class Trainer:
             raise InputError(
                 f"training.warm_start = true: estimator.kind = {config.estimator.kind!r} has no free phase to start; leave it out"
             )
+        self.images = self.placement.everywhere(self.images)
         self.traceable_advance = make_advance(
-            self.parts, self.optimizer, training.batch_size, self.steps_per_epoch, training.epochs
+            self.parts, self.optimizer, training, self.steps_per_epoch, self.placement
         )
         self._compiled_advance = jax.jit(self.traceable_advance, donate_argnums=0)
 
@@ -98,17 +108,15 @@ class Trainer:
 
     def start(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
-        return jax.tree.map(
-            jnp.copy,
-            initial_state(
-                self.system,
-                self.optimizer,
-                self.parts.treatment,
-                self.key,
-                self.dtype,
-                self.images if self.config.training.warm_start else None,
-            ),
+        state = initial_state(
+            self.system,
+            self.optimizer,
+            self.parts.treatment,
+            self.key,
+            self.dtype,
+            self.images if self.config.training.warm_start else None,
         )
+        return self.placement.everywhere(jax.tree.map(jnp.copy, state))
 
 
 def train(
@@ -152,7 +160,7 @@ def resume(run: str | Path, *, dataset: Dataset | None = None, observer: Observe
             f"dataset = {directory.config.dataset!r}: has checksum {trainer.dataset.checksum[:12]}, the run began with "
             f"{str(recorded)[:12]}; put the original data back"
         )
-    state = directory.checkpoints.restore(about, trainer.start())
+    state = trainer.placement.everywhere(directory.checkpoints.restore(about, trainer.start()))
     history = directory.metrics_until(about.epoch)
     return _run(trainer, directory, state, history, about.seconds, observer or Observer())
 
@@ -172,7 +180,7 @@ def _run(
             began = time.perf_counter()
             state = _epoch(trainer, directory, state, seconds, observer, interrupted)
             metrics = _metrics(trainer, state, seconds + time.perf_counter() - began)
-            state = _next_epoch(state, trainer.dtype)
+            state = trainer.placement.everywhere(_next_epoch(state, trainer.dtype))
             _keep_best(directory, state, history, metrics)
             directory.append_metrics(metrics)
             history.append(metrics)

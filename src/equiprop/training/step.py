@@ -9,12 +9,14 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
-from equiprop.estimators import COUNTS, estimate
+from equiprop.estimators import COUNTS, Estimate, estimate, merge
 from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.numerics import trees
-from equiprop.solvers import Status, relax
+from equiprop.solvers import Equilibrium, Status, relax
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts
+from equiprop.training.config import TrainingConfig
+from equiprop.training.devices import Placement
 
 
 class Images(eqx.Module):
@@ -89,15 +91,43 @@ Advance = Callable[[TrainState, Images, Int[Array, ""]], TrainState]
 
 
 def make_advance(
-    parts: Parts, optimizer: optax.GradientTransformation, batch_size: int, steps_per_epoch: int, epochs: int
+    parts: Parts,
+    optimizer: optax.GradientTransformation,
+    training: TrainingConfig,
+    steps_per_epoch: int,
+    placement: Placement,
 ) -> Advance:
     """A function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
 
     The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping between
     two calls changes nothing.
     """
+    batch_size = training.batch_size
 
-    total_steps = steps_per_epoch * epochs
+    total_steps = steps_per_epoch * training.epochs
+
+    def estimated(
+        system: LayeredNetwork, x: Array, labels: Array, warm: Equilibrium | None, key: PRNGKeyArray
+    ) -> Estimate:
+        """Of a batch in one piece, or piece after piece."""
+        pieces = training.micro_batches
+        if pieces == 1:
+            return estimate(
+                system,
+                placement.spread(x),
+                placement.spread(labels),
+                parts.estimator,
+                solver=parts.solver,
+                equilibrium=warm,
+                key=key,
+            )
+
+        def one(piece: tuple[Array, Array, Equilibrium | None, PRNGKeyArray]) -> Estimate:
+            x, labels, warm, key = piece
+            return estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=warm, key=key)
+
+        split = placement.spread(trees.split_copies((x, labels, warm), pieces), axis=1)
+        return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
 
     def one_step(
         state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
@@ -115,7 +145,7 @@ def make_advance(
             fits = trees.max_abs(warm.state) < float(jnp.finfo(jnp.float16).max)
             found = trees.select(warm.settled & fits, warm.state, cold)
             equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
-        answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=warm, key=estimator_key)
+        answer = estimated(system, x, labels, warm, estimator_key)
         free = answer.equilibrium
         progress = (state.epoch * steps_per_epoch + state.step) / total_steps
         treated = parts.treatment.treat(

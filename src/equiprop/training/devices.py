@@ -1,0 +1,62 @@
+"""Where a run lies: on one device, or a batch spread over several with everything else on each."""
+
+from dataclasses import dataclass
+from typing import TypeVar
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from equiprop.errors import InputError
+
+T = TypeVar("T")
+
+_BATCH = "batch"
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One device, or a mesh of several along which batches are split: data parallelism by JAX's own partitioner.
+
+    A program says what is computed of a whole batch; which device computes which samples, and the sums over devices, are
+    the compiler's. The result is the same on any number of devices, up to the order of sums.
+    """
+
+    mesh: Mesh | None = None
+
+    @classmethod
+    def over(cls, devices: int, batch_size: int) -> "Placement":
+        """**Arguments:**
+
+        - `devices`: how many, of all processes together; 0 for all there are.
+        - `batch_size`: of what is computed at once.
+
+        Raises `InputError` where there are fewer devices, or the batch does not divide among them.
+        """
+        found = jax.devices()
+        if not 0 <= devices <= len(found):
+            raise InputError(f"training.devices = {devices}: there are {len(found)}; write 0 for all of them")
+        chosen = found[: devices or len(found)]
+        if batch_size % len(chosen):
+            raise InputError(
+                f"training.batch_size: {batch_size} samples at once do not divide among {len(chosen)} devices; make it a "
+                "multiple of training.micro_batches times the devices, or set training.devices"
+            )
+        if len(chosen) == 1:
+            return cls()
+        return cls(Mesh(np.array(chosen), (_BATCH,), axis_types=(AxisType.Auto,)))
+
+    @property
+    def count(self) -> int:
+        return 1 if self.mesh is None else self.mesh.size
+
+    def everywhere(self, tree: T) -> T:
+        """The arrays of `tree` whole on every device."""
+        return tree if self.mesh is None else jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+
+    def spread(self, tree: T, axis: int = 0) -> T:
+        """Within a compiled program: the arrays of `tree` split along their batch axis."""
+        if self.mesh is None:
+            return tree
+        sharding = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, _BATCH))
+        return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, sharding), tree)
