@@ -1,9 +1,10 @@
 """`equiprop train`."""
 
+import os
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,8 @@ from rich.console import Console
 from equiprop.cli._console import figure, print_json, progress, stdout_console
 from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
-from equiprop.errors import InputError
-from equiprop.training.config import Config, differences
+from equiprop.errors import EquipropError, InputError
+from equiprop.training.config import Config, ProcessConfig, differences
 
 
 @dataclass(frozen=True)
@@ -24,17 +25,37 @@ class Options(Output, Config):
     resume: str | None = None
     """Run directory to continue exactly where it stopped."""
     out: str | None = None
-    """New run directory; by default runs/DATASET-ESTIMATOR-TIME."""
+    """New run directory; by default runs/DATASET-ESTIMATOR-TIME. One that all processes see, if there are several."""
+    processes: ProcessConfig = field(default_factory=ProcessConfig)
 
 
 def run(arguments: list[str]) -> None:
     base = config_defaults(arguments)
     options = _parse(arguments, base)
+    try:
+        _train(options, base, arguments)
+    except InputError:
+        raise
+    except EquipropError:
+        _leave(options)
+        raise
+    _leave(options)
+
+
+def _leave(options: Options) -> None:
+    """What all processes agreed on ends here; whatever else ends one of them stops the others."""
+    if options.processes.count > 1:
+        from equiprop.training.processes import leave
+
+        leave()
+
+
+def _train(options: Options, base: Config, arguments: list[str]) -> None:
     if options.resume is not None:
         summary = _resume(options, arguments)
     else:
         config = as_config(options)
-        set_up(config.training.precision)
+        _set_up(config, options)
         out = Path(options.out or _default_out(config))
         from equiprop.training.build import fit_to_kinds
         from equiprop.training.loop import train
@@ -43,7 +64,7 @@ def run(arguments: list[str]) -> None:
         summary = _watched(
             options, out, lambda o: train(config, out, observer=o, command=shlex.join(["equiprop", *sys.argv[1:]]))
         )
-    if options.json:
+    if options.json and summary:
         print_json(summary)
 
 
@@ -62,10 +83,23 @@ def _resume(options: Options, arguments: list[str]) -> dict[str, Any]:
     own = RunDirectory.open(path).resolved_config()
     # An option may also ask for a default that the run does not have.
     _refuse_changes(_parse(arguments, own), own)
-    set_up(own.training.precision)
+    _set_up(own, options)
     from equiprop.training.loop import resume
 
     return _watched(options, path, lambda o: resume(path, observer=o))
+
+
+def _set_up(config: Config, options: Options) -> None:
+    set_up(config.training.precision)
+    from equiprop.training.processes import join
+
+    join(options.processes, _stop)
+
+
+def _stop(message: str) -> None:
+    print(f"equiprop: {message}", file=sys.stderr, flush=True)
+    # At once: cleaning up would wait for the process that is gone.
+    os._exit(1)
 
 
 def _refuse_changes(options: Options, own: Config) -> None:
@@ -81,9 +115,10 @@ def _default_out(config: Config) -> Path:
 
 def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
     """Runs `job(observer)` with what the user wants to see of it."""
-    if options.quiet:
-        from equiprop.training.loop import Observer
+    from equiprop.training.loop import Observer
+    from equiprop.training.processes import is_primary
 
+    if options.quiet or not is_primary():
         return job(Observer())
     console = stdout_console(stderr=options.json)
     with progress() as bar:

@@ -67,7 +67,7 @@ class Checkpoints:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             partial.mkdir()
-            with _quiet_absl(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as writer:
+            with _quiet_absl(), _checkpointer() as writer:
                 writer.save(partial.absolute() / _ARRAYS, args=ocp.args.StandardSave(arrays))
             with (partial / _ABOUT).open("w", encoding="utf-8") as file:
                 json.dump(about, file)
@@ -113,7 +113,7 @@ class Checkpoints:
             )
         template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _arrays(like))
         try:
-            with _quiet_absl(), ocp.Checkpointer(ocp.StandardCheckpointHandler()) as reader:
+            with _quiet_absl(), _checkpointer() as reader:
                 arrays = reader.restore(about.path.absolute() / _ARRAYS, args=ocp.args.StandardRestore(template))
         except (OSError, ValueError, KeyError) as error:
             raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
@@ -139,6 +139,20 @@ class Checkpoints:
             return About(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
+
+
+def _checkpointer() -> Any:
+    """Orbax's, for this process alone: which process writes or reads is decided here, not there."""
+    import orbax.checkpoint as ocp
+
+    if jax.process_count() == 1:
+        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
+    me = jax.process_index()
+    alone = ocp.options.MultiprocessingOptions(
+        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process-{me}"
+    )
+    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
+    return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
 def _arrays(state: TrainState) -> dict[str, Any]:

@@ -243,6 +243,20 @@ class Config:
         return tomli_w.dumps(self.to_mapping())
 
 
+@dataclass(frozen=True)
+class ProcessConfig:
+    """Which process of how many this one is. No part of a run's configuration: the weights are the same for any number."""
+
+    coordinator: str = ""
+    """HOST:PORT at which process 0 listens for the others, the same for all."""
+    count: int = 1
+    """Processes of the job; all are started with the same options but for their index."""
+    index: int = 0
+    """Of this process, from 0; process 0 writes the run directory."""
+    timeout: int = 60
+    """Seconds to wait for the others to start."""
+
+
 def differences(a: Config, b: Config) -> list[str]:
     """The dotted keys in which two configurations differ."""
     flat_a, flat_b = _flat(a.to_mapping()), _flat(b.to_mapping())
@@ -309,6 +323,7 @@ __all__ = [
     "HomeostasisConfig",
     "KrylovConfig",
     "OptimizerConfig",
+    "ProcessConfig",
     "SolverConfig",
     "SystemConfig",
     "TrainingConfig",

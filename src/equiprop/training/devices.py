@@ -51,8 +51,20 @@ class Placement:
         return 1 if self.mesh is None else self.mesh.size
 
     def everywhere(self, tree: T) -> T:
-        """The arrays of `tree` whole on every device."""
-        return tree if self.mesh is None else jax.device_put(tree, NamedSharding(self.mesh, PartitionSpec()))
+        """The arrays of `tree` whole on every device, also on those of other processes, which hold the same values."""
+        if self.mesh is None:
+            return tree
+        whole = NamedSharding(self.mesh, PartitionSpec())
+        if jax.process_count() == 1:
+            return jax.device_put(tree, whole)
+
+        def one(a: jax.Array) -> jax.Array:
+            if jax.numpy.issubdtype(a.dtype, jax.dtypes.prng_key):
+                return jax.random.wrap_key_data(one(jax.random.key_data(a)))
+            value = np.asarray(a)
+            return jax.make_array_from_callback(value.shape, whole, lambda index: value[index])
+
+        return jax.tree.map(one, tree)
 
     def spread(self, tree: T, axis: int = 0) -> T:
         """Within a compiled program: the arrays of `tree` split along their batch axis."""

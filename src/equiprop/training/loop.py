@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 import equinox as eqx
 import jax
@@ -23,6 +23,7 @@ from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number, on_device
+from equiprop.training.processes import agree, is_primary, local, on_primary
 from equiprop.training.run_directory import RunDirectory
 from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance
 
@@ -139,10 +140,15 @@ def train(
     `NonFinite` when weights or loss stop being numbers.
     """
     trainer = Trainer(config, dataset)
-    directory = RunDirectory.create(out, config, trainer.dataset, command)
     state = trainer.start()
-    directory.checkpoints.save(state, seconds=0.0)
-    return _run(trainer, directory, state, [], 0.0, observer or Observer())
+    started = local(state)
+
+    def create() -> RunDirectory:
+        directory = RunDirectory.create(out, config, trainer.dataset, command)
+        directory.checkpoints.save(started, seconds=0.0)
+        return directory
+
+    return _run(trainer, on_primary(create), state, [], 0.0, observer or Observer())
 
 
 def resume(run: str | Path, *, dataset: Dataset | None = None, observer: Observer | None = None) -> dict[str, Any]:
@@ -161,32 +167,62 @@ def resume(run: str | Path, *, dataset: Dataset | None = None, observer: Observe
             f"{str(recorded)[:12]}; put the original data back"
         )
     state = trainer.placement.everywhere(directory.checkpoints.restore(about, trainer.start()))
-    history = directory.metrics_until(about.epoch)
-    return _run(trainer, directory, state, history, about.seconds, observer or Observer())
+    history = on_primary(lambda: directory.metrics_until(about.epoch)) or []
+    return _run(trainer, directory if is_primary() else None, state, history, about.seconds, observer or Observer())
 
 
 def _run(
     trainer: Trainer,
-    directory: RunDirectory,
+    directory: RunDirectory | None,
     state: TrainState,
     history: list[dict[str, Any]],
     seconds: float,
     observer: Observer,
 ) -> dict[str, Any]:
+    """**Arguments:**
+
+    - `directory`: of the run, in process 0; `None` in the others, which compute with it and write nothing.
+    """
     epochs = trainer.config.training.epochs
     observer.on_start(trainer.config, trainer.steps_per_epoch, int(state.epoch))
     with _interrupts() as interrupted:
         while int(state.epoch) < epochs:
             began = time.perf_counter()
             state = _epoch(trainer, directory, state, seconds, observer, interrupted)
-            metrics = _metrics(trainer, state, seconds + time.perf_counter() - began)
+            finished = local(state)
             state = trainer.placement.everywhere(_next_epoch(state, trainer.dtype))
-            _keep_best(directory, state, history, metrics)
-            directory.append_metrics(metrics)
-            history.append(metrics)
-            directory.checkpoints.save(state, seconds=0.0)
+            spent = seconds + time.perf_counter() - began
+            on_primary(
+                lambda finished=finished, spent=spent: _record(trainer, directory, finished, history, spent, observer)
+            )
             seconds = 0.0
-            observer.on_epoch(metrics)
+    ended = local(state)
+    return on_primary(lambda: _conclude(trainer, directory, ended, history)) or {}
+
+
+def _record(
+    trainer: Trainer,
+    directory: RunDirectory | None,
+    finished: TrainState,
+    history: list[dict[str, Any]],
+    seconds: float,
+    observer: Observer,
+) -> None:
+    """Everything that is written at the end of an epoch."""
+    assert directory is not None
+    metrics = _metrics(trainer, finished, seconds)
+    state = _next_epoch(finished, trainer.dtype)
+    _keep_best(directory, state, history, metrics)
+    directory.append_metrics(metrics)
+    history.append(metrics)
+    directory.checkpoints.save(state, seconds=0.0)
+    observer.on_epoch(metrics)
+
+
+def _conclude(
+    trainer: Trainer, directory: RunDirectory | None, state: TrainState, history: list[dict[str, Any]]
+) -> dict[str, Any]:
+    assert directory is not None
     summary = _summary(trainer, directory, state, history)
     directory.write_summary(summary)
     return summary
@@ -194,7 +230,7 @@ def _run(
 
 def _epoch(
     trainer: Trainer,
-    directory: RunDirectory,
+    directory: RunDirectory | None,
     state: TrainState,
     seconds_before: float,
     observer: Observer,
@@ -208,28 +244,39 @@ def _epoch(
         call_began = time.perf_counter()
         state = jax.block_until_ready(trainer.advance(state, trainer.images, steps))
         elapsed = time.perf_counter() - call_began
+        stop, proposed = agree(
+            interrupted.is_set(), max(1, min(4 * steps, round(steps * _CALL_SECONDS / max(elapsed, 1e-6))))
+        )
         done += steps
         _check_finite(directory, state, done)
         observer.on_steps(int(state.epoch) + 1, done, _loss(state.totals))
-        if interrupted.is_set():
-            spent = seconds_before + time.perf_counter() - began
-            path = directory.checkpoints.save(state, seconds=spent)
-            raise Interrupted(
-                f"interrupted in epoch {int(state.epoch) + 1} after step {done} of {trainer.steps_per_epoch}; "
-                f"checkpoint {path} is written; continue with: equiprop train --resume {directory.path}"
-            )
-        steps = max(1, min(4 * steps, round(steps * _CALL_SECONDS / max(elapsed, 1e-6))))
+        # What a listener asks for is heard at the next step, by all processes.
+        if stop or (interrupted.is_set() and jax.process_count() == 1):
+            _interrupt(trainer, directory, local(state), done, seconds_before + time.perf_counter() - began)
+        steps = proposed
     return state
 
 
-def _check_finite(directory: RunDirectory, state: TrainState, done: int) -> None:
+def _interrupt(
+    trainer: Trainer, directory: RunDirectory | None, state: TrainState, done: int, seconds: float
+) -> NoReturn:
+    where = f"interrupted in epoch {int(state.epoch) + 1} after step {done} of {trainer.steps_per_epoch}"
+    path = on_primary(lambda: directory and directory.checkpoints.save(state, seconds=seconds))
+    if directory is None:
+        raise Interrupted(f"{where}; process 0 has written a checkpoint")
+    raise Interrupted(f"{where}; checkpoint {path} is written; continue with: equiprop train --resume {directory.path}")
+
+
+def _check_finite(directory: RunDirectory | None, state: TrainState, done: int) -> None:
     totals = state.totals
     if all_finite(state.system) and bool(jnp.isfinite(totals.cost)) and int(totals.finite) > 0:
         return
+    last = "process 0 has written the last good checkpoint"
+    if directory is not None:
+        last = f"the last good checkpoint is {directory.checkpoints.latest().path}"
     raise NonFinite(
-        f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite; the last good checkpoint is "
-        f"{directory.checkpoints.latest().path}; try a smaller optimizer.learning_rate, estimator.max_gain = 2, or more "
-        "homeostasis.strength, in a new run"
+        f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite; {last}; try a smaller "
+        "optimizer.learning_rate, estimator.max_gain = 2, or more homeostasis.strength, in a new run"
     )
 
 
