@@ -82,7 +82,7 @@ def toy(data_folder: Path, tmp_path: Path, server: Server, monkeypatch: pytest.M
                 name,
                 (f"{server.address}/first/{name}", f"{server.address}/second/{name}"),
                 len(data),
-                hashlib.sha256(data).hexdigest(),
+                f"sha256:{hashlib.sha256(data).hexdigest()}",
             )
             for name, data in published.items()
         ),

@@ -1,7 +1,10 @@
 """What the tests of this room share: idx files to read or to damage, a made-up dataset, a server's answers."""
 
 import gzip
+import io
+import pickle
 import struct
+import tarfile
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -57,3 +60,51 @@ class Toy:
         self.folder.mkdir(exist_ok=True)
         for filename in filenames or FILENAMES:
             (self.folder / filename).write_bytes(self.published[filename])
+
+
+CIFAR_FILES = {
+    "cifar10": ("cifar-10-batches-py", [*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"], "labels"),
+    "cifar100": ("cifar-100-python", ["train", "test"], "fine_labels"),
+}
+"""Of each CIFAR the folder, the batch files and the key of the labels."""
+
+
+def some_rows(n: int, seed: int) -> np.ndarray:
+    """Images as CIFAR and downsampled ImageNet store them, uint8 `[n, 3072]`."""
+    return np.random.default_rng(seed).integers(0, 256, (n, 3072), dtype=np.uint8)
+
+
+def image_of(row: np.ndarray) -> np.ndarray:
+    """One image `[32, 32, 3]` of its row, pixel by pixel as the formats describe it."""
+    image = np.zeros((32, 32, 3), np.uint8)
+    for y in range(32):
+        for x in range(32):
+            for channel in range(3):
+                image[y, x, channel] = row[1024 * channel + 32 * y + x]
+    return image
+
+
+def cifar_pickles(name: str, per_batch: int = 20) -> tuple[dict[str, bytes], dict[str, dict[bytes, Any]]]:
+    """The batch files of a small CIFAR as bytes, and their content."""
+    _, batches, labels = CIFAR_FILES[name]
+    classes = len(CATALOGUE[name].classes)
+    content = {
+        batch: {
+            b"data": some_rows(per_batch, seed),
+            labels.encode(): [(seed + i) % classes for i in range(per_batch)],
+            b"filenames": [b"a.png"] * per_batch,
+        }
+        for seed, batch in enumerate(batches)
+    }
+    return {batch: pickle.dumps(values, protocol=2) for batch, values in content.items()}, content
+
+
+def write_tar(path: Path, members: dict[str, bytes]) -> bytes:
+    """A compressed archive of these files; returns its bytes."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tarfile.open(path, "w:gz") as archive:
+        for name, content in members.items():
+            header = tarfile.TarInfo(name)
+            header.size = len(content)
+            archive.addfile(header, io.BytesIO(content))
+    return path.read_bytes()

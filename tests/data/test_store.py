@@ -77,6 +77,19 @@ def test_verify_tells_each_file_apart(toy: Toy, server: Server) -> None:
     assert server.requests == []
 
 
+def test_a_glance_sees_sizes_and_reads_no_file(toy: Toy, server: Server) -> None:
+    toy.put(*FILENAMES[:3])
+    good = toy.published[FILENAMES[1]]
+    (toy.folder / FILENAMES[1]).write_bytes(bytes(len(good)))
+    (toy.folder / FILENAMES[2]).write_bytes(b"something else")
+    found = [state.state for state in data.glance("toy")]
+    size = len(toy.published[FILENAMES[2]])
+    assert found == ["present", "present", f"corrupt: 14 bytes, expected {size}", "missing"]
+    assert [state.ok for state in data.glance("toy")] == [True, True, False, False]
+    assert data.glance("digits") == []
+    assert server.requests == []
+
+
 def test_a_corrupt_file_is_refused_before_a_missing_one_is_downloaded(toy: Toy, server: Server) -> None:
     toy.put(*FILENAMES[1:])
     (toy.folder / FILENAMES[3]).write_bytes(b"something else")
@@ -112,7 +125,7 @@ def test_labels_that_do_not_fit_the_images_are_refused(toy: Toy) -> None:
     toy.put()
     labels = toy.published[FILENAMES[3]]
     (toy.folder / FILENAMES[1]).write_bytes(labels)
-    wrong = DataFile(FILENAMES[1], (), len(labels), hashlib.sha256(labels).hexdigest())
+    wrong = DataFile(FILENAMES[1], (), len(labels), f"sha256:{hashlib.sha256(labels).hexdigest()}")
     toy.change(files=(toy.entry.files[0], wrong, *toy.entry.files[2:]))
     with pytest.raises(InputError, match=r"labels are int32 \[12\]: they must be int32 \[40\]"):
         data.load("toy")

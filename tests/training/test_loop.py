@@ -22,10 +22,10 @@ from equiprop.solvers import relax
 from equiprop.training import loop
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.config import Config
-from equiprop.training.evaluate import evaluate, on_device
+from equiprop.training.evaluate import evaluate
 from equiprop.training.loop import Interrupted, NonFinite, Observer, Trainer, resume, train
 from equiprop.training.restore import restore
-from equiprop.training.step import TrainState
+from equiprop.training.step import TrainState, on_device
 from toy import config, dataset
 
 DATA = dataset()
@@ -168,6 +168,15 @@ def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
         assert {k: v for k, v in a.items() if k != "epoch_seconds"} == {
             k: v for k, v in b.items() if k != "epoch_seconds"
         }
+
+
+def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
+    """Where a run is computed is no part of what it is; sums are then taken in another order."""
+    whole, _, _ = finished
+    with pytest.raises(Interrupted):
+        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(3, 4))
+    resume(tmp_path / "run", dataset=DATA, micro_batches=2)
+    assert all(np.allclose(a, b, rtol=1e-9) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True))
 
 
 def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_steps):

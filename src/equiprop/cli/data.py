@@ -7,14 +7,14 @@ import tyro
 
 from equiprop.cli._console import print_json, print_table, progress
 from equiprop.cli._options import Output, parse
-from equiprop.data import data_directory, entry, fetch, names, verify
+from equiprop.data import FileState, data_directory, entry, fetch, glance, names, verify
 from equiprop.errors import InputError, suggest
 
 
 @dataclass(frozen=True)
 class Options(Output):
     action: tyro.conf.Positional[str] = "list"
-    """list, fetch (download what is missing) or verify (sizes and checksums)."""
+    """list (what there is, by name and size), fetch (download what is missing) or verify (sizes and checksums)."""
     datasets: tyro.conf.Positional[tuple[str, ...]] = ()
     """Names of datasets; all for list and verify if none is given."""
 
@@ -35,25 +35,27 @@ def run(arguments: list[str]) -> None:
             raise suggest("action", options.action, ["list", "fetch", "verify"])
 
 
-def _states(name: str) -> list[dict[str, Any]]:
-    return [{"file": s.filename, "path": str(s.path), "state": s.state} for s in verify(name)]
+def _listed(states: list[FileState]) -> str:
+    if not states:
+        return "built in"
+    if any(state.state.startswith("corrupt") for state in states):
+        return "corrupt"
+    if all(state.ok for state in states):
+        return "complete"
+    return "incomplete" if any(state.ok for state in states) else "not here"
 
 
 def _list(options: Options) -> None:
     rows = []
     for name in options.datasets or names():
         e = entry(name)
-        states = [s["state"] for s in _states(name)]
-        here = "built in" if not states else "complete" if all(s == "ok" for s in states) else "not here"
-        if any(s.startswith("corrupt") for s in states):
-            here = "corrupt"
         rows.append(
             {
                 "name": name,
                 "train": e.train_images,
                 "validation": e.validation_images,
                 "test": e.test_images,
-                "state": here,
+                "state": _listed(glance(name)),
                 "description": e.description,
                 "licence": e.licence,
                 "citation": e.citation,
@@ -95,12 +97,22 @@ def _fetch(options: Options) -> None:
 
 
 def _verify(options: Options) -> None:
-    states = {name: _states(name) for name in options.datasets or names()}
+    states = {name: verify(name) for name in options.datasets or names()}
     if options.json:
-        print_json({"datasets": states})
+        print_json(
+            {
+                "datasets": {
+                    name: [{"file": file.filename, "path": str(file.path), "state": file.state} for file in files]
+                    for name, files in states.items()
+                }
+            }
+        )
     elif not options.quiet:
-        rows = [[n, s["file"], s["state"]] for n, files in states.items() for s in files]
+        rows = [[name, file.filename, file.state] for name, files in states.items() for file in files]
         print_table(f"files in {data_directory()}", [("dataset", False), ("file", False), ("state", False)], rows)
-    bad = [f"{n}/{s['file']} is {s['state']}" for n, files in states.items() for s in files if s["state"] != "ok"]
+    bad = [(name, file) for name, files in states.items() for file in files if not file.ok]
     if bad and options.datasets:
-        raise InputError(f"data verify: {bad[0]}; mend it with: equiprop data fetch {options.datasets[0]}")
+        name, file = bad[0]
+        raise InputError(
+            f"data verify: {name}/{file.filename} is {file.state}; mend it with: equiprop data fetch {name}"
+        )

@@ -7,6 +7,7 @@ import tyro
 from equiprop.cli._console import print_json
 from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, parse
+from equiprop.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -28,12 +29,18 @@ def run(arguments: list[str]) -> None:
     from equiprop.training.run_directory import RunDirectory
 
     set_up(RunDirectory.open(options.run).config.training.precision)
-    from equiprop.training.evaluate import evaluate, on_device
+    from equiprop.data import Shards
+    from equiprop.training.evaluate import evaluate
     from equiprop.training.restore import restore
+    from equiprop.training.step import on_device
 
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
     split = trainer.dataset.split(options.split)
+    if isinstance(split, Shards):
+        raise InputError(
+            f"--split = {options.split!r}: {trainer.config.dataset} is read from disk file by file; choose validation or test"
+        )
     result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), trainer.parts.solver)
     document = {
         "run": options.run,

@@ -15,7 +15,7 @@ from equiprop.cli._console import figure, print_json, progress, stdout_console
 from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
 from equiprop.errors import EquipropError, InputError
-from equiprop.training.config import Config, ProcessConfig, differences
+from equiprop.training.config import WHERE, Config, ProcessConfig, differences
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,17 @@ def _resume(options: Options, arguments: list[str]) -> dict[str, Any]:
     path = Path(str(options.resume))
     own = RunDirectory.open(path).resolved_config()
     # An option may also ask for a default that the run does not have.
-    _refuse_changes(_parse(arguments, own), own)
+    asked = _parse(arguments, own)
+    _refuse_changes(asked, own)
     _set_up(own, options)
     from equiprop.training.loop import resume
 
-    return _watched(options, path, lambda o: resume(path, observer=o))
+    training = asked.training
+    return _watched(
+        options,
+        path,
+        lambda o: resume(path, observer=o, devices=training.devices, micro_batches=training.micro_batches),
+    )
 
 
 def _set_up(config: Config, options: Options) -> None:
@@ -103,7 +109,7 @@ def _stop(message: str) -> None:
 
 
 def _refuse_changes(options: Options, own: Config) -> None:
-    changed = differences(as_config(options), own)
+    changed = [key for key in differences(as_config(options), own) if key not in WHERE]
     if changed:
         raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0].replace('_', '-')}")
 

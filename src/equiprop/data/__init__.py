@@ -3,7 +3,7 @@
     dataset = equiprop.data.load("digits")
     x = (dataset.train.images - dataset.mean) / dataset.scale
 
-NumPy only: nothing here imports JAX, and scikit-learn and pooch are imported when they are first needed.
+NumPy only: nothing here imports JAX, and scikit-learn, pooch and Pillow are imported when they are first needed.
 """
 
 from equiprop.data._catalogue import DataFile as DataFile
@@ -11,6 +11,7 @@ from equiprop.data._catalogue import Entry as Entry
 from equiprop.data._catalogue import entry as entry
 from equiprop.data._catalogue import names as names
 from equiprop.data._dataset import Dataset as Dataset
+from equiprop.data._dataset import Shards as Shards
 from equiprop.data._dataset import Split as Split
 from equiprop.data._download import Progress as Progress
 from equiprop.data._idx import read_idx as read_idx
@@ -19,4 +20,5 @@ from equiprop.data._store import FileState as FileState
 from equiprop.data._store import data_directory as data_directory
 from equiprop.data._store import fetch as fetch
 from equiprop.data._store import find as find
+from equiprop.data._store import glance as glance
 from equiprop.data._store import verify as verify

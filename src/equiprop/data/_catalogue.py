@@ -2,11 +2,15 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from equiprop.data._dataset import Split
+from equiprop.data._cifar import CIFAR10, CIFAR100, Cifar, read_cifar
+from equiprop.data._dataset import Shards, Split
 from equiprop.data._digits import TEST_IMAGES, read_digits
+from equiprop.data._imagenet import CLASSES, LAYOUTS, read_imagenet
 from equiprop.data._mnist import read_mnist
+from equiprop.data._rows import IMAGE_SHAPE
 from equiprop.errors import suggest
 
 
@@ -16,16 +20,16 @@ class DataFile:
 
     **Arguments:**
 
-    - `filename`: its name within the dataset's folder.
-    - `urls`: where it is served, tried in this order.
-    - `size`: in bytes.
-    - `sha256`: of its bytes, 64 hex digits.
+    - `filename`: its name within the dataset's folder, after `/` where it lies in a folder there.
+    - `urls`: where it is served, tried in this order; none for a file that is in an archive or behind an account.
+    - `size`: in bytes; 0 where it is not published.
+    - `checksum`: of its bytes, `"sha256:"` or `"md5:"` and hex digits; empty where none is published.
     """
 
     filename: str
-    urls: tuple[str, ...]
-    size: int
-    sha256: str
+    urls: tuple[str, ...] = ()
+    size: int = 0
+    checksum: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,10 +44,13 @@ class Entry:
     - `image_shape`: of one image.
     - `train_images`, `validation_images`, `test_images`: how many images the splits of `load` have; the source's
         training images are the first two together.
-    - `mean`, `scale`: a network's input is `(images - mean) / scale`, in units of the stored pixels.
+    - `mean`, `scale`: a network's input is `(images - mean) / scale`, in units of the stored pixels; a number, or one
+        for each channel.
     - `licence`, `citation`: whose it is and what to cite.
     - `files`: the files, in the order that `read` takes them; none where the dataset is built in.
     - `read`: makes the source's training and test images from the paths of the files.
+    - `alternatives`: other sets of files that may lie there instead, such as an archive's content; `read` takes these too.
+    - `obtain`: for files that have no urls, how to come by them.
     """
 
     name: str
@@ -53,22 +60,56 @@ class Entry:
     train_images: int
     validation_images: int
     test_images: int
-    mean: float
-    scale: float
+    mean: float | tuple[float, ...]
+    scale: float | tuple[float, ...]
     licence: str
     citation: str
     files: tuple[DataFile, ...]
-    read: Callable[[tuple[Path, ...]], tuple[Split, Split]]
+    read: Callable[[tuple[Path, ...]], tuple[Split | Shards, Split]]
+    alternatives: tuple[tuple[DataFile, ...], ...] = ()
+    obtain: str = ""
 
 
 def _files(mirrors: tuple[str, ...], *published: tuple[str, int, str]) -> tuple[DataFile, ...]:
     return tuple(
-        DataFile(filename, tuple(mirror + filename for mirror in mirrors), size, sha256)
+        DataFile(filename, tuple(mirror + filename for mirror in mirrors), size, f"sha256:{sha256}")
         for filename, size, sha256 in published
     )
 
 
+def _extracted(layout: Cifar, *md5: str) -> tuple[tuple[DataFile, ...], ...]:
+    """The batch files of an archive's folder, of which only these checksums are published."""
+    return (
+        tuple(
+            DataFile(f"{layout.folder}/{name}", checksum=f"md5:{digest}")
+            for name, digest in zip(layout.batches, md5, strict=True)
+        ),
+    )
+
+
+def _of_pixels(*shares: float) -> tuple[float, ...]:
+    """Of the 255 that a pixel has at most."""
+    return tuple(255 * share for share in shares)
+
+
 _TEN_DIGITS = tuple("0123456789")
+_TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
+_KRIZHEVSKY = (
+    "A. Krizhevsky (2009). Learning multiple layers of features from tiny images. Technical report, "
+    "University of Toronto, https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf"
+)
+_CIFAR100_CLASSES = (
+    "apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly "
+    "camel can castle caterpillar cattle chair chimpanzee clock cloud cockroach couch crab crocodile cup "
+    "dinosaur dolphin elephant flatfish forest fox girl hamster house kangaroo keyboard lamp lawn_mower "
+    "leopard lion lizard lobster man maple_tree motorcycle mountain mouse mushroom oak_tree orange orchid "
+    "otter palm_tree pear pickup_truck pine_tree plain plate poppy porcupine possum rabbit raccoon ray "
+    "road rocket rose sea seal shark shrew skunk skyscraper snail snake spider squirrel streetcar "
+    "sunflower sweet_pepper table tank telephone television tiger tractor train trout tulip turtle "
+    "wardrobe whale willow_tree wolf woman worm"
+)
+_SPREADS = 1.5
+"""Standard deviations that make a network's input 1."""
 
 CATALOGUE: dict[str, Entry] = {
     entry.name: entry
@@ -181,6 +222,79 @@ CATALOGUE: dict[str, Entry] = {
                 ),
             ),
             read=read_mnist,
+        ),
+        Entry(
+            name="cifar10",
+            description="photographs of animals and vehicles, 32 by 32 in colour",
+            classes=("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+            image_shape=IMAGE_SHAPE,
+            train_images=45000,
+            validation_images=5000,
+            test_images=10000,
+            mean=_of_pixels(0.4914, 0.4822, 0.4465),
+            scale=_of_pixels(_SPREADS * 0.2470, _SPREADS * 0.2435, _SPREADS * 0.2616),
+            licence="none stated by its authors, who ask to be cited",
+            citation=_KRIZHEVSKY,
+            files=_files(
+                _TORONTO,
+                (
+                    "cifar-10-python.tar.gz",
+                    170498071,
+                    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+                ),
+            ),
+            read=partial(read_cifar, CIFAR10, 10),
+            alternatives=_extracted(
+                CIFAR10,
+                "c99cafc152244af753f735de768cd75f",
+                "d4bba439e000b95fd0a9bffe97cbabec",
+                "54ebc095f3ab1f0389bbae665268c751",
+                "634d18415352ddfa80567beed471001a",
+                "482c414d41f54cd18b22e5b47cb7c3cb",
+                "40351d587109b95175f43aff81a1287e",
+            ),
+        ),
+        Entry(
+            name="cifar100",
+            description="photographs of a hundred kinds of things, 32 by 32 in colour",
+            classes=tuple(_CIFAR100_CLASSES.split()),
+            image_shape=IMAGE_SHAPE,
+            train_images=45000,
+            validation_images=5000,
+            test_images=10000,
+            mean=_of_pixels(0.5071, 0.4865, 0.4409),
+            scale=_of_pixels(_SPREADS * 0.2673, _SPREADS * 0.2564, _SPREADS * 0.2762),
+            licence="none stated by its authors, who ask to be cited",
+            citation=_KRIZHEVSKY,
+            files=_files(
+                _TORONTO,
+                (
+                    "cifar-100-python.tar.gz",
+                    169001437,
+                    "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+                ),
+            ),
+            read=partial(read_cifar, CIFAR100, 100),
+            alternatives=_extracted(CIFAR100, "16019d7e3df5f24257cddd939b257f8d", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
+        ),
+        Entry(
+            name="imagenet32",
+            description="ImageNet's thousand classes, 32 by 32 in colour, read file by file",
+            classes=tuple(f"class {label}" for label in range(1, CLASSES + 1)),
+            image_shape=IMAGE_SHAPE,
+            train_images=1281167 - 10000,
+            validation_images=10000,
+            test_images=50000,
+            mean=_of_pixels(0.481, 0.457, 0.408),
+            scale=_of_pixels(_SPREADS * 0.260, _SPREADS * 0.253, _SPREADS * 0.268),
+            licence="for non-commercial research and education, on the terms of https://image-net.org/download",
+            citation="P. Chrabaszcz, I. Loshchilov and F. Hutter (2017). A downsampled variant of ImageNet as an "
+            "alternative to the CIFAR datasets. arXiv:1707.08819",
+            files=tuple(map(DataFile, LAYOUTS[0])),
+            read=read_imagenet,
+            alternatives=tuple(tuple(map(DataFile, layout)) for layout in LAYOUTS[1:]),
+            obtain='get "Downsampled ImageNet 32x32" (train and val, npz or pickles) from '
+            "https://image-net.org/download-images, which asks for an account, and unpack both there",
         ),
     )
 }

@@ -34,7 +34,7 @@ class DownloadError(EquipropError):
 def download(file: DataFile, folder: Path, progress: Progress | None = None) -> None:
     """Puts `file` into `folder`, replacing what has its name there.
 
-    The bytes go to a temporary file of the same folder and take the file's name only when their sha256 is the
+    The bytes go to a temporary file of the same folder and take the file's name only when their checksum is the
     published one, so that an interruption leaves neither a part of the new file nor a gap where the old one was.
 
     **Raises:** `DownloadError` where no mirror gives the published file.
@@ -55,7 +55,7 @@ def download(file: DataFile, folder: Path, progress: Progress | None = None) -> 
         try:
             with _quiet(pooch.get_logger()):
                 path = pooch.retrieve(
-                    url, known_hash=f"sha256:{file.sha256}", fname=file.filename, path=folder, downloader=downloader
+                    url, known_hash=file.checksum, fname=file.filename, path=folder, downloader=downloader
                 )
         except (OSError, ValueError) as error:
             reasons.append(f"{urlsplit(url).hostname}: {_reason(error)}")

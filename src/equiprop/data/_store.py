@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from equiprop.data._catalogue import DataFile, entry
+from equiprop.data._catalogue import DataFile, Entry, entry
 from equiprop.data._download import DownloadError, Progress, download
 from equiprop.errors import InputError
 
@@ -22,7 +22,8 @@ class FileState:
 
     - `filename`: its published name.
     - `path`: where it is looked for.
-    - `state`: `"ok"`, `"missing"`, or `"corrupt: "` and what is wrong with it.
+    - `state`: `"ok"`, its checksum being the published one; `"present"`, where it is there and no checksum was compared
+        (`glance`, or none is published); `"missing"`; or `"corrupt: "` and what is wrong with it.
     """
 
     filename: str
@@ -31,7 +32,7 @@ class FileState:
 
     @property
     def ok(self) -> bool:
-        return self.state == "ok"
+        return self.state in ("ok", "present")
 
 
 def data_directory() -> Path:
@@ -55,21 +56,27 @@ def data_directory() -> Path:
 
 
 def verify(name: str) -> list[FileState]:
-    """The state of each file of a dataset, from its size and its sha256; nothing is downloaded or changed.
+    """The state of each file of a dataset, from its size and its checksum; nothing is downloaded or changed.
+
+    Where a dataset has several sets of files that would do, such as an archive or what is in it, it is the one that is
+    there; of those that are there in part the fullest; and where there is none, the one that `fetch` gets.
 
     **Returns:** one state per file, in the order of the catalogue; none for a built-in dataset.
 
     **Raises:** `InputError` where the dataset is not known or the data folder is not there.
     """
-    files = entry(name).files
-    if not files:
-        return []
-    folder = data_directory() / name
-    return [FileState(file.filename, folder / file.filename, _state(folder / file.filename, file)) for file in files]
+    return _states(entry(name), hashed=True)
+
+
+def glance(name: str) -> list[FileState]:
+    """As `verify`, in no time: from the size alone, where it is published, and no file is read."""
+    return _states(entry(name), hashed=False)
 
 
 def fetch(name: str, progress: Progress | None = None) -> Path:
     """Downloads each file of a dataset that is missing or corrupt; those that are as published stay as they are.
+
+    Where a complete set of other files that would do is there, such as an archive's content, there is nothing to do.
 
     **Arguments:**
 
@@ -81,48 +88,93 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     **Raises:** `InputError` where the dataset is not known, the data folder is not there or cannot be written, or no
     mirror serves the published file. A file that cannot be had leaves nothing behind.
     """
-    for file, found in zip(entry(name).files, verify(name), strict=True):
+    chosen = entry(name)
+    folder = data_directory() / name
+    states = _states(chosen, hashed=True)
+    if all(state.ok for state in states):
+        return folder
+    if any(file.urls for file in chosen.files):
+        states = [_state(folder, file, hashed=True) for file in chosen.files]
+    for found in states:
         if not found.ok:
-            _get(name, file, found, progress)
-    return data_directory() / name
+            _get(chosen, found, progress)
+    return folder
 
 
 def find(name: str) -> tuple[Path, ...]:
     """The files of a dataset, every one verified, the missing ones downloaded first.
 
-    **Returns:** the paths in the order of the catalogue; none for a built-in dataset.
+    **Returns:** the paths in the order of the catalogue, of the set of files that `verify` looks at; none for a built-in
+    dataset.
 
     **Raises:** `InputError` as `fetch` does, and where a file is corrupt: only `fetch` replaces what is already there.
     """
-    states = verify(name)
+    chosen = entry(name)
+    states = _states(chosen, hashed=True)
     corrupt = [state for state in states if state.state.startswith("corrupt")]
     if corrupt:
         faults = "; ".join(f"{state.path} is {state.state}" for state in corrupt)
         raise InputError(f"{name}: {faults}: delete it and run `equiprop data fetch {name}`")
-    for file, found in zip(entry(name).files, states, strict=True):
+    for found in states:
         if not found.ok:
-            _get(name, file, found, None)
+            _get(chosen, found, None)
     return tuple(state.path for state in states)
 
 
-def _state(path: Path, file: DataFile) -> str:
+def _states(chosen: Entry, hashed: bool) -> list[FileState]:
+    if not chosen.files:
+        return []
+    folder = data_directory() / chosen.name
+
+    def share_there(files: tuple[DataFile, ...]) -> float:
+        return sum(_is_there(folder / file.filename) for file in files) / len(files)
+
+    files = max((chosen.files, *chosen.alternatives), key=share_there)  # the first of equals
+    return [_state(folder, file, hashed) for file in files]
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.stat()
+    except OSError:
+        return False
+    return True
+
+
+def _state(folder: Path, file: DataFile, hashed: bool) -> FileState:
+    path = folder / file.filename
+    return FileState(file.filename, path, _describe(path, file, hashed))
+
+
+def _describe(path: Path, file: DataFile, hashed: bool) -> str:
+    algorithm, _, expected = file.checksum.partition(":")
+    compared = hashed and bool(expected)
     try:
         with path.open("rb") as opened:
-            found = hashlib.file_digest(opened, "sha256").hexdigest()
-            size = opened.tell()
+            size = os.fstat(opened.fileno()).st_size
+            found = hashlib.file_digest(opened, algorithm).hexdigest() if compared else expected
     except FileNotFoundError:
         return "missing"
     except OSError as error:
         return f"corrupt: it cannot be read ({error.strerror})"
-    if (size, found) == (file.size, file.sha256):
-        return "ok"
+    if found == expected and file.size in (0, size):
+        return "ok" if compared else "present"
+    if not compared:
+        return f"corrupt: {size} bytes, expected {file.size}"
+    published = f" ({file.size} bytes)" if file.size else ""
     return (
-        f"corrupt: sha256 {found[:_DIGITS_SHOWN]} ({size} bytes), "
-        f"expected {file.sha256[:_DIGITS_SHOWN]} ({file.size} bytes)"
+        f"corrupt: {algorithm} {found[:_DIGITS_SHOWN]} ({size} bytes), expected {expected[:_DIGITS_SHOWN]}{published}"
     )
 
 
-def _get(name: str, file: DataFile, found: FileState, progress: Progress | None) -> None:
+def _get(chosen: Entry, found: FileState, progress: Progress | None) -> None:
+    name = chosen.name
+    layouts = (chosen.files, *chosen.alternatives)
+    file = next(file for files in layouts for file in files if file.filename == found.filename)
+    if not file.urls:
+        what = "is not" if found.state == "missing" else f"is {found.state},"
+        how = chosen.obtain or f"put it there, or run `equiprop data fetch {name}` for the whole dataset"
+        raise InputError(f"{name}: {file.filename} {what} in {data_directory() / name}: {how}")
     folder = found.path.parent
     made = not folder.exists()
     try:

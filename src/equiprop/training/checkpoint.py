@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equiprop.errors import InputError
-from equiprop.training.config import Config, differences
+from equiprop.training.config import WHERE, Config, differences
 from equiprop.training.step import TrainState
 
 _ABOUT = "about.json"
@@ -105,7 +105,7 @@ class Checkpoints:
         """
         import orbax.checkpoint as ocp
 
-        changed = differences(about.config, self.config)
+        changed = [key for key in differences(about.config, self.config) if key not in WHERE]
         if changed:
             raise InputError(
                 f"checkpoint {about.path}: belongs to another configuration, {', '.join(changed)} differ; "

@@ -257,6 +257,10 @@ class ProcessConfig:
     """Seconds to wait for the others to start."""
 
 
+WHERE = ("training.devices", "training.micro_batches")
+"""The keys that say where and in what pieces a run is computed, and not what: they may change when it goes on."""
+
+
 def differences(a: Config, b: Config) -> list[str]:
     """The dotted keys in which two configurations differ."""
     flat_a, flat_b = _flat(a.to_mapping()), _flat(b.to_mapping())
@@ -318,6 +322,7 @@ def _is(hint: type, value: object) -> bool:
 
 
 __all__ = [
+    "WHERE",
     "Config",
     "EstimatorConfig",
     "HomeostasisConfig",

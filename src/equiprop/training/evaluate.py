@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equiprop.data import Dataset, Split
 from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Adjoint, Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
@@ -18,16 +17,6 @@ from equiprop.training.build import Parts
 from equiprop.training.step import Images
 
 _EVALUATION_BATCH = 200
-
-
-def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
-    """A split as it lies on the device."""
-    return Images(
-        jnp.asarray(split.images),
-        jnp.asarray(split.labels),
-        jnp.asarray(dataset.mean, dtype),
-        jnp.asarray(dataset.scale, dtype),
-    )
 
 
 @jax.jit

@@ -10,11 +10,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from equiprop.data import Dataset
+from equiprop.data import Dataset, Shards
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
 from equiprop.estimators import FLAGS
@@ -22,10 +21,11 @@ from equiprop.training.build import Parts, build_optimizer, build_parts, build_s
 from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
-from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number, on_device
+from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number
+from equiprop.training.feed import Feed
 from equiprop.training.processes import agree, is_primary, local, on_primary
 from equiprop.training.run_directory import RunDirectory
-from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance
+from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance, on_device
 
 # A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
 _CALL_SECONDS = 0.5
@@ -69,22 +69,16 @@ class Trainer:
         self.dtype = dtype_of(training.precision)
         self.parts: Parts = build_parts(config)
         self.dataset = load_dataset(config.dataset) if dataset is None else dataset
-        split = self.dataset.train
-        if training.limit > len(split):
-            raise InputError(f"training.limit = {training.limit}: {config.dataset} has {len(split)} training samples")
-        self.images = on_device(split, self.dataset, self.dtype)
-        if training.limit:
-            self.images = eqx.tree_at(
-                lambda i: (i.pixels, i.labels),
-                self.images,
-                (self.images.pixels[: training.limit], self.images.labels[: training.limit]),
-            )
+        self.feed = Feed(
+            self.dataset,
+            batch_size=training.batch_size,
+            limit=training.limit,
+            seed=training.seed,
+            dtype=self.dtype,
+            placement=self.placement,
+        )
+        self.steps_per_epoch = self.feed.steps_per_epoch
         self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
-        self.steps_per_epoch = len(self.images) // training.batch_size
-        if self.steps_per_epoch < 1:
-            raise InputError(
-                f"training.batch_size = {training.batch_size}: there are only {len(self.images)} training samples"
-            )
         system_key, self.key = jax.random.split(jax.random.key(training.seed))
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
         self.optimizer = build_optimizer(config.optimizer, self.system, self.steps_per_epoch * training.epochs)
@@ -93,15 +87,23 @@ class Trainer:
                 part.check(self.system)
             except InputError as error:
                 raise InputError(f"{section}{': ' if '.' in section else '.'}{error}") from error
+        if training.warm_start and isinstance(self.dataset.train, Shards):
+            raise InputError(
+                f"training.warm_start = true: {self.dataset.name} is read from disk file by file; leave it out"
+            )
         if training.warm_start and not self.parts.estimator.needs_free_phase:
             raise InputError(
                 f"training.warm_start = true: estimator.kind = {config.estimator.kind!r} has no free phase to start; leave it out"
             )
-        self.images = self.placement.everywhere(self.images)
         self.traceable_advance = make_advance(
             self.parts, self.optimizer, training, self.steps_per_epoch, self.placement
         )
         self._compiled_advance = jax.jit(self.traceable_advance, donate_argnums=0)
+
+    @property
+    def images(self) -> Images:
+        """The training images on the device; the first shard in the order of the first epoch, where there are several."""
+        return self.feed.at(0, 0)[0]
 
     def advance(self, state: TrainState, images: Images, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""
@@ -151,15 +153,28 @@ def train(
     return _run(trainer, on_primary(create), state, [], 0.0, observer or Observer())
 
 
-def resume(run: str | Path, *, dataset: Dataset | None = None, observer: Observer | None = None) -> dict[str, Any]:
+def resume(
+    run: str | Path,
+    *,
+    dataset: Dataset | None = None,
+    observer: Observer | None = None,
+    devices: int | None = None,
+    micro_batches: int | None = None,
+) -> dict[str, Any]:
     """Continues the run in directory `run` from its last checkpoint, bit for bit as if it had not stopped.
+
+    **Arguments:**
+
+    - `devices`, `micro_batches`: in place of those of the run; on other devices sums are taken in another order.
 
     Raises what `train` raises, and `InputError` for a folder that is not a run, a checkpoint of another configuration or a
     data set that is not the one the run began with.
     """
     directory = RunDirectory.open(run)
     about: About = directory.checkpoints.latest()
-    trainer = Trainer(directory.resolved_config(), dataset)
+    config = directory.resolved_config()
+    changed = {k: v for k, v in (("devices", devices), ("micro_batches", micro_batches)) if v is not None}
+    trainer = Trainer(replace(config, training=replace(config.training, **changed)), dataset)
     recorded = directory.manifest().get("dataset_checksum")
     if recorded != trainer.dataset.checksum:
         raise InputError(
@@ -240,9 +255,10 @@ def _epoch(
     began = time.perf_counter()
     done, steps = int(state.step), 1
     while done < trainer.steps_per_epoch:
-        steps = min(steps, trainer.steps_per_epoch - done)
+        images, left = trainer.feed.at(int(state.epoch), done)
+        steps = min(steps, left)
         call_began = time.perf_counter()
-        state = jax.block_until_ready(trainer.advance(state, trainer.images, steps))
+        state = jax.block_until_ready(trainer.advance(state, images, steps))
         elapsed = time.perf_counter() - call_began
         stop, proposed = agree(
             interrupted.is_set(), max(1, min(4 * steps, round(steps * _CALL_SECONDS / max(elapsed, 1e-6))))

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import optax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
 
+from equiprop.data import Dataset, Split
 from equiprop.estimators import COUNTS, Estimate, estimate, merge
 from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.numerics import trees
@@ -20,12 +21,17 @@ from equiprop.training.devices import Placement
 
 
 class Images(eqx.Module):
-    """A split on the device, with what turns pixels into a network's input: (pixels − mean)/scale, of all or of each channel."""
+    """A split on the device, with what turns pixels into a network's input: (pixels − mean)/scale, of all or of each channel.
+
+    - `first`: the step of the epoch at which these images begin, one batch after the other as they lie; `None` for those of the
+      whole epoch, which are then shuffled.
+    """
 
     pixels: UInt8[Array, "samples *shape"]
     labels: Int[Array, " samples"]
     mean: Float[Array, "*channels"]
     scale: Float[Array, "*channels"]
+    first: Int[Array, ""] | None = None
 
     def batch(self, indices: Int[Array, " batch"]) -> tuple[Array, Array]:
         pixels = self.pixels[indices].astype(self.mean.dtype)
@@ -33,6 +39,16 @@ class Images(eqx.Module):
 
     def __len__(self) -> int:
         return self.labels.shape[0]
+
+
+def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
+    """A split as it lies on the device."""
+    return Images(
+        jnp.asarray(split.images),
+        jnp.asarray(split.labels),
+        jnp.asarray(dataset.mean, dtype),
+        jnp.asarray(dataset.scale, dtype),
+    )
 
 
 class Totals(eqx.Module):
@@ -132,7 +148,8 @@ def make_advance(
     def one_step(
         state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
     ) -> TrainState:
-        indices = jax.lax.dynamic_slice_in_dim(order, state.step * batch_size, batch_size)
+        first = 0 if images.first is None else images.first
+        indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * batch_size, batch_size)
         x, labels = images.batch(indices)
         system = state.system
         estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
@@ -186,7 +203,8 @@ def make_advance(
         epoch_key = jax.random.fold_in(state.key, state.epoch)
         order_key, probe_key = jax.random.split(epoch_key)
         keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
-        order = jax.random.permutation(order_key, len(images))
+        shuffled = jax.random.permutation(order_key, len(images))
+        order = shuffled if images.first is None else jnp.arange(len(images))
         return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, keys), state)
 
     return advance

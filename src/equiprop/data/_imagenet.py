@@ -1,0 +1,135 @@
+"""Downsampled ImageNet, 32 by 32: ten files of training images and one of validation images, as npz or as pickles."""
+
+import hashlib
+import zipfile
+import zlib
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equiprop.data._dataset import Shards, Split
+from equiprop.data._pickles import read_pickle_file
+from equiprop.data._rows import IMAGE_SHAPE, channels_last, check_rows, labels_of, rows_of, value_of
+from equiprop.errors import InputError
+
+CLASSES = 1000
+_FIRST_LABEL = 1
+_FAULTS = (EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+"""What reading a damaged or foreign npz may raise."""
+
+
+def _layouts() -> tuple[tuple[str, ...], ...]:
+    """The ways the files can lie in the dataset's folder: each archive in a folder of its own, or not, npz or pickles."""
+    return tuple(
+        (*(f"{train}train_data_batch_{i}{suffix}" for i in range(1, 11)), f"{validation}val_data{suffix}")
+        for suffix, kind in ((".npz", "_npz"), ("", ""))
+        for train in (f"Imagenet32_train{kind}/", "")
+        for validation in ("", f"Imagenet32_val{kind}/")
+    )
+
+
+LAYOUTS = _layouts()
+
+
+def read_imagenet(paths: tuple[Path, ...]) -> tuple[Shards, Split]:
+    """The training images as one shard a file, and the official validation images as the test split.
+
+    Every file is looked through once, and no pixel of the training images stays in memory: of an npz only the labels
+    and the header of the images are read, of pickles one file at a time. `Shards.load` reads into one array, of an npz
+    and of a pickle alike; only where a part of a pickle is kept (`Shards.keep_of_last`) are there two for a moment.
+
+    The shards' checksum is taken over each file's name, its size in bytes and its labels, not over the pixels.
+
+    **Arguments:**
+
+    - `paths`: the files, the one of the validation images last; `.npz` is NumPy's archive, any other a pickle. Each has
+        `data`, uint8 `[n, 3072]` as in CIFAR, and `labels` from 1 to 1000, for any n.
+
+    **Returns:** both with images uint8 `[n, 32, 32, 3]` and labels int32 `[n]` from 0 to 999.
+
+    **Raises:** `InputError`, naming the file, where it is damaged, its images have another size or a label lies
+    outside.
+
+    Chrabaszcz, Loshchilov and Hutter (2017), A downsampled variant of ImageNet as an alternative to the CIFAR datasets,
+    arXiv:1707.08819.
+    """
+    *train, test = paths
+    labels = [_labels(path) for path in train]
+    shards = Shards(
+        counts=tuple(len(each) for each in labels),
+        image_shape=IMAGE_SHAPE,
+        checksum=_checksum(train, labels),
+        read=partial(_read_one, tuple(train)),
+    )
+    return shards, _read(test)
+
+
+def _read_one(paths: tuple[Path, ...], index: int) -> Split:
+    return _read(paths[index])
+
+
+def _read(path: Path) -> Split:
+    values = _from_npz(path, _arrays) if path.suffix == ".npz" else read_pickle_file(path)
+    rows = rows_of(values, str(path))
+    return Split(channels_last(rows), _zero_based(values, len(rows), path))
+
+
+def _labels(path: Path) -> np.ndarray:
+    """The labels of a file whose images are in order, without keeping these."""
+    if path.suffix != ".npz":
+        return _read(path).labels
+    (shape, dtype), values = _from_npz(path, _header_and_labels)
+    check_rows(shape, dtype, str(path))
+    return _zero_based(values, shape[0], path)
+
+
+def _zero_based(values: dict[str, Any], images: int, path: Path) -> np.ndarray:
+    return labels_of(value_of(values, "labels", str(path)), images, _FIRST_LABEL, CLASSES, str(path))
+
+
+def _from_npz(path: Path, read: Callable[[zipfile.ZipFile, Path], Any]) -> Any:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return read(archive, path)
+    except InputError:
+        raise
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
+    except _FAULTS as error:
+        raise InputError(f"{path} is not a whole npz file ({error}): get the official file again") from error
+
+
+def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
+    return {key: _array(archive, key, path) for key in ("data", "labels")}
+
+
+def _header_and_labels(
+    archive: zipfile.ZipFile, path: Path
+) -> tuple[tuple[tuple[int, ...], np.dtype], dict[str, np.ndarray]]:
+    with _member(archive, "data", path) as member:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    return (shape, dtype), {"labels": _array(archive, "labels", path)}
+
+
+def _array(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
+    with _member(archive, key, path) as member:
+        return np.lib.format.read_array(member, allow_pickle=False)
+
+
+def _member(archive: zipfile.ZipFile, key: str, path: Path) -> Any:
+    keys = [name.removesuffix(".npy") for name in archive.namelist()]
+    value_of(dict.fromkeys(keys), key, str(path))
+    return archive.open(f"{key}.npy")
+
+
+def _checksum(paths: list[Path], labels: list[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for path, each in zip(paths, labels, strict=True):
+        digest.update(f"{path.name} {path.stat().st_size} {len(each)}\n".encode())
+        digest.update(np.ascontiguousarray(each, dtype="<i4").data)
+    return digest.hexdigest()

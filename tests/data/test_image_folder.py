@@ -1,0 +1,241 @@
+"""A folder of images as a dataset: sorted, split, scaled; and each mistake in it named."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from equiprop import data
+from equiprop.data._statistics import pixel_statistics
+from equiprop.errors import InputError
+
+COLOUR = (5, 4, 3)
+GREY = (5, 4)
+
+
+def put(path: Path, seed: int, shape: tuple[int, ...] = COLOUR) -> np.ndarray:
+    """Writes random pixels as an image, without loss but for jpeg."""
+    pixels = np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, **({"lossless": True} if path.suffix == ".webp" else {}))
+    return pixels
+
+
+def make(folder: Path, shape: tuple[int, ...] = COLOUR) -> dict[str, np.ndarray]:
+    """Ten training images of each of two classes and three test images of each; returns the pixels by path."""
+    return {
+        f"{split}/{name}/{i}.png": put(folder / split / name / f"{i}.png", 100 * s + 10 * c + i, shape)
+        for s, (split, n) in enumerate([("train", 10), ("test", 3)])
+        for c, name in enumerate(["dog", "cat"])
+        for i in range(n)
+    }
+
+
+def refusal(folder: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        data.load(str(folder))
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("shape", [COLOUR, GREY])
+def test_a_folder_is_a_dataset(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    pixels = make(tmp_path, shape)
+    dataset = data.load(str(tmp_path))
+    assert isinstance(dataset.train, data.Split)
+    assert dataset.name == str(tmp_path)
+    assert dataset.classes == ("cat", "dog")
+    assert dataset.image_shape == shape
+    assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (18, 2, 6)
+    assert dataset.validation.labels.tolist() == [0, 1]
+    assert dataset.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    expected = [pixels[f"test/{name}/{i}.png"] for name in ("cat", "dog") for i in range(3)]
+    np.testing.assert_array_equal(dataset.test.images, expected)
+    found = sorted(image.tobytes() for split in (dataset.train, dataset.validation) for image in split.images)
+    assert found == sorted(image.tobytes() for path, image in pixels.items() if path.startswith("train"))
+    assert not dataset.train.images.flags.writeable
+    assert data.load(str(tmp_path)).checksum == dataset.checksum
+
+
+def test_mean_and_scale_are_those_of_the_training_images(tmp_path: Path) -> None:
+    make(tmp_path)
+    dataset = data.load(str(tmp_path))
+    assert isinstance(dataset.train, data.Split)
+    pixels = dataset.train.images.reshape(-1, 3).astype(float)
+    np.testing.assert_allclose(dataset.mean, pixels.mean(axis=0))
+    np.testing.assert_allclose(dataset.scale, 1.5 * pixels.std(axis=0))
+
+
+@pytest.mark.parametrize("shape", [(30, 5, 4, 3), (2000, 5, 4), (1, 2, 2, 1)])
+def test_the_statistics_are_those_of_numpy(shape: tuple[int, ...]) -> None:
+    images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
+    mean, scale = pixel_statistics(images)
+    axes = (0, 1, 2)
+    np.testing.assert_allclose(mean, images.mean(axis=axes))
+    np.testing.assert_allclose(scale, 1.5 * images.std(axis=axes))
+    assert isinstance(mean, float if len(shape) == 3 else np.ndarray)
+
+
+def test_a_channel_that_never_varies_has_scale_one() -> None:
+    images = np.random.default_rng(1).integers(0, 256, (4, 3, 3, 2), dtype=np.uint8)
+    images[..., 1] = 77
+    mean, scale = pixel_statistics(images)
+    assert isinstance(mean, np.ndarray) and isinstance(scale, np.ndarray)
+    assert (mean[1], scale[1]) == (77.0, 1.0)
+    assert pixel_statistics(images[..., 1]) == (77.0, 1.0)
+
+
+def test_a_validation_folder_is_used_as_it_is(tmp_path: Path) -> None:
+    make(tmp_path)
+    own = put(tmp_path / "validation" / "dog" / "x.png", 7)
+    dataset = data.load(str(tmp_path))
+    assert (len(dataset.train), len(dataset.validation)) == (20, 1)
+    assert dataset.validation.labels.tolist() == [1]
+    np.testing.assert_array_equal(dataset.validation.images[0], own)
+
+
+def test_every_format_is_read_and_sorted_by_name(tmp_path: Path) -> None:
+    make(tmp_path)
+    extra = [put(tmp_path / "test" / "cat" / name, 50 + i) for i, name in enumerate(["a.bmp", "b.webp", "c.PNG"])]
+    put(tmp_path / "test" / "cat" / "d.jpeg", 60)
+    put(tmp_path / "test" / "cat" / "e.JPG", 61)
+    dataset = data.load(str(tmp_path))
+    assert dataset.test.labels.tolist() == [0] * 8 + [1] * 3
+    np.testing.assert_array_equal(dataset.test.images[3:6], extra)
+
+
+def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
+    make(tmp_path)
+    reference = data.load(str(tmp_path)).checksum
+    (tmp_path / "train" / ".DS_Store").write_bytes(b"x")
+    (tmp_path / "train" / "cat" / ".thumbnails").mkdir()
+    assert data.load(str(tmp_path)).checksum == reference
+
+
+def test_a_folder_may_be_given_relative_to_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    checksums = {data.load(name).checksum for name in ("mine", "./mine", "mine/", "~/mine")}
+    assert len(checksums) == 1
+
+
+def test_a_name_of_the_catalogue_comes_before_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path / "digits")
+    monkeypatch.chdir(tmp_path)
+    assert data.load("digits").image_shape == (8, 8)
+    assert data.load("./digits").image_shape == COLOUR
+
+
+@pytest.mark.parametrize("name", ["", "minst"])
+def test_a_name_that_is_neither_is_answered_with_the_catalogue(name: str) -> None:
+    with pytest.raises(InputError, match=f"dataset = '{name}' is not known: choose one of digits"):
+        data.load(name)
+
+
+def test_a_path_that_is_no_folder_is_an_input_error(tmp_path: Path) -> None:
+    assert refusal(tmp_path / "nowhere").startswith(f"dataset = '{tmp_path / 'nowhere'}' does not exist: give a folder")
+    file = tmp_path / "file.zip"
+    file.write_bytes(b"")
+    assert f"dataset = '{file}' is not a folder: give a folder, or one of digits" in refusal(file)
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    assert f"{tmp_path} has no folder train: it must hold train/CLASS/*.png" in refusal(tmp_path)
+    put(tmp_path / "train" / "cat" / "0.png", 0)
+    assert f"{tmp_path} has no folder test" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["test", "validation"])
+def test_a_class_that_train_lacks_is_refused(tmp_path: Path, split: str) -> None:
+    make(tmp_path)
+    put(tmp_path / split / "bird" / "0.png", 0)
+    assert f"{tmp_path / split / 'bird'}: the class 'bird' is not one of train, which has cat, dog" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_an_empty_class_is_refused(tmp_path: Path, split: str) -> None:
+    make(tmp_path)
+    for path in (tmp_path / split / "cat").iterdir():
+        path.unlink()
+    assert f"{tmp_path / split / 'cat'} is empty: put images (.png, .jpg, .jpeg, .webp, .bmp) there" in refusal(
+        tmp_path
+    )
+
+
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    (tmp_path / "validation").mkdir()
+    assert f"{tmp_path / 'validation'} is empty: put the images of each class" in refusal(tmp_path)
+
+
+def test_an_image_of_another_size_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    wrong = tmp_path / "test" / "dog" / "1.png"
+    put(wrong, 0, (6, 4, 3))
+    first = tmp_path / "train" / "cat" / "0.png"
+    assert f"{wrong} is 4 by 6 pixels and {first} is 4 by 5: all images must have one size" in refusal(tmp_path)
+
+
+def test_an_image_of_another_mode_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    wrong = tmp_path / "train" / "dog" / "1.png"
+    put(wrong, 0, GREY)
+    first = tmp_path / "train" / "cat" / "0.png"
+    assert f"{wrong} has mode L and {first} has RGB: all images must have one, convert them" in refusal(tmp_path)
+
+
+def test_a_mode_other_than_colour_and_grey_is_refused(tmp_path: Path) -> None:
+    make(tmp_path, (5, 4, 4))
+    assert f"{tmp_path / 'train' / 'cat' / '0.png'} has mode RGBA: images must be RGB or grey (L)" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"", b"<html>sign in</html>", b"\x89PNG\r\n\x1a\n"])
+def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> None:
+    make(tmp_path)
+    wrong = tmp_path / "test" / "cat" / "2.png"
+    wrong.write_bytes(content)
+    assert f"{wrong} is no image that can be read: replace or remove it" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
+def test_a_truncated_image_is_refused(tmp_path: Path, suffix: str) -> None:
+    make(tmp_path)
+    wrong = tmp_path / "train" / "cat" / f"x.{suffix}"
+    put(wrong, 3)
+    whole = wrong.read_bytes()
+    wrong.write_bytes(whole[: len(whole) * 3 // 4])
+    assert str(wrong) in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("stray", ["train/cat/notes.txt", "train/cat/0.gif", "train/cat/deeper/0.png"])
+def test_what_is_no_image_file_is_refused(tmp_path: Path, stray: str) -> None:
+    make(tmp_path)
+    path = tmp_path / stray
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(b"x")
+    named = path if path.parent.name == "cat" else path.parent
+    assert f"{named} is not an image file (.png, .jpg, .jpeg, .webp, .bmp): convert or remove it" in refusal(tmp_path)
+
+
+def test_a_file_among_the_classes_is_refused(tmp_path: Path) -> None:
+    make(tmp_path)
+    put(tmp_path / "train" / "0.png", 0)
+    assert f"{tmp_path / 'train' / '0.png'} is not a folder: put the images of each class" in refusal(tmp_path)
+
+
+def test_too_few_images_to_hold_out_from_are_refused(tmp_path: Path) -> None:
+    for i in range(9):
+        put(tmp_path / "train" / "cat" / f"{i}.png", i)
+    put(tmp_path / "test" / "cat" / "0.png", 20)
+    assert "has 9 training images: there must be at least 10" in refusal(tmp_path)
+
+
+def test_without_pillow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path)
+    absent: Any = None
+    monkeypatch.setitem(sys.modules, "PIL", absent)
+    assert refusal(tmp_path) == "reading a folder of images needs Pillow: install it with `pip install pillow`"
