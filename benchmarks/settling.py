@@ -1,4 +1,4 @@
-"""How many sweeps samples need, solver by solver, on the network of a run.
+"""How many sweeps samples need, solver by solver, on the network of a run and at its nudge.
 
 python benchmarks/settling.py RUN
 """
@@ -29,7 +29,8 @@ def main(run: str) -> None:
     restored = restore(run)
     system = restored.system
     x, labels = restored.trainer.images.batch(jnp.arange(1000))
-    estimator = Centered(nudge=0.5, max_gain=2.0)
+    nudge = restored.trainer.config.estimator.nudge
+    estimator = Centered(nudge=0.5 if nudge == "auto" else nudge, max_gain=2.0)
     print("mean; 90th; 99th percentile; largest")
     for name, solver in SOLVERS.items():
         free = eqx.filter_jit(relax)(system, x, solver)

@@ -58,7 +58,12 @@ def relax_nudged(
     copies = nudges.shape[0]
     dtype = _phase_dtype(problem, nudges)
     tolerance = nudged_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
-    under_nudge = nudged(system, trees.broadcast_batch(problem.target, copies), nudges.astype(dtype).reshape(-1))
+    under_nudge = nudged(
+        system,
+        trees.broadcast_batch(problem.target, copies),
+        nudges.astype(dtype).reshape(-1),
+        trees.broadcast_batch(_sensitivity(problem, tolerance), copies),
+    )
     drives = trees.broadcast_batch(problem.drive, copies)
     state = trees.broadcast_batch(free.state, copies) if start is None else trees.join_copies(start)
     end = relax(
@@ -138,12 +143,29 @@ def relax_circle(
 _GUIDES = 0.5
 
 
+def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree | None:
+    """How forces count where there are mobilities: divided by them, as far as rounding allows.
+
+    A population of mobility μ responds, and is read, in units of μ; a force that the output could do with is there many times
+    the response.
+    """
+    mobility = problem.system.mobility
+    if mobility is None:
+        return None
+    floor = _floor(problem)
+    return jax.tree.map(lambda m: tolerance / jnp.maximum(jnp.min(jnp.asarray(m)) * tolerance, floor), mobility)
+
+
 def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
     """The largest force on any unit at which a phase under a nudge of this size has settled."""
-    real = trees.dtype_of(problem.free.state)
-    floor = _ROUNDING * jnp.finfo(real).eps * (1 + trees.max_abs(problem.free.state))
-    weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.pull), floor)
-    return jnp.minimum(problem.solver.tolerance, weak).astype(real)
+    weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.pull), _floor(problem))
+    return jnp.minimum(problem.solver.tolerance, weak).astype(trees.dtype_of(problem.free.state))
+
+
+def _floor(problem: Problem) -> Float[Array, " batch"]:
+    """The smallest force that rounding lets a relaxation reach."""
+    eps = jnp.finfo(trees.dtype_of(problem.free.state)).eps
+    return _ROUNDING * eps * (1 + trees.max_abs(problem.free.state))
 
 
 def circle(points: int) -> np.ndarray:

@@ -189,7 +189,7 @@ def relax(
     if solver.coarse_precision is not None and not jnp.iscomplexobj(jax.tree.leaves(state)[0]):
         state, coarse_steps = _begin_coarsely(job, state, active)
     _, end = _run(job, jnp.zeros((), jnp.int32), _start(solver, state, active), 0)
-    residual = trees.max_abs(system.force(end.state, drive))
+    residual = system.size_of(system.force(end.state, drive))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
         [end.broken | ~jnp.isfinite(residual), residual <= goal, stalled],
@@ -256,7 +256,7 @@ def _begin_coarsely(job: _Job, state: PyTree, active: Bool[Array, " batch"]) -> 
         return jax.tree.map(lambda a: a.astype(half) if eqx.is_inexact_array(a) else a, tree)
 
     resolved = _COARSE_ROUNDING * float(jnp.finfo(half).eps) * (1 + trees.max_abs(state))
-    active &= share(jnp.all, trees.max_abs(job.system.force(state, job.drive)) > resolved, job.phases)
+    active &= share(jnp.all, job.system.size_of(job.system.force(state, job.drive)) > resolved, job.phases)
     steps = max(job.max_steps // _COARSE_SHARE, 1)
     goal = jnp.maximum(job.goal, resolved).astype(half)
     rough = _Job(rounded(job.system), rounded(job.drive), job.solver, goal, job.phases, steps)

@@ -18,7 +18,7 @@ def _all_at_once(
     system: System, drive: Any, state: PyTree, factor: float | Array
 ) -> tuple[PyTree, Float[Array, " batch"]]:
     force = system.force(state, drive)
-    return _moved(state, force, factor), trees.max_abs(force)
+    return _moved(state, force, factor), system.size_of(force)
 
 
 def _moved(state: PyTree, force: PyTree, factor: float | Array) -> PyTree:
@@ -40,7 +40,7 @@ def block_by_block(
     largest = None
     for block in system.blocks:
         force = system.force(state, drive, block)
-        here = trees.max_abs(force)
+        here = system.size_of(force)
         largest = here if largest is None else jnp.maximum(largest, here)
         if block is None:
             state = _moved(state, force, factor)

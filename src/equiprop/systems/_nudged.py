@@ -2,8 +2,9 @@
 
 from typing import Any, ClassVar
 
+import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact, PyTree
 
 from equiprop.numerics import trees
 from equiprop.systems._system import Block, System
@@ -14,12 +15,24 @@ class Nudged(Wrapped):
     """`system` pulled towards the target by −β∇C, with a nudge β of its own for every sample.
 
     β > 0 lowers the cost. β may be complex, and then so is the state.
+
+    - `sensitivity`: by which factor the force on each leaf of the state counts, per sample; `None` for 1. Where mobilities
+      are small the response is, too, and has to be at rest to as many digits.
     """
 
     target: Array
     nudge: Inexact[Array, " batch"]
+    sensitivity: PyTree | None = None
 
-    per_sample: ClassVar[tuple[str, ...] | None] = ("target", "nudge")
+    per_sample: ClassVar[tuple[str, ...] | None] = ("target", "nudge", "sensitivity")
+
+    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
+        if self.sensitivity is None:
+            return self.system.size_of(force)
+        weight = self.sensitivity
+        if isinstance(force, dict):
+            weight = {name: weight[name] for name in force}
+        return trees.max_abs(jax.tree.map(lambda w, f: trees.per_sample(w, f) * jnp.abs(f), weight, force))
 
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         force = self.system.force(state, drive, only)
@@ -27,8 +40,8 @@ class Nudged(Wrapped):
         return trees.subtract(force, trees.scale(self.nudge, only_block(pull, only)))
 
 
-def nudged(system: System, target: Array, nudge: Array | float | complex) -> Nudged:
+def nudged(system: System, target: Array, nudge: Array | float | complex, sensitivity: PyTree | None = None) -> Nudged:
     """`system` under the nudge β, a number for all samples or an array `[batch]`."""
     nudge = jnp.asarray(nudge)
     nudges = jnp.broadcast_to(nudge, target.shape[:1])
-    return Nudged(system=system, target=target, nudge=nudges)  # pyright: ignore[reportCallIssue]
+    return Nudged(system=system, target=target, nudge=nudges, sensitivity=sensitivity)  # pyright: ignore[reportCallIssue]

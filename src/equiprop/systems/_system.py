@@ -50,6 +50,13 @@ class System(eqx.Module):
         """r = φ(u), elementwise, in the structure of the state. The identity unless overridden."""
         return state
 
+    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
+        """How large a force on some or all populations is, per sample: what a solver's tolerance is held against.
+
+        The largest absolute value, unless a system knows that some units count for more.
+        """
+        return trees.max_abs(force)
+
     def input_drive(self, x: Any) -> Any:
         """Everything in the force that does not depend on the state, computed once a relaxation. Default: `x` itself."""
         return x

@@ -25,6 +25,9 @@ class Wrapped(System):
     def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
         return self.system.force(state, drive, only)
 
+    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
+        return self.system.size_of(force)
+
     def initial_state(self, x: Any) -> PyTree:
         return self.system.initial_state(x)
 
