@@ -1,6 +1,6 @@
 """Plants mistakes in a copy of the library, one at a time, and demands that a test fails for each.
 
-    python tools/plant_mistakes.py            # all of them
+    python tools/plant_mistakes.py            # all of them, two at a time
     python tools/plant_mistakes.py adjoint    # those whose name contains the word
 
 A mistake that no test notices is printed and makes the exit code 1: then a test is missing.
@@ -11,10 +11,14 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import Queue
 
 ROOT = Path(__file__).resolve().parents[1]
+
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True)
@@ -44,8 +48,75 @@ CONTINUOUS = "tests/estimators/test_continuous_time.py"
 FAMILY = "tests/homeostasis/test_family.py"
 LIMITS = "tests/diagnostics/test_limits.py"
 DIAGNOSIS = "tests/training/test_diagnosis.py"
+OPERATIONS = "tests/systems/test_operations.py"
+DEVICES = "tests/training/test_devices.py"
+FEED = "tests/training/test_feed.py"
+AUGMENT = "tests/data/test_augment.py"
 
 MISTAKES = [
+    Mistake(
+        "pooling without its temperature",
+        "numerics/pooling.py",
+        "share = _exp((windows - largest) / temperature)",
+        "share = _exp(windows - largest)",
+        OPERATIONS,
+    ),
+    Mistake(
+        "a complex exponential of the wrong sign",
+        "numerics/pooling.py",
+        "size * jnp.sin(z.imag)",
+        "-size * jnp.sin(z.imag)",
+        OPERATIONS,
+    ),
+    Mistake(
+        "a transposed convolution that is not turned round",
+        "systems/_operations.py",
+        "jnp.swapaxes(weight[::-1, ::-1], 2, 3)",
+        "jnp.swapaxes(weight, 2, 3)",
+        OPERATIONS,
+    ),
+    Mistake(
+        "feedback through pooling at the wrong end",
+        "systems/_layered.py",
+        "carried = edge.operation.apply_transpose(weight, r, activity[edge.target])",
+        "carried = edge.operation.apply_transpose(weight, r, jnp.zeros_like(activity[edge.target]))",
+        REFERENCES,
+    ),
+    Mistake(
+        "prediction turned the wrong way",
+        "estimators/_circle.py",
+        "free + turn * odd + turn**2 * even",
+        "free + jnp.conj(turn) * odd + turn**2 * even",
+        ESTIMATORS,
+    ),
+    Mistake(
+        "sensitivity upside down",
+        "estimators/_circle.py",
+        "jnp.min(jnp.asarray(m)) * tolerance, floor)",
+        "tolerance / jnp.min(jnp.asarray(m)), floor)",
+        MOBILITY,
+    ),
+    Mistake(
+        "pieces of a batch that all count alike",
+        "estimators/_estimate.py",
+        "share = kept / jnp.maximum(kept.sum(), 1)",
+        "share = jnp.ones_like(kept) / kept.size",
+        DEVICES,
+    ),
+    Mistake(
+        "a file of images begun in the wrong place",
+        "training/feed.py",
+        "begin = (step - first) * self._batch_size",
+        "begin = step * self._batch_size",
+        FEED,
+    ),
+    Mistake(
+        "images mirrored top to bottom",
+        "data/augment.py",
+        "images[:, :, ::-1]",
+        "images[:, ::-1]",
+        AUGMENT,
+    ),
     Mistake(
         "a response that is not divided by the mobility",
         "systems/_system.py",
@@ -175,8 +246,8 @@ MISTAKES = [
     Mistake(
         "feedback weight transposed the wrong way",
         "systems/_operations.py",
-        "lambda a: a @ weight.T, r",
-        "lambda a: a @ weight.T[::-1], r",
+        "lambda a: a @ weight.T, _reshaped",
+        "lambda a: a @ weight.T[::-1], _reshaped",
         LAYERED,
     ),
     Mistake(
@@ -579,18 +650,31 @@ def noticed(mistake: Mistake, scratch: Path) -> bool:
 def main() -> int:
     words = sys.argv[1:]
     chosen = [m for m in MISTAKES if all(word in m.name for word in words)]
-    missed = []
-    with tempfile.TemporaryDirectory() as folder:
-        scratch = Path(folder)
-        for name in ("src", "tests", "pyproject.toml"):
-            origin = ROOT / name
-            (shutil.copytree if origin.is_dir() else shutil.copy)(origin, scratch / name)
-        for mistake in chosen:
-            found = noticed(mistake, scratch)
+    with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(_AT_ONCE) as pool:
+        free: Queue[Path] = Queue()
+        for number in range(_AT_ONCE):
+            free.put(copy_of_project(Path(folder) / str(number)))
+
+        def look(mistake: Mistake) -> bool:
+            scratch = free.get()
+            try:
+                found = noticed(mistake, scratch)
+            finally:
+                free.put(scratch)
             print(f"{'noticed' if found else 'MISSED '}  {mistake.name}", flush=True)
-            missed += [] if found else [mistake.name]
-    print(f"{len(chosen) - len(missed)} of {len(chosen)} mistakes noticed")
-    return 1 if missed else 0
+            return found
+
+        found = list(pool.map(look, chosen))
+    print(f"{sum(found)} of {len(chosen)} mistakes noticed")
+    return 0 if all(found) else 1
+
+
+def copy_of_project(scratch: Path) -> Path:
+    scratch.mkdir()
+    for name in ("src", "tests", "pyproject.toml"):
+        origin = ROOT / name
+        (shutil.copytree if origin.is_dir() else shutil.copy)(origin, scratch / name)
+    return scratch
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_rest import estimated
 from equiprop.errors import InputError
 from equiprop.estimators import ContinuousTime, ExactResponse, Holomorphic, Krylov, Problem, estimate
 from equiprop.solvers import Alternating, Status, relax
@@ -26,9 +27,7 @@ def test_the_oracle_is_reached_without_a_free_phase(untied):
     """δE, the gradient and the equilibrium, from a start far away."""
     x, y = batch()
     dense = Dense.of(untied)
-    answer = eqx.filter_jit(estimate)(
-        untied, x, y, ContinuousTime(nudge=0.1, points=6, steps_per_point=80, periods=2), solver=SOLVER
-    )
+    answer = estimated(untied, x, y, ContinuousTime(nudge=0.1, points=6, steps_per_point=80, periods=2), solver=SOLVER)
     states = [dense.equilibrium(np.asarray(a)) for a in x]
     response = np.array([dense.response(u, int(b)) for u, b in zip(states, y, strict=True)])
     assert np.allclose(dense.flat(answer.error_vector), response, rtol=0, atol=1e-6 * np.abs(response).max())
@@ -46,7 +45,7 @@ def test_settled_positions_are_the_cauchy_estimate(untied, points):
     """With enough sweeps at each position, the lock-in is the N-point rule at the same radius."""
     x, y = batch()
     lock_in, circle = (
-        eqx.filter_jit(estimate)(untied, x, y, estimator, solver=SOLVER)
+        estimated(untied, x, y, estimator, solver=SOLVER)
         for estimator in (
             ContinuousTime(nudge=0.3, points=points, steps_per_point=120, dead_time=0.9, periods=1),
             Holomorphic(nudge=0.3, points=points),
@@ -59,11 +58,11 @@ def test_settled_positions_are_the_cauchy_estimate(untied, points):
 def test_a_smoothly_turning_nudge_lags_in_second_order(untied):
     """One sweep at each of many positions: the lag turns the phase, and the in-phase part loses only its square."""
     x, y = batch()
-    reference = eqx.filter_jit(estimate)(untied, x, y, ExactResponse(krylov=Krylov(tolerance=1e-10)), solver=SOLVER)
+    reference = estimated(untied, x, y, ExactResponse(krylov=Krylov(tolerance=1e-10)), solver=SOLVER)
     errors = []
     for points in (200, 400):
         turning = ContinuousTime(nudge=0.05, points=points, steps_per_point=1, dead_time=0.0, periods=1, warmup=2)
-        answer = eqx.filter_jit(estimate)(untied, x, y, turning, solver=SOLVER)
+        answer = estimated(untied, x, y, turning, solver=SOLVER)
         difference = np.asarray(answer.error_vector["output"] - reference.error_vector["output"])
         errors.append(np.linalg.norm(difference) / np.linalg.norm(reference.error_vector["output"]))
     assert errors[0] < 0.05 and 3 < errors[0] / errors[1] < 5
@@ -75,7 +74,7 @@ def test_agreement_within_its_own_stated_error(untied, noise, bar):
     x, y = batch(seed=5, n=TRIALS)
     dense = Dense.of(untied)
     listening = ContinuousTime(nudge=0.2, points=4, steps_per_point=60, periods=6, noise=noise, error_bar=bar)
-    answer = eqx.filter_jit(estimate)(untied, x, y, listening, solver=SOLVER, key=jax.random.key(8))
+    answer = estimated(untied, x, y, listening, solver=SOLVER, key=jax.random.key(8))
     response = np.array([dense.response(dense.equilibrium(np.asarray(a)), int(b)) for a, b in zip(x, y, strict=True)])
     error = np.linalg.norm(dense.flat(answer.error_vector) - response, axis=1)
     stated = np.asarray(answer.error_bar) * np.linalg.norm(dense.flat(answer.error_vector), axis=1)
@@ -94,7 +93,7 @@ def test_noise_averages_out_over_periods(untied):
     problem = Problem(untied, x, untied.input_drive(x), y, free, SOLVER, jax.random.key(2))
     heard = eqx.filter_jit(lambda p: listening.listen(p))(problem)
     assert heard.running["output"].shape == (16, *start["output"].shape)
-    reference = eqx.filter_jit(estimate)(untied, x, y, Holomorphic(nudge=0.2, points=4), solver=SOLVER)
+    reference = estimated(untied, x, y, Holomorphic(nudge=0.2, points=4), solver=SOLVER)
     dense = Dense.of(untied)
     truth = dense.flat(reference.error_vector)
     running = np.concatenate([np.asarray(heard.running[name]) for name in dense.slices], axis=2)
@@ -115,7 +114,7 @@ def test_noise_needs_a_key_and_the_key_decides(untied):
 
 def test_too_few_sweeps_are_flagged(untied):
     x, y = batch()
-    answer = eqx.filter_jit(estimate)(untied, x, y, ContinuousTime(steps_per_point=2, dead_time=0.0), solver=SOLVER)
+    answer = estimated(untied, x, y, ContinuousTime(steps_per_point=2, dead_time=0.0), solver=SOLVER)
     assert answer.unsettled.all() and (answer.equilibrium.status == Status.OSCILLATING).all()
     assert (answer.weight == 0).all()
 
@@ -123,7 +122,7 @@ def test_too_few_sweeps_are_flagged(untied):
 def test_an_exploding_sample_is_diverged_and_the_others_are_not():
     system = from_force(lambda p, u, x: x * u**3 + p - u, jnp.asarray(0.1), initial_state=jnp.full(1, 2.0))
     x = jnp.asarray([[0.0], [3.0]])
-    answer = eqx.filter_jit(estimate)(system, x, jnp.ones((2, 1)), ContinuousTime(nudge=0.1))
+    answer = estimated(system, x, jnp.ones((2, 1)), ContinuousTime(nudge=0.1))
     assert answer.equilibrium.status.tolist() == [Status.SETTLED, Status.DIVERGED]
     assert answer.weight.tolist() == [1, 0] and np.isfinite(answer.gradient.params)
 

@@ -1,11 +1,11 @@
 """The error bar of every nudged estimator: calibrated on random systems, used where it is large, honest where nothing helps."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_rest import estimated
 from equiprop.errors import InputError
 from equiprop.estimators import (
     Adjoint,
@@ -15,7 +15,6 @@ from equiprop.estimators import (
     Holomorphic,
     OneSided,
     RecurrentBackprop,
-    estimate,
 )
 from equiprop.solvers import Alternating
 from equiprop.systems import from_force, mlp
@@ -39,7 +38,7 @@ CALIBRATED = {
 def test_calibration(name):
     """Of the settled samples, the error of 95 in 100 is below the bar, and the bar is within a factor of ten for 80 in 100."""
     system, x, y = random_systems()
-    answer = eqx.filter_jit(estimate)(system, x, y, CALIBRATED[name], solver=SOLVER)
+    answer = estimated(system, x, y, CALIBRATED[name], solver=SOLVER)
     reference = exact(system, x, y, answer.equilibrium.state, transpose=name == "corrected")
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
     settled = ~np.asarray(answer.unsettled)
@@ -53,7 +52,7 @@ def test_calibration(name):
 def test_calibration_of_linear_solves(estimator):
     """Iterative solvers stop where they happen to be; the bar must still cover."""
     system, x, y = random_systems()
-    answer = eqx.filter_jit(estimate)(system, x, y, estimator, solver=SOLVER)
+    answer = estimated(system, x, y, estimator, solver=SOLVER)
     reference = exact(system, x, y, answer.equilibrium.state, transpose=not isinstance(estimator, ExactResponse))
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
     # Full GMRES in ten dimensions is exact; what remains is the rounding of both sides.
@@ -74,9 +73,9 @@ def test_aliasing_bar_extrapolates_a_geometric_series():
 
 def test_samples_above_the_tolerance_are_tried_again_and_only_those():
     system, x, y = random_systems()
-    once = eqx.filter_jit(estimate)(system, x, y, Centered(nudge=0.3), solver=SOLVER)
+    once = estimated(system, x, y, Centered(nudge=0.3), solver=SOLVER)
     tolerance = float(np.median(once.error_bar))
-    answer = eqx.filter_jit(estimate)(system, x, y, Centered(nudge=0.3, tolerance=tolerance, retries=1), solver=SOLVER)
+    answer = estimated(system, x, y, Centered(nudge=0.3, tolerance=tolerance, retries=1), solver=SOLVER)
     hopeful = np.asarray(once.equilibrium.settled)
     again = (np.asarray(once.error_bar) > tolerance) & hopeful
     assert 20 < again.sum() < SYSTEMS - 20
@@ -95,9 +94,7 @@ def test_samples_above_the_tolerance_are_tried_again_and_only_those():
 @pytest.mark.parametrize("tolerance", [1e-2, 1e-6])
 def test_automatic_radius_and_points_reach_the_tolerance_or_say_so(tolerance):
     system, x, y = random_systems()
-    answer = eqx.filter_jit(estimate)(
-        system, x, y, Holomorphic(radius="auto", points="auto", tolerance=tolerance), solver=SOLVER
-    )
+    answer = estimated(system, x, y, Holomorphic(radius="auto", points="auto", tolerance=tolerance), solver=SOLVER)
     reference = exact(system, x, y, answer.equilibrium.state, transpose=False)
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
     said = np.asarray(answer.inaccurate | answer.unsettled)
@@ -115,7 +112,7 @@ def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
     system = jax.tree.map(lambda a: a.astype(jnp.float32), shallow())
     x, y = batch()
     estimator = Holomorphic(nudge="auto", points="auto", tolerance=1e-9)
-    answer = eqx.filter_jit(estimate)(system, x.astype(jnp.float32), y, estimator, solver=Alternating())
+    answer = estimated(system, x.astype(jnp.float32), y, estimator, solver=Alternating())
     assert answer.inaccurate.all() and (answer.weight == 0).all()
 
 
@@ -127,9 +124,7 @@ def test_points_are_chosen_for_a_given_radius():
         [dense.response(dense.equilibrium(np.asarray(a)), int(b)) for a, b in zip(x, y, strict=True)]
     )
     solver = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
-    answer = eqx.filter_jit(estimate)(
-        system, x, y, Holomorphic(nudge=0.3, points="auto", tolerance=1e-3), solver=solver
-    )
+    answer = estimated(system, x, y, Holomorphic(nudge=0.3, points="auto", tolerance=1e-3), solver=solver)
     error = np.linalg.norm(dense.flat(answer.error_vector) - exact_response, axis=1)
     assert (error < 1e-3 * np.linalg.norm(exact_response, axis=1)).all() and not answer.inaccurate.any()
     assert np.allclose(answer.nudge, 0.3)
@@ -142,10 +137,10 @@ def test_kinks_and_singularities_are_named():
     )
     x, y = jnp.zeros((1, 1)), jnp.ones((1, 1))
     for nudge in (0.4, 0.01):
-        answer = eqx.filter_jit(estimate)(kink, x, y, Holomorphic(nudge=nudge, points=8))
+        answer = estimated(kink, x, y, Holomorphic(nudge=nudge, points=8))
         assert bool(answer.non_analytic[0]) and float(answer.error_bar[0]) > 0.3
     pole = from_force(lambda p, u, x: 0.02 / (1 + (u / 0.1) ** 2) - u, jnp.ones(()), initial_state=jnp.zeros(1))
-    far, near = (eqx.filter_jit(estimate)(pole, x, y, Holomorphic(nudge=nudge, points=8)) for nudge in (0.2, 0.02))
+    far, near = (estimated(pole, x, y, Holomorphic(nudge=nudge, points=8)) for nudge in (0.2, 0.02))
     assert not bool(near.non_analytic[0]) and float(near.error_bar[0]) < 0.01
     assert bool(far.non_analytic[0]) and float(far.error_bar[0]) > 0.1
 

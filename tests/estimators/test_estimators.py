@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_rest import estimated
 from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import (
@@ -30,9 +31,8 @@ KRYLOV = Krylov(tolerance=1e-12, restart=30, max_restarts=20)
 X, Y = batch()
 
 
-@eqx.filter_jit
 def run(system, estimator, x=X, y=Y, solver=SOLVER):
-    return estimate(system, x, y, estimator, solver=solver)
+    return estimated(system, x, y, estimator, solver=solver)
 
 
 @eqx.filter_jit

@@ -1,12 +1,12 @@
 """Vector fields that users have and that hurt: every estimator gives each sample a name, and never a silent number."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic, estimate
+from at_rest import estimated
+from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic
 from equiprop.solvers import Alternating, Status
 from equiprop.systems import from_force
 
@@ -68,7 +68,7 @@ def answer(request):
         "corrected": {"nudge": 0.2},
     }
     estimator = ESTIMATORS[request.param](**options.get(request.param, {}))
-    return request.param, eqx.filter_jit(estimate)(SYSTEM, X, Y, estimator, solver=SOLVER, key=jax.random.key(0))
+    return request.param, estimated(SYSTEM, X, Y, estimator, solver=SOLVER, key=jax.random.key(0))
 
 
 def test_every_sample_has_a_name_and_no_number_is_silent(answer):
@@ -100,8 +100,8 @@ def test_the_ordinary_sample_does_not_notice(answer):
     "estimator", [Centered(nudge=0.3), Holomorphic(nudge=0.3, points=8)], ids=["centered", "holomorphic"]
 )
 def test_a_pole_within_reach_shows_in_the_bar(estimator):
-    found = eqx.filter_jit(estimate)(SYSTEM, X, Y, estimator, solver=SOLVER)
-    exact = eqx.filter_jit(estimate)(SYSTEM, X, Y, ExactResponse(), solver=SOLVER)
+    found = estimated(SYSTEM, X, Y, estimator, solver=SOLVER)
+    exact = estimated(SYSTEM, X, Y, ExactResponse(), solver=SOLVER)
     error = np.linalg.norm(np.asarray(found.error_vector - exact.error_vector)[POLE])
     length = np.linalg.norm(np.asarray(exact.error_vector)[POLE])
     assert float(found.error_bar[POLE]) > 0.3 * error / length
@@ -109,5 +109,5 @@ def test_a_pole_within_reach_shows_in_the_bar(estimator):
 
 
 def test_a_jump_to_the_other_state_is_named():
-    found = eqx.filter_jit(estimate)(SYSTEM, X, Y, Centered(nudge=0.2), solver=SOLVER)
+    found = estimated(SYSTEM, X, Y, Centered(nudge=0.2), solver=SOLVER)
     assert bool(found.jumped[BISTABLE]) and float(found.weight[BISTABLE]) == 0

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from at_rest import estimated
 from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import Corrected, Dyadic, Neumann, RecurrentBackprop, Unrolled, estimate
@@ -30,10 +31,19 @@ REFERENCES = {
 }
 
 
-@eqx.filter_jit
 def answers(system, x, y):
-    """All of them in one program."""
-    return {name: estimate(system, x, y, reference, solver=SOLVER) for name, (reference, _) in REFERENCES.items()}
+    """All of them in one program, at an equilibrium found by another; the dyad finds its own."""
+
+    @eqx.filter_jit
+    def at(system, free):
+        return {
+            name: estimate(
+                system, x, y, reference, solver=SOLVER, equilibrium=free if reference.needs_free_phase else None
+            )
+            for name, (reference, _) in REFERENCES.items()
+        }
+
+    return at(system, relax(system, x, SOLVER))
 
 
 def user_system():
@@ -98,9 +108,7 @@ def test_exact_error_vectors_and_gradients(kind):
 def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
     """Few sweeps, far from equilibrium: finite differences of what the sweeps compute, transient included."""
     system, solver = network("untied"), Synchronous(tolerance=1e-12, max_steps=2000)
-    answer = eqx.filter_jit(estimate)(
-        system, X, Y, Unrolled(steps=3, whole=True, unsettled="keep", max_gain=jnp.inf), solver=solver
-    )
+    answer = estimated(system, X, Y, Unrolled(steps=3, whole=True, unsettled="keep", max_gain=jnp.inf), solver=solver)
 
     def loss(theta):
         drive, state = theta.input_drive(X), theta.initial_state(X)
@@ -120,8 +128,7 @@ def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
 def test_bounding_an_unrolled_gradient_scales_it():
     system = network("untied")
     free, bounded = (
-        eqx.filter_jit(estimate)(system, X[:1], Y[:1], Unrolled(steps=30, max_gain=g), solver=SOLVER)
-        for g in (100.0, 0.1)
+        estimated(system, X[:1], Y[:1], Unrolled(steps=30, max_gain=g), solver=SOLVER) for g in (100.0, 0.1)
     )
     assert bool(bounded.bounded[0]) and not bool(free.bounded[0])
     ratio = np.linalg.norm(bounded.error_vector["output"]) / np.linalg.norm(free.error_vector["output"])
@@ -133,7 +140,7 @@ def test_a_truncated_series_says_what_is_missing():
     """The residual of K terms is the first term left out, (Mᵀ)^K·D∇C, relative to D∇C."""
     system = network("untied")
     dense = Dense.of(system)
-    answer = eqx.filter_jit(estimate)(system, X, Y, Neumann(terms=3), solver=SOLVER)
+    answer = estimated(system, X, Y, Neumann(terms=3), solver=SOLVER)
     for i, (x, y) in enumerate(zip(np.asarray(X), np.asarray(Y), strict=True)):
         u = dense.equilibrium(x)
         slope = -1 / (np.diag(dense.jacobian(u)) - np.diag(dense.matrix))
@@ -146,7 +153,7 @@ def test_a_truncated_series_says_what_is_missing():
 def test_dyadic_finds_the_equilibrium_itself():
     system = network("untied")
     free = eqx.filter_jit(relax)(system, X, SOLVER)
-    answer = eqx.filter_jit(estimate)(system, X, Y, Dyadic(), solver=SOLVER)
+    answer = estimated(system, X, Y, Dyadic(), solver=SOLVER)
     for name, state in free.state.items():
         assert np.allclose(answer.equilibrium.state[name], state, atol=1e-10)
     assert answer.equilibrium.settled.all() and (answer.relaxation_steps == answer.equilibrium.steps).all()

@@ -1,0 +1,14 @@
+"""Estimates at equilibria that are found by a program of their own.
+
+Most tests of estimators are not about the free phase, which would be compiled once more with each of them.
+"""
+
+from equiprop.estimators import estimate
+from equiprop.solvers import Alternating, relax
+
+
+def estimated(system, x, y, estimator, *, solver=None, key=None):
+    """As `estimate`."""
+    solver = Alternating() if solver is None else solver
+    free = relax(system, x, solver) if estimator.needs_free_phase else None
+    return estimate(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
