@@ -80,7 +80,7 @@ MISTAKES = [
         "systems/_layered.py",
         "carried = edge.operation.apply_transpose(weight, r, activity[edge.target])",
         "carried = edge.operation.apply_transpose(weight, r, jnp.zeros_like(activity[edge.target]))",
-        REFERENCES,
+        LAYERED,
     ),
     Mistake(
         "prediction turned the wrong way",

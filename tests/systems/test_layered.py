@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.systems import LayeredNetwork, loop_network, mlp, nudged, population_names
-from networks import BATCH, CLASSES, INPUTS, KINDS, batch, network, skip_and_lateral
+from equiprop.systems import LayeredNetwork, Stage, convolutional, loop_network, mlp, nudged, population_names
+from networks import BATCH, CLASSES, IMAGE, INPUTS, KINDS, batch, network, skip_and_lateral
 from oracle import Dense, shifted_sigmoid, shifted_sigmoid_slope
 
 RNG = np.random.default_rng(5)
@@ -169,3 +169,16 @@ def test_population_names():
 def test_bad_cost():
     with pytest.raises(InputError, match="cost = 'l2' is not known"):
         mlp(2, (2,), 2, key=jax.random.key(0), cost="l2")
+
+
+def test_tied_convolutions_and_pooling_have_a_symmetric_jacobian():
+    """What leads back depends on the activity at which it arrives: at any other there is no energy."""
+    topology = convolutional(IMAGE, (Stage(3), Stage(4, pool=2)), activation="tanh", feedback="tied")
+    system = LayeredNetwork.create(topology, classes=CLASSES, key=jax.random.key(3), gain=2.0)
+    x, _ = batch(shape=IMAGE)
+    state = {p.name: jnp.asarray(RNG.normal(size=(BATCH, *p.shape))) for p in topology.relaxing}
+    product = system.coupling(state, system.input_drive(x))
+    a, b = ({name: jnp.asarray(RNG.normal(size=u.shape)) for name, u in state.items()} for _ in range(2))
+    inner = lambda p, q: sum(np.sum(np.asarray(p[name] * q[name])) for name in p)  # noqa: E731
+    forth, back = inner(a, product(b)), inner(b, product(a))
+    assert np.isclose(forth, back) and abs(forth) > 0.1

@@ -9,7 +9,7 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.estimators import Adjoint, Centered, ExactResponse, Krylov, Problem, estimate
-from equiprop.estimators._circle import RESPONSE_ACCURACY, nudged_tolerance, relax_circle
+from equiprop.estimators._circle import RESPONSE_ACCURACY, _sensitivity, nudged_tolerance, relax_circle
 from equiprop.solvers import Alternating, relax
 from equiprop.systems import Connection, Population, Topology, from_energy, from_force, mlp, nudged
 from networks import CLASSES, INPUTS, batch
@@ -120,18 +120,20 @@ def test_a_population_of_small_mobility_is_at_rest_to_as_many_digits():
     """Its response is small, and so is the force that may be left: in units of μ as small as on the output."""
     system = mlp(INPUTS, (7, 5), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=0.1)
     (x, y), solver = batch(), Alternating(damping=0.0)
-    mobility, radius = system.mobility, jnp.full(4, 0.3)
+    mobility, radius = {"hidden_1": 0.01, "hidden_2": 0.1, "output": 1.0}, jnp.full(4, 0.3)
 
     @eqx.filter_jit
     def phases(system):
         free = relax(system, x, solver)
         problem = Problem(system, x, system.input_drive(x), y, free, solver)
-        return relax_circle(problem, 6, radius), nudged_tolerance(problem, radius, RESPONSE_ACCURACY)
+        tolerance = nudged_tolerance(problem, radius, RESPONSE_ACCURACY)
+        return relax_circle(problem, 6, radius), tolerance, _sensitivity(problem, tolerance)
 
-    found, tolerance = phases(system)
-    assert found.settled.all()
+    found, tolerance, sensitivity = phases(system)
+    assert found.settled.all() and sensitivity is not None
     for name, force in found.rest.items():
         assert (np.abs(force).max(axis=(0, 2)) <= mobility[name] * np.asarray(tolerance)).all(), name
-    under = nudged(system, y, 0.1, {name: jnp.full(4, 1 / m) for name, m in mobility.items()})
+        assert np.allclose(sensitivity[name], 1 / mobility[name])
+    under = nudged(system, y, 0.1, sensitivity)
     force = {name: jnp.full((4, p), m) for name, m, p in (("hidden_1", 0.02, 7), ("output", 0.3, 3))}
     assert np.allclose(under.size_of(force), 0.02 / 0.01) and np.allclose(system.size_of(force), 0.3)
