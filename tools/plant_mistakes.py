@@ -92,8 +92,8 @@ MISTAKES = [
     Mistake(
         "sensitivity upside down",
         "estimators/_circle.py",
-        "jnp.min(jnp.asarray(m)) * tolerance, floor)",
-        "tolerance / jnp.min(jnp.asarray(m)), floor)",
+        "jnp.maximum(least * tolerance, floor)",
+        "jnp.maximum(tolerance / least, floor)",
         MOBILITY,
     ),
     Mistake(

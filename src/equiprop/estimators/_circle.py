@@ -152,8 +152,13 @@ def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree 
     mobility = problem.system.mobility
     if mobility is None:
         return None
-    floor = _floor(problem)
-    return jax.tree.map(lambda m: tolerance / jnp.maximum(jnp.min(jnp.asarray(m)) * tolerance, floor), mobility)
+    floor = _floor(problem).astype(tolerance.dtype)
+
+    def of(m: Any) -> Array:
+        least = jnp.min(jnp.asarray(m, tolerance.dtype))
+        return tolerance / jnp.maximum(least * tolerance, floor)
+
+    return jax.tree.map(of, mobility)
 
 
 def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
