@@ -36,14 +36,22 @@ def key() -> jax.Array:
     return jax.random.key(20)
 
 
+# A process may have about 65,000 memory mappings, of which every compiled program holds some, before XLA crashes.
+_MANY_MAPPINGS = 30_000
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _forget_compiled_programs():
-    """Frees what a module has traced and compiled.
+    """Frees what modules have traced and compiled, when there is much of it.
 
-    A compiled program holds memory mappings, of which a process may have about 65,000 before XLA crashes; and the garbage
-    collector walks through everything that was ever traced, again and again, unless it is left for the end of a module.
+    The garbage collector would walk through all of it again and again: it is left for the end of a module, and then made to
+    forget what stays.
     """
     gc.disable()
     yield
-    jax.clear_caches()
+    maps = Path("/proc/self/maps")
+    if not maps.exists() or maps.read_text().count("\n") > _MANY_MAPPINGS:
+        jax.clear_caches()
+        gc.unfreeze()
     gc.collect()
+    gc.freeze()

@@ -36,7 +36,7 @@ def config(**sections) -> Config:
         estimator=EstimatorConfig(kind="centered", nudge=0.3),
         homeostasis=HomeostasisConfig(strength=1.0, probes=2, samples=0, shared_updates=False),
         optimizer=OptimizerConfig(learning_rate=0.3, schedule="constant"),
-        training=TrainingConfig(epochs=3, batch_size=20, diagnostic_samples=20, precision="float64"),
+        training=TrainingConfig(epochs=3, batch_size=20, diagnostic_samples=20, seed=2, precision="float32"),
     )
     for name, values in sections.items():
         base = dataclasses.replace(base, **{name: dataclasses.replace(getattr(base, name), **values)})

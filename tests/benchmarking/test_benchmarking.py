@@ -12,6 +12,7 @@ import pytest
 from equiprop.benchmarking import Case, cases, feedforward, measure, plain
 from equiprop.estimators import Centered, Holomorphic, estimate
 from equiprop.solvers import FixedStep
+from equiprop.systems import LayeredNetwork, Stage, convolutional
 from equiprop.training.loop import Trainer
 from toy import config, dataset
 
@@ -20,12 +21,18 @@ SGD = optax.sgd(1.0)
 
 @pytest.fixture(scope="module")
 def trainer():
-    return Trainer(config(system={"hidden": (8, 6)}), dataset())
+    return Trainer(config(system={"hidden": (8, 6)}, training={"precision": "float64"}), dataset())
 
 
-def gradient(make, trainer):
+def convolutions():
+    """One of them residual."""
+    stages = (Stage(3, pool=2), Stage(3, residual=True), Stage(4, kernel=2, padding="valid"))
+    topology = convolutional((4, 4, 1), stages, activation="dsilu", feedback_gain=0.5)
+    return LayeredNetwork.create(topology, classes=3, key=jax.random.key(0))
+
+
+def gradient(make, trainer, system):
     """What one step of plain gradient descent at learning rate one subtracts."""
-    system = trainer.system
     state = SGD.init(eqx.filter(system, eqx.is_inexact_array))
     after, _ = jax.jit(make)(system, state, trainer.images)
     return jax.tree.map(lambda a, b: np.asarray(a - b), system, after)
@@ -48,22 +55,23 @@ def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
     names = ["input->hidden_1", "hidden_1->hidden_2", "hidden_2->output"]
     forward = [(s.weights[n], s.biases[n.split("->")[1]]) for n in names]
     (expected, _) = jax.jit(jax.grad(cost, argnums=(0, 1)))(forward, (s.cost.weight, s.cost.bias))
-    found = gradient(feedforward(SGD, 20, 1), trainer)
+    found = gradient(feedforward(SGD, 20, 1), trainer, s)
     for (w, b), name in zip(expected, names, strict=True):
         assert np.allclose(found.weights[name], w, atol=1e-12)
         assert np.allclose(found.biases[name.split("->")[1]], b, atol=1e-12)
     assert not found.weights["output->hidden_2"].any()
 
 
-@pytest.mark.parametrize("points", [1, 2, 6])
-def test_plain_is_the_estimate_by_fixed_steps(trainer, points):
+@pytest.mark.parametrize(("kind", "points"), [("chain", 1), ("chain", 2), ("chain", 6), ("convolutions", 2)])
+def test_plain_is_the_estimate_by_fixed_steps(trainer, kind, points):
     """All phases, complex weights: the same gradient as half of the circle in real arithmetic."""
+    system = trainer.system if kind == "chain" else convolutions()
     x, labels = trainer.images.batch(jnp.arange(20))
     estimator = Centered(nudge=0.3) if points == 2 else Holomorphic(nudge=0.3, points=points)
     estimator = dataclasses.replace(estimator, jumped="keep", unsettled="keep", max_gain=float("inf"))
     solver = FixedStep(max_steps=150, nudged_max_steps=60)
-    answer = eqx.filter_jit(estimate)(trainer.system, x, labels, estimator, solver=solver)
-    found = gradient(plain(SGD, 20, 1, points=points, nudge=0.3, nudged_steps=60), trainer)
+    answer = estimate(system, x, labels, estimator, solver=solver)
+    found = gradient(plain(SGD, 20, 1, points=points, nudge=0.3, nudged_steps=60), trainer, system)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(answer.gradient), strict=True):
         assert np.allclose(a, b, atol=1e-9)
 

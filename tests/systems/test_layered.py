@@ -6,7 +6,18 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.systems import LayeredNetwork, Stage, convolutional, loop_network, mlp, nudged, population_names
+from equiprop.systems import (
+    Connection,
+    LayeredNetwork,
+    Population,
+    Stage,
+    Topology,
+    convolutional,
+    loop_network,
+    mlp,
+    nudged,
+    population_names,
+)
 from networks import BATCH, CLASSES, IMAGE, INPUTS, KINDS, batch, network, skip_and_lateral
 from oracle import Dense, shifted_sigmoid, shifted_sigmoid_slope
 
@@ -34,6 +45,20 @@ def test_force(system):
     ours = dense.flat(system.force(state, system.input_drive(x)))
     flat = dense.flat(state)
     assert np.allclose(ours, [dense.force(u, np.asarray(xi)) for u, xi in zip(flat, x, strict=True)])
+
+
+def test_a_residual_connection_carries_the_activity_too():
+    """Back as well, by as much less as the mobility is smaller."""
+    sizes = {"input": 2, "a": 3, "output": 3}
+    populations = tuple(Population(n, k, "tanh", 0.5 if n == "a" else 1.0) for n, k in sizes.items())
+    connections = (Connection("input", "a", "none"), Connection("a", "output", residual=True))
+    system = LayeredNetwork.create(Topology(populations, connections), classes=3, key=jax.random.key(1))
+    rng = np.random.default_rng(0)
+    x, a, b = (rng.normal(size=(4, n)) for n in (2, 3, 3))
+    w_in, w, v = (np.asarray(system.weights[n]) for n in ("input->a", "a->output", "output->a"))
+    force = system.force({"a": jnp.asarray(a), "output": jnp.asarray(b)}, system.input_drive(jnp.asarray(x)))
+    assert np.allclose(force["a"], x @ w_in + 0.5 * np.tanh(b) @ (v.T + np.eye(3)) - a)
+    assert np.allclose(force["output"], np.tanh(a) @ (w + np.eye(3)) - b)
 
 
 def test_force_on_complex_states(system):

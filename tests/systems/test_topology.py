@@ -55,6 +55,11 @@ BAD = [
     (with_connection(source="h", target="h", feedback="maybe"), "feedback = 'maybe' is not known"),
     (with_connection(source="h", target="h", angle=200), "angle = 200.0: must be between 0 and 180"),
     (with_connection(source="h", target="h", weight=2), "there is no key 'weight'"),
+    (
+        changed(connections=[GOOD["connections"][0], GOOD["connections"][1] | {"residual": True}]),
+        r"h->output\.residual = true: goes with weights between two populations of the same shape.*from \[3\] to \[2\]",
+    ),
+    (with_connection(source="h", target="h", residual=True), r"h->h\.residual = true: goes with"),
 ]
 
 

@@ -16,7 +16,7 @@ from toy import config, dataset
 DATA = dataset()
 STEPS = 3
 # Some samples of a batch are left out, so that its pieces do not count alike.
-OPTIONS = {"training": {"batch_size": 16}, "estimator": {"max_gain": 0.7, "bounded": "drop"}}
+OPTIONS = {"training": {"batch_size": 16, "precision": "float64"}, "estimator": {"max_gain": 0.7, "bounded": "drop"}}
 
 RUN = """
 import sys

@@ -104,13 +104,16 @@ def test_every_file_is_read_once_an_epoch_and_two_are_held(disk):
 
 
 def test_a_streamed_run_resumes_bit_for_bit(disk, tmp_path, monkeypatch):
+    """Stopped in the first epoch and again in the second, or only there."""
     monkeypatch.setattr(loop, "_CALL_SECONDS", 0.0)
     few = config(training={"batch_size": 8, "epochs": 2, "diagnostic_samples": 0})
     data = streamed(disk)
-    train(few, tmp_path / "whole", dataset=data)
-    with pytest.raises(Interrupted):
-        train(few, tmp_path / "run", dataset=data, observer=StopAt(1, 7))
-    resume(tmp_path / "run", dataset=data)
+    for out, stops in (("whole", []), ("run", [(1, 7)])):
+        begin = lambda observer, out=out: train(few, tmp_path / out, dataset=data, observer=observer)  # noqa: E731
+        for stop in (*stops, (2, 9)):
+            with pytest.raises(Interrupted):
+                begin(StopAt(*stop))
+            begin = lambda observer, out=out: resume(tmp_path / out, dataset=data, observer=observer)  # noqa: E731
     ours, theirs = (jax.tree.leaves(restore(tmp_path / name, dataset=data).system) for name in ("whole", "run"))
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 

@@ -118,7 +118,7 @@ def test_evaluation_is_counted_by_hand(finished):
     """The error of a restored network, sample by sample in NumPy, over a batch that does not divide the split."""
     out, summary, _ = finished
     found = restore(out, dataset=DATA)
-    images = on_device(DATA.test, DATA, np.float64)
+    images = on_device(DATA.test, DATA, np.float32)
     state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.parts.solver).state
     wrong = np.asarray(found.system.predict(state)).argmax(axis=1) != DATA.test.labels
     assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
@@ -176,7 +176,9 @@ def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
     with pytest.raises(Interrupted):
         train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(3, 4))
     resume(tmp_path / "run", dataset=DATA, micro_batches=2)
-    assert all(np.allclose(a, b, rtol=1e-9) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True))
+    assert all(
+        np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True)
+    )
 
 
 def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_steps):
@@ -184,12 +186,14 @@ def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_
     sections = {
         "homeostasis": {"schedule": "hold_symmetry", "target": 0.6},
         "estimator": {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 5},
-        "training": {"epochs": 2, "diagnostic_samples": 0},
+        "training": {"diagnostic_samples": 0},
     }
-    train(config(**sections), tmp_path / "whole", dataset=DATA)
+    with pytest.raises(Interrupted):
+        train(config(**sections), tmp_path / "whole", dataset=DATA, observer=StopAt(3, 1))
     with pytest.raises(Interrupted):
         train(config(**sections), tmp_path / "run", dataset=DATA, observer=StopAt(1, 4))
-    resume(tmp_path / "run", dataset=DATA)
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "run", dataset=DATA, observer=StopAt(3, 1))
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
     strengths = [
         [
@@ -362,7 +366,7 @@ def _no_space(*_):
 
 def test_non_finite_weights_stop_the_run(tmp_path):
     """A learning rate that overflows: named, with the last good checkpoint and advice, and nothing after it."""
-    wild = config(optimizer={"learning_rate": 1e300, "momentum": 0.0}, homeostasis={"strength": 1e10})
+    wild = config(optimizer={"learning_rate": 1e30, "momentum": 0.0}, homeostasis={"strength": 1e10})
     out = tmp_path / "run"
     with pytest.raises(
         NonFinite, match=r"no longer finite; the last good checkpoint is .*epoch-0000.*try a smaller"
@@ -379,7 +383,7 @@ def test_best_is_selected_by_validation(finished):
     assert summary["best_epoch"] == 1 + int(np.argmin(errors))
     best = restore(out, checkpoint="best", dataset=DATA)
     assert best.epoch == summary["best_epoch"]
-    images = on_device(DATA.test, DATA, np.float64)
+    images = on_device(DATA.test, DATA, np.float32)
     error = evaluate(best.system, images, best.trainer.parts.solver)["error_percent"]
     assert error == pytest.approx(summary["best_test_error_percent"])
     with pytest.raises(InputError, match="checkpoint = 'worst'"):
@@ -425,7 +429,7 @@ def test_every_estimator_and_treatment_trains_by_name(estimator, homeostasis):
     """Two steps in single precision move every weight, everything stays finite, and nothing becomes double."""
     sections = {"system": {"hidden": (8,)}, "estimator": estimator, "homeostasis": homeostasis}
     sections |= {"solver": {"nudged_max_steps": 100}}
-    trainer = Trainer(config(**sections, training={"precision": "float32"}), DATA)
+    trainer = Trainer(config(**sections), DATA)
     before = trainer.start()
     after = trainer.advance(trainer.start(), trainer.images, 2)
     assert int(after.step) == 2 and np.isfinite(after.totals.cost)

@@ -18,7 +18,7 @@ from equiprop.training.loop import train
 from equiprop.training.restore import restore
 from toy import config, dataset
 
-ONE_EPOCH = {"training": {"epochs": 1, "diagnostic_samples": 0, "seed": 3}}
+ONE_EPOCH = {"training": {"epochs": 1, "diagnostic_samples": 0, "seed": 3, "precision": "float64"}}
 
 ONE_OF_TWO = """
 import sys

@@ -51,7 +51,7 @@ def feedforward(optimizer: optax.GradientTransformation, batch_size: int, steps:
                 continue
             source = edge.source
             r = activation(system.topology.population(source).activation)(state[source])
-            state[edge.target] = state[edge.target] + edge.operation.apply(system.weights[edge.parameter], r)
+            state[edge.target] = state[edge.target] + edge.operation.apply(system.weight_of(edge), r)
         return system.cost(system.output(system.activity(state)), labels).mean()
 
     return _loop(eqx.filter_grad(cost), optimizer, batch_size, steps)
@@ -69,7 +69,8 @@ def plain(
 ) -> Steps:
     """Training steps as published code takes them (arXiv 2309.02214): fixed numbers of synchronous steps.
 
-    Every sample takes every step, all N phases are relaxed, and for N > 2 the weights are cast to complex numbers.
+    Every sample takes every step, all N phases are relaxed, and for N > 2 the weights of dense connections are cast to complex
+    numbers; complex activities go through real convolutions, which only flatters this baseline.
     """
     nudges = np.array([1.0, -1.0][:points]) if points <= 2 else np.exp(2j * np.pi * np.arange(points) / points)
 
@@ -78,8 +79,15 @@ def plain(
         total = {name: drive[name].astype(dtype) - u for name, u in state.items()}
         activity = system.activity(state)
         for edge in system.edges:
-            weight = system.weights[edge.parameter].astype(dtype)
-            total[edge.target] += edge.factor * (activity[edge.source] @ (weight.T if edge.transposed else weight))
+            weight, r = system.weight_of(edge), activity[edge.source]
+            if weight is not None and weight.ndim == 2:
+                product = r.reshape(len(r), -1) @ (weight.T if edge.transposed else weight).astype(dtype)
+                carried = product.reshape(total[edge.target].shape)
+            elif edge.transposed:
+                carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
+            else:
+                carried = edge.operation.apply(weight, r)
+            total[edge.target] += edge.factor * carried
         return total
 
     def gradient(system: LayeredNetwork, x: Array, labels: Array) -> PyTree:
@@ -95,18 +103,19 @@ def plain(
 
         def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
             pull = system.cost_gradient(system.activity(u), targets)
-            return jax.tree.map(lambda v, f, p: v + f - beta[:, None] * p, u, force(system, u, drives), pull)
+            pulled = jax.tree.map(lambda p: (p.reshape(len(beta), -1) * beta[:, None]).reshape(p.shape), pull)
+            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, drives), pulled)
 
-        start = jax.tree.map(lambda a: jnp.tile(a, (points, 1)).astype(dtype), free)
+        start = jax.tree.map(lambda a: jnp.tile(a, (points,) + (1,) * (a.ndim - 1)).astype(dtype), free)
         end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
         rest = system.activity(free)
         turned = jnp.asarray(nudges.conj() / points, dtype)
 
         def first_harmonic(r: Array, r0: Array) -> Array:
-            phases = r.reshape(points, batch_size, -1)
+            phases = r.reshape(points, *r0.shape)
             if points == 1:
                 return -(phases[0] - r0) / nudge
-            return -jnp.einsum("k,kbn->bn", turned, phases).real / nudge
+            return -jnp.tensordot(turned, phases, 1).real / nudge
 
         error = system.error_vector_of(jax.tree.map(first_harmonic, end, rest))
 

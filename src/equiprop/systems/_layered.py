@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.numerics import AbstractCost, activation, create_cost, real_dtype
-from equiprop.systems._operations import Operation
+from equiprop.systems._operations import Identity, Operation
 from equiprop.systems._system import Block, System
 from equiprop.systems._topology import INPUT, Connection, Topology
 
@@ -20,12 +20,13 @@ from equiprop.systems._topology import INPUT, Connection, Topology
 class Edge:
     """One direction of a connection: which weight carries `source` to `target`, forwards or through its transpose.
 
+    `parameter`: the name of the weight, or `None` where there is none.
     `factor`: on what arrives; other than 1 for feedback between populations of different mobility.
     """
 
     source: str
     target: str
-    parameter: str
+    parameter: str | None
     transposed: bool
     operation: Operation
     factor: float = 1.0
@@ -92,6 +93,10 @@ class LayeredNetwork(System):
                 edges += _edges(self.topology, connection)
         return tuple(edges)
 
+    def weight_of(self, edge: Edge) -> Array | None:
+        """The weight through which an edge acts; `None` if it has none."""
+        return None if edge.parameter is None else self.weights[edge.parameter]
+
     @property
     def mobility(self) -> dict[str, float] | None:
         mobilities = {p.name: p.mobility for p in self.topology.relaxing}
@@ -120,9 +125,8 @@ class LayeredNetwork(System):
         drive = {p.name: jnp.broadcast_to(self.biases[p.name], (x.shape[0], *p.shape)) for p in self.topology.relaxing}
         for connection in self.topology.connections:
             if connection.source == INPUT:
-                operation = self.topology.operation(connection)
-                carried = operation.apply(self.weights.get(connection.name), clamped)
-                drive[connection.target] = drive[connection.target] + carried
+                for edge in _edges(self.topology, connection):
+                    drive[edge.target] = drive[edge.target] + edge.operation.apply(self.weight_of(edge), clamped)
         return drive
 
     def initial_state(self, x: Array) -> dict[str, Array]:
@@ -151,7 +155,7 @@ class LayeredNetwork(System):
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
         for edge in self.edges:
             if edge.target in result:
-                weight, r = self.weights.get(edge.parameter), activity[edge.source]
+                weight, r = self.weight_of(edge), activity[edge.source]
                 if edge.transposed:
                     carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
                 else:
@@ -192,21 +196,26 @@ class LayeredNetwork(System):
 
 
 def _edges(topology: Topology, connection: Connection) -> list[Edge]:
+    """Both directions of a connection, or one; and again without weights where it is residual."""
     operation = topology.operation(connection)
+    weighted = operation.weight_shape is not None
     source, target = (topology.population(name) for name in (connection.source, connection.target))
-    forward = Edge(source.name, target.name, connection.name, False, operation)
-    backward = Edge(
-        target.name, source.name, connection.feedback_name, True, operation, source.mobility / target.mobility
+    forward = Edge(source.name, target.name, connection.name if weighted else None, False, operation)
+    backward = replace(
+        forward, source=target.name, target=source.name, transposed=True, factor=source.mobility / target.mobility
     )
-    if connection.lateral:
-        # A tied lateral connection acts through W + Wᵀ, whatever W is.
-        return [forward, backward] if connection.feedback == "tied" else [forward]
+    # A tied lateral connection acts through W + Wᵀ, whatever W is; an untied one through W alone.
     match connection.feedback:
         case "tied":
-            return [forward, replace(backward, parameter=connection.name)]
-        case "untied":
-            return [forward, backward]
-    return [forward]
+            edges = [forward, backward]
+        case "untied" if not connection.lateral:
+            edges = [forward, replace(backward, parameter=connection.feedback_name)]
+        case _:
+            edges = [forward]
+    if connection.residual:
+        carry = Identity(source.shape, target.shape)
+        edges += [replace(edge, parameter=None, operation=carry) for edge in edges]
+    return edges
 
 
 def _initial_weights(

@@ -1,6 +1,7 @@
 """Named networks."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from jaxtyping import PRNGKeyArray
@@ -10,16 +11,40 @@ from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems._topology import Stage, Topology, chain, convolutional, loop
 
 
-def _pooled(*channels: int) -> tuple[Stage, ...]:
+@dataclass(frozen=True)
+class Preset:
+    """The layers of a convolutional chain, and how it starts so that it settles: see `cnn`."""
+
+    stages: tuple[Stage, ...]
+    activation: str = "dsilu"
+    gain: float = 1.0
+    feedback_gain: float = 1.0
+
+
+def _pooled(*channels: int) -> Preset:
     """Convolutions that keep the size and one that does not, each followed by pooling: 32 by 32 becomes 1 by 1 in four."""
-    return (*(Stage(n, pool=2) for n in channels[:-1]), Stage(channels[-1], padding="valid", pool=2))
+    return Preset((*(Stage(n, pool=2) for n in channels[:-1]), Stage(channels[-1], padding="valid", pool=2)))
+
+
+def _deep(layers: int) -> Preset:
+    """One that pools by four, and residual ones of the same size.
+
+    What a nudge of the output does to a layer falls by the feedback gain γ, times the forward gain g, with every layer below,
+    and γ·g² must stay under a quarter for the chain to settle. Residual connections hold g near 1, so that what is left of the
+    response after 20 layers, γ²⁰, still has some digits in double precision.
+    """
+    stages = (Stage(16, pool=4), *(Stage(16, residual=True) for _ in range(layers - 1)))
+    return Preset(stages, activation="tanh", gain=0.5, feedback_gain=0.15)
 
 
 CONVOLUTIONAL = {
     "published": _pooled(128, 256, 512, 512),
     "small": _pooled(16, 32, 64, 64),
+    "deep_10": _deep(10),
+    "deep_15": _deep(15),
+    "deep_20": _deep(20),
 }
-"""Layers of convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, and one of an eighth of its width."""
+"""Convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, one of an eighth of its width, and deep ones."""
 
 
 def mlp(
@@ -80,12 +105,12 @@ def cnn(
     *,
     key: PRNGKeyArray,
     preset: str = "published",
-    activation: str = "dsilu",
+    activation: str | None = None,
     feedback: str = "untied",
     weight_angle: float = 90.0,
-    feedback_gain: float = 1.0,
+    feedback_gain: float | None = None,
     cost: str = "softmax_readout",
-    gain: float = 1.0,
+    gain: float | None = None,
     dtype: Any = None,
 ) -> LayeredNetwork:
     """A chain of convolutions and softmax pooling; what leads back is the transpose of convolutions and pooling of its own.
@@ -94,17 +119,20 @@ def cnn(
 
     - `image`: height, width and channels.
     - `preset`: a name of `CONVOLUTIONAL`.
+    - `activation`, `feedback_gain`, `gain`: in place of those of the preset.
 
     The others are those of `mlp`. Raises `InputError` for an unknown preset, or images that its pooling does not divide.
     """
+    start = _preset(preset)
     topology = cnn_topology(
         image,
         preset=preset,
-        activation=activation,
+        activation=start.activation if activation is None else activation,
         feedback=feedback,
         weight_angle=weight_angle,
-        feedback_gain=feedback_gain,
+        feedback_gain=start.feedback_gain if feedback_gain is None else feedback_gain,
     )
+    gain = start.gain if gain is None else gain
     return LayeredNetwork.create(topology, classes=classes, key=key, cost=cost, gain=gain, dtype=dtype)
 
 
@@ -118,13 +146,17 @@ def cnn_topology(
     feedback_gain: float,
 ) -> Topology:
     """The graph of `cnn`."""
-    if preset not in CONVOLUTIONAL:
-        raise suggest("preset", preset, list(CONVOLUTIONAL))
     return convolutional(
         image,
-        CONVOLUTIONAL[preset],
+        _preset(preset).stages,
         activation=activation,
         feedback=feedback,
         angle=weight_angle,
         feedback_gain=feedback_gain,
     )
+
+
+def _preset(name: str) -> Preset:
+    if name not in CONVOLUTIONAL:
+        raise suggest("preset", name, list(CONVOLUTIONAL))
+    return CONVOLUTIONAL[name]

@@ -57,6 +57,8 @@ class Connection:
     - `kind`: `dense` (every unit to every unit), `convolution`, `local` (as a convolution, with weights of its own at every
       place) or `identity` (no weights: a residual path).
     - `kernel`, `stride`, `padding`, `pool`, `temperature`: of a convolution or local connection, see `Windowed`.
+    - `residual`: the activity itself is carried along with what the weights make of it, forwards and, where there is feedback,
+      back. Needs two populations of the same shape.
     - `feedback`: `untied` (independent weights back), `tied` (the transpose of the same weights) or `none` (one-way).
     - `angle`: for `untied`, the initial angle α in degrees between the feedback and the forward weights:
       B ← sin α·B_random + cos α·W. 0 starts symmetric, 90 independent.
@@ -75,6 +77,7 @@ class Connection:
     padding: str = "same"
     pool: int = 1
     temperature: float = 1.0
+    residual: bool = False
 
     @property
     def name(self) -> str:
@@ -163,6 +166,13 @@ class Topology:
                 )
         if connection.kind == "identity" and connection.feedback == "untied":
             raise InputError(f"{where}.feedback = 'untied': kind = 'identity' has no weights; write 'tied' or 'none'")
+        if connection.residual:
+            shapes = [list(self.population(name).shape) for name in (connection.source, connection.target)]
+            if connection.kind == "identity" or connection.lateral or shapes[0] != shapes[1]:
+                raise InputError(
+                    f"{where}.residual = true: goes with weights between two populations of the same shape, here kind = "
+                    f"{connection.kind!r} from {shapes[0]} to {shapes[1]}"
+                )
         try:
             self.operation(connection)
         except InputError as error:
@@ -271,7 +281,7 @@ def _record(kind: type, values: dict[str, Any], where: str) -> Any:
             values[key] = value = float(value)
         if key == "size":
             values[key] = _size(value, where)
-        elif not isinstance(value, types[key]) or isinstance(value, bool):  # pyright: ignore[reportArgumentType]
+        elif not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):  # pyright: ignore
             raise InputError(f"{where}.{key} = {value!r}: must be of type {types[key].__name__}")  # pyright: ignore
     try:
         return kind(**values)
@@ -352,6 +362,7 @@ class Stage:
     padding: str = "same"
     pool: int = 1
     temperature: float = 1.0
+    residual: bool = False
 
 
 def convolutional(
@@ -391,6 +402,7 @@ def convolutional(
             padding=stage.padding,
             pool=stage.pool,
             temperature=stage.temperature,
+            residual=stage.residual,
         )
         for connection, stage in zip(line.connections, stages, strict=True)
     )

@@ -24,7 +24,8 @@ class SystemConfig:
     activation: str = "shifted_sigmoid"
     """shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid (mlp, loop, cnn)."""
     preset: str = "published"
-    """published (128, 256, 512 and 512 channels) or small (16, 32, 64 and 64) (cnn)."""
+    """published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), or deep_10, deep_15 and deep_20 (as many layers, all
+    but the first residual; they settle with activation tanh, gain 0.5 and feedback_gain 0.15, in float64) (cnn)."""
     feedback: str = "untied"
     """untied, tied or none (mlp, cnn)."""
     weight_angle: float = 90.0
