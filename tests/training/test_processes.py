@@ -10,11 +10,12 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from test_loop import StopAt
 
 from equiprop.errors import InputError
 from equiprop.training import processes
 from equiprop.training.config import ProcessConfig
-from equiprop.training.loop import train
+from equiprop.training.loop import Interrupted, train
 from equiprop.training.restore import restore
 from toy import config, dataset
 
@@ -31,12 +32,21 @@ from equiprop.training.config import ProcessConfig
 from equiprop.training.processes import join, leave
 join(ProcessConfig(f"localhost:{port}", 2, index), lambda message: None)
 assert jax.device_count() == 4 and jax.local_device_count() == 2
-from equiprop.training.loop import train
+from equiprop.training import loop
 from test_processes import ONE_EPOCH
+from test_loop import StopAt
 from toy import config, dataset
-summary = train(config(**ONE_EPOCH), out, dataset=dataset())
-leave()
-assert bool(summary) == (index == 0)
+loop._CALL_SECONDS = 0.0
+try:
+    # What one process is asked for after step 5, all of them do at the next.
+    observer = StopAt(1, 5) if index else None
+    loop.train(config(**ONE_EPOCH), out, dataset=dataset(), observer=observer)
+except loop.Interrupted as error:
+    said = "process 0 has written a checkpoint" if index else "checkpoint " + out
+    assert said in str(error), error
+    leave()
+    sys.exit()
+sys.exit("was not interrupted")
 """
 
 
@@ -46,7 +56,7 @@ def free_port():
 
 
 def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
-    """And a checkpoint of theirs is read by one process with one device."""
+    """Ctrl-C in one of them stops both at the same step, and their checkpoint is read by one process with one device."""
     here, port = Path(__file__).parent, str(free_port())
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2",
@@ -66,7 +76,8 @@ def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
     for process in started:
         said, _ = process.communicate(timeout=120)
         assert process.returncode == 0, said
-    train(config(**ONE_EPOCH), tmp_path / "one", dataset=dataset())
+    with pytest.raises(Interrupted):
+        train(config(**ONE_EPOCH), tmp_path / "one", dataset=dataset(), observer=StopAt(1, 6))
     two, one = (restore(tmp_path / name, dataset=dataset()).system for name in ("two", "one"))
     for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
         assert np.allclose(a, b, rtol=1e-9, atol=1e-12)
