@@ -7,7 +7,7 @@ import pytest
 from scipy import signal, special
 
 from equiprop.errors import InputError
-from equiprop.numerics import softmax_pool
+from equiprop.numerics import convolution, softmax_pool
 from equiprop.systems._operations import Convolution, Dense, Identity, LocallyConnected
 
 OPERATIONS = {
@@ -63,6 +63,20 @@ def test_convolution_is_that_of_scipy(name):
         if operation.pool > 1:
             expected = pooled(expected, operation.pool, operation.temperature)
         assert np.allclose(ours, expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["same", "valid", "strided", "even"])
+def test_convolution_is_the_same_on_every_device(name):
+    """And so are its derivatives, in an odd image too."""
+    operation, weight, at, _ = given(name)
+    for images in (at, at[:, :5, :4]):
+        ours, theirs = (
+            jax.vjp(lambda a, w, by=by: by(a, w, operation.stride, operation.padding), images, weight)
+            for by in (convolution.by_products, convolution.by_library)
+        )
+        assert np.allclose(ours[0], theirs[0], atol=1e-12)
+        for a, b in zip(ours[1](ours[0]), theirs[1](ours[0]), strict=True):
+            assert np.allclose(a, b, atol=1e-11)
 
 
 def test_strides_leave_out_places():

@@ -1,4 +1,4 @@
-"""Activations, costs, complex arithmetic through real operations, softmax pooling, Hutchinson probes, tree algebra."""
+"""Activations, costs, complex arithmetic through real operations, convolution and pooling, Hutchinson probes, tree algebra."""
 
 from equiprop.numerics import trees as trees
 from equiprop.numerics.activations import ACTIVATIONS as ACTIVATIONS
@@ -12,6 +12,8 @@ from equiprop.numerics.activations import shifted_sigmoid as shifted_sigmoid
 from equiprop.numerics.activations import tanh as tanh
 from equiprop.numerics.complex import real_dtype as real_dtype
 from equiprop.numerics.complex import real_linear as real_linear
+from equiprop.numerics.convolution import convolve as convolve
+from equiprop.numerics.convolution import convolve_locally as convolve_locally
 from equiprop.numerics.costs import COSTS as COSTS
 from equiprop.numerics.costs import AbstractCost as AbstractCost
 from equiprop.numerics.costs import SoftmaxCrossEntropy as SoftmaxCrossEntropy

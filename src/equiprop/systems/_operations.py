@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import real_linear, softmax_pool
+from equiprop.numerics import convolve, convolve_locally, real_linear, softmax_pool
 
 Shape = tuple[int, ...]
 """Of one sample of a population: `(units,)`, or `(height, width, channels)`."""
@@ -171,9 +171,6 @@ class Windowed(Operation):
         return found if self.pool == 1 else softmax_pool(found, self.pool, self.temperature)
 
 
-_LAYOUT = ("NHWC", "HWIO", "NHWC")
-
-
 @dataclass(frozen=True)
 class Convolution(Windowed):
     """The same weights `[kernel, kernel, inputs, outputs]` at every place."""
@@ -183,12 +180,7 @@ class Convolution(Windowed):
         return self.kernel, self.kernel, self.source[-1], self.target[-1]
 
     def linear(self, weight: Any, r: Array) -> Array:
-        return real_linear(
-            lambda a: jax.lax.conv_general_dilated(
-                a, weight, (self.stride, self.stride), self.padding.upper(), dimension_numbers=_LAYOUT
-            ),
-            r,
-        )
+        return real_linear(lambda a: convolve(a, weight, self.stride, self.padding), r)
 
     def transposed_weight(self, weight: Array) -> Array:
         if self.stride > 1 or self.pool > 1 or self.kernel % 2 == 0:
@@ -205,17 +197,8 @@ class LocallyConnected(Windowed):
         return *self._before_pooling, self.fan_in, self.target[-1]
 
     def linear(self, weight: Any, r: Array) -> Array:
-        return real_linear(
-            lambda a: jax.lax.conv_general_dilated_local(
-                a,
-                weight,
-                (self.stride, self.stride),
-                self.padding.upper(),
-                (self.kernel, self.kernel),
-                dimension_numbers=_LAYOUT,
-            ),
-            r,
-        )
+        places = weight.reshape(*weight.shape[:2], self.source[-1], self.kernel, self.kernel, self.target[-1])
+        return real_linear(lambda a: convolve_locally(a, places, self.stride, self.padding), r)
 
 
 def _reshaped(r: Array, shape: Shape) -> Array:
