@@ -5,6 +5,7 @@ python studies/closing_the_gap.py table OUT               mean and standard devi
 python studies/closing_the_gap.py figure OUT FILE.svg     the waterfall
 python studies/closing_the_gap.py bias RUN                summed gradients of 20,000 images against the exact one, nudge by nudge
 python studies/closing_the_gap.py tail RUN                which samples carry the gradient
+python studies/closing_the_gap.py jumps RUN               which samples leave their branch, nudge by nudge
 
 `train` runs nothing but `equiprop train` with the options listed below; EQUIPROP_DATA_DIR says where Fashion-MNIST is.
 """
@@ -173,14 +174,15 @@ def figure(out: Path, path: Path) -> None:
         colour = "#59626e" if first else "#2b8a57" if means[name] < before else "#c2410c"
         axes.bar(place, high - low, bottom=low, color=colour, width=0.6)
         text = f"{means[name]:.2f}" if first else f"{means[name] - before:+.2f}\n{means[name]:.2f}"
-        axes.annotate(text, (place, high), (0, 8), textcoords="offset points", ha="center", fontsize=9)
+        above = max(high, *tests[name])
+        axes.annotate(text, (place, above), (0, 6), textcoords="offset points", ha="center", fontsize=9)
         axes.scatter([place] * len(tests[name]), tests[name], color="black", s=8, zorder=3)
         before = means[name]
-    for name, style in zip(CEILING, ("--", ":"), strict=True):
-        axes.axhline(means[name], color="#0b62a8", linestyle=style, linewidth=1)
+    for name, (style, height) in zip(CEILING, (("--", 4), (":", -12)), strict=True):
+        axes.axhline(means[name], color="#0b62a8", linestyle=style, linewidth=1, zorder=0)
         axes.annotate(
-            f"{VARIANTS[name].label}: {means[name]:.2f}", (-0.4, means[name]), (0, -4), textcoords="offset points",
-            va="top", fontsize=9, color="#0b62a8",
+            f"{VARIANTS[name].label}: {means[name]:.2f}", (0.4, means[name]), (0, height), textcoords="offset points",
+            fontsize=9, color="#0b62a8",
         )  # fmt: skip
     lowest = min(min(values) for values in tests.values())
     axes.set_ylim(math.floor(lowest - 1), math.ceil(max(max(values) for values in tests.values()) + 0.6))
@@ -264,12 +266,11 @@ def tail(run: Path, samples: int = 2000) -> None:
     restored = restore(run)
     system, solver = restored.system, restored.trainer.parts.solver
     x, labels = restored.trainer.images.batch(jnp.arange(samples))
-    free = jax.jit(lambda s: relax(s, x, solver))(system)
+    free = relax(system, x, solver)
     flat = lambda tree: np.concatenate([np.asarray(a).reshape(samples, -1) for a in jax.tree.leaves(tree)], 1)  # noqa: E731
 
     def errors(estimator: Any) -> Any:
-        answer = jax.jit(lambda s: estimate(s, x, labels, estimator, solver=solver, equilibrium=free))(system)
-        return flat(answer.error_vector)
+        return flat(estimate(system, x, labels, estimator, solver=solver, equilibrium=free).error_vector)
 
     exact = errors(Adjoint(max_gain=math.inf))
     nudged = {b: errors(Centered(nudge=b, max_gain=math.inf, jumped="keep")) for b in (0.05, 0.5)}
@@ -291,12 +292,48 @@ def tail(run: Path, samples: int = 2000) -> None:
         )
 
 
+def jumps(run: Path, samples: int = 5000) -> None:
+    """Samples whose response is more even than odd, and those whose output the cost itself makes unstable.
+
+    Under the nudge −β the output feels +β∇C: where β times the largest eigenvalue of D^½(∂²C/∂r²)D^½ exceeds 1, that pull
+    grows faster with the output than the leak does, and the equilibrium from which it started is gone.
+    """
+    import jax
+    import jax.numpy as jnp
+    import numpy as np
+
+    from equiprop.estimators import Adjoint, Centered, estimate
+    from equiprop.solvers import relax
+    from equiprop.training.restore import restore
+
+    restored = restore(run)
+    system, solver = restored.system, restored.trainer.parts.solver
+    x, labels = restored.trainer.images.batch(jnp.arange(samples))
+    free = relax(system, x, solver)
+    output = system.output(system.activity(free.state))
+    hessian = jax.vmap(jax.hessian(lambda r, y: system.cost(r[None], y[None])[0]))(output, labels)
+    root = jnp.sqrt(system.output(system.slope(free.state)))
+    curvature = np.asarray(jnp.linalg.eigvalsh(root[:, :, None] * hessian * root[:, None, :])[:, -1])
+    exact = estimate(system, x, labels, Adjoint(max_gain=math.inf), solver=solver, equilibrium=free).error_vector
+    energy = np.sum([np.sum(np.asarray(a, float) ** 2, axis=1) for a in jax.tree.leaves(exact)], axis=0)
+    percent = lambda share: f"{100 * share:.1f}"  # noqa: E731
+    print("| nudge β | jumped, % | their share of Σ‖δ‖², % | βλ > 1, % | of those jumped, % |")
+    print("|---|---|---|---|---|")
+    for nudge in (0.02, 0.05, 0.1, 0.2, 0.5):
+        jumped = np.asarray(estimate(system, x, labels, Centered(nudge=nudge), solver=solver, equilibrium=free).jumped)
+        steep = nudge * curvature > 1
+        among = percent(jumped[steep].mean()) if steep.any() else ""
+        shares = [percent(v) for v in (jumped.mean(), energy[jumped].sum() / energy.sum(), steep.mean())]
+        print(f"| {nudge} | {' | '.join(shares)} | {among} |")
+
+
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": lambda out, *names: train(Path(out), list(names)),
     "table": lambda out: table(Path(out)),
     "figure": lambda out, path: figure(Path(out), Path(path)),
     "bias": lambda run: bias(Path(run)),
     "tail": lambda run: tail(Path(run)),
+    "jumps": lambda run: jumps(Path(run)),
 }
 
 if __name__ == "__main__":
