@@ -208,7 +208,9 @@ def test_diagnose(capsys, run):
     assert set(found["bias"]) == {"finite_nudge", "asymmetry", "total"} and found["bias"]["total"] > 0
     assert sum(found["analyticity"].values()) == pytest.approx(1)
     assert set(found["cosine_spread"]) == set(found["weighted_cosine"]) == {"hidden_1", "output"}
-    _, out, _ = call(capsys, "diagnose", run, "--samples", "30")
+    assert found["epoch"] == 2 and call(capsys, "diagnose", run, "--system.gain", "2")[0] == 2
+    _, out, _ = call(capsys, "diagnose", *SMALL, "--samples", "30")
+    assert "a fresh network on digits, on 30 validation samples" in out
     for words in ("settled", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
         assert words in out
 

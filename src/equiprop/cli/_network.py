@@ -1,7 +1,7 @@
 """Commands that look at one network: that of a run, or a fresh one of the given options."""
 
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
@@ -50,8 +50,16 @@ def parse_network(
     return options
 
 
-def chosen_network(options: NetworkOptions) -> tuple[Any, Any, Config]:
-    """The trainer, the network and the configuration: of the run, or fresh from the options."""
+class Chosen(NamedTuple):
+    """What a command looks at: of the run after so many epochs, or fresh from the options."""
+
+    trainer: Any
+    system: Any
+    config: Config
+    epoch: int = 0
+
+
+def chosen_network(options: NetworkOptions) -> Chosen:
     config = as_config(options)
     set_up(config.training.precision)
     from equiprop.training.build import fit_to_kinds
@@ -61,13 +69,13 @@ def chosen_network(options: NetworkOptions) -> tuple[Any, Any, Config]:
     if options.run is None:
         config = fit_to_kinds(config, Config() if options.config is None else Config.from_file(options.config))
         trainer = Trainer(config)
-        return trainer, trainer.system, config
+        return Chosen(trainer, trainer.system, config)
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
     config = fit_to_kinds(config, trainer.config)
     if config != trainer.config:
         trainer = Trainer(config, trainer.dataset)
-    return trainer, restored.system, config
+    return Chosen(trainer, restored.system, config, restored.epoch)
 
 
 def _refuse_others(options: Config, own: Config, changeable: tuple[str, ...]) -> None:

@@ -39,7 +39,7 @@ def run(arguments: list[str]) -> None:
             raise InputError(f"--{name} = {getattr(options, name)}: must be at least 1")
     if not options.what:
         raise InputError("--what: needs at least one of steps, epoch, parts, estimators")
-    trainer, system, config = chosen_network(options)
+    trainer, system, config, _ = chosen_network(options)
     import jax
 
     from equiprop.benchmarking import CASES, cases, measure

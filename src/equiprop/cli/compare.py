@@ -27,7 +27,7 @@ def run(arguments: list[str]) -> None:
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
-    trainer, system, config = chosen_network(options)
+    trainer, system, config, _ = chosen_network(options)
     import jax.numpy as jnp
 
     from equiprop.diagnostics import compare

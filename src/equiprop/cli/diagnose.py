@@ -3,47 +3,36 @@
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
 from equiprop.cli._console import figure, print_json, print_table
-from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, parse
+from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.errors import InputError
 
 
 @dataclass(frozen=True)
-class _Run:
-    run: tyro.conf.Positional[str]
-    """Run directory."""
-
-
-@dataclass(frozen=True)
-class Options(Output, _Run):
+class Options(NetworkOptions):
     samples: int = 500
     """Validation samples to look at."""
-    checkpoint: str = "last"
-    """last, or best (by validation error)."""
 
 
 def run(arguments: list[str]) -> None:
-    options = parse(
-        Options, "diagnose", arguments, "How far the gradient of a run is from the exact one, why, and what to change."
+    options = parse_network(
+        Options,
+        "diagnose",
+        arguments,
+        "How far the gradient of a run, or of a fresh network, is from the exact one, why, and what to change.",
+        ("estimator", "solver"),
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
-    from equiprop.training.run_directory import RunDirectory
-
-    set_up(RunDirectory.open(options.run).config.training.precision)
+    trainer, system, config, epoch = chosen_network(options)
     from equiprop.training.diagnosis import diagnose
-    from equiprop.training.restore import restore
 
-    restored = restore(options.run, checkpoint=options.checkpoint)
-    trainer = restored.trainer
-    found = diagnose(restored.system, trainer.validation, trainer.parts, trainer.config, options.samples)
+    found = diagnose(system, trainer.validation, trainer.parts, config, options.samples)
     if options.json:
-        print_json({"run": options.run, "epoch": restored.epoch, **found})
+        print_json({"run": options.run, "epoch": epoch, **found})
     elif not options.quiet:
-        _print(options.run, restored.epoch, found)
+        named = f"a fresh network on {config.dataset}" if options.run is None else f"{options.run} after epoch {epoch}"
+        _print(named, found)
 
 
 _MEANING = {
@@ -61,10 +50,10 @@ _MEANING = {
 }
 
 
-def _print(run: str, epoch: int, found: dict[str, Any]) -> None:
+def _print(named: str, found: dict[str, Any]) -> None:
     from equiprop.training.diagnosis import REPORTED
 
-    print(f"{run} after epoch {epoch}, on {found['samples']} validation samples\n")
+    print(f"{named}, on {found['samples']} validation samples\n")
     print_table(
         "samples",
         [("kind", False), ("%", True), ("meaning", False)],
