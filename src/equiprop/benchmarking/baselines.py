@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jaxtyping import Array, PyTree
 
-from equiprop.numerics import activation
+from equiprop.numerics import activation, trees
 from equiprop.systems import LayeredNetwork
 from equiprop.training.step import Images
 
@@ -80,7 +80,7 @@ def plain(
         activity = system.activity(state)
         for edge in system.edges:
             weight, r = system.weight_of(edge), activity[edge.source]
-            if weight is not None and weight.ndim == 2:
+            if weight is not None and weight.ndim == 2:  # dense
                 product = r.reshape(len(r), -1) @ (weight.T if edge.transposed else weight).astype(dtype)
                 carried = product.reshape(total[edge.target].shape)
             elif edge.transposed:
@@ -99,14 +99,13 @@ def plain(
         free = jax.lax.fori_loop(0, free_steps, free_step, system.initial_state(x))
         dtype = jnp.result_type(x.dtype, jnp.complex64) if points > 2 else x.dtype
         beta = jnp.asarray(nudge * np.repeat(nudges, batch_size), dtype)
-        drives, targets = jax.tree.map(lambda a: jnp.tile(a, (points,) + (1,) * (a.ndim - 1)), (drive, labels))
+        drives, targets = trees.broadcast_batch((drive, labels), points)
 
         def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
-            pull = system.cost_gradient(system.activity(u), targets)
-            pulled = jax.tree.map(lambda p: (p.reshape(len(beta), -1) * beta[:, None]).reshape(p.shape), pull)
-            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, drives), pulled)
+            pull = trees.scale(beta, system.cost_gradient(system.activity(u), targets))
+            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, drives), pull)
 
-        start = jax.tree.map(lambda a: jnp.tile(a, (points,) + (1,) * (a.ndim - 1)).astype(dtype), free)
+        start = jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free, points))
         end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
         rest = system.activity(free)
         turned = jnp.asarray(nudges.conj() / points, dtype)

@@ -60,6 +60,7 @@ class Chosen(NamedTuple):
 
 
 def chosen_network(options: NetworkOptions) -> Chosen:
+    """The network that the options name, and what it comes with."""
     config = as_config(options)
     set_up(config.training.precision)
     from equiprop.training.build import fit_to_kinds
