@@ -24,6 +24,7 @@ from networks import trainer
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
+from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
 STEPS = 5
 AXES = {
@@ -109,6 +110,12 @@ def draw(found: dict[str, tuple[list[float], list[float]]], path: str) -> None:
         place.loglog(
             size, [cost[-1] * s / size[-1] for s in size], "--", color="#59626e", label="in proportion", linewidth=1
         )
+        # Only what was measured is marked: between the powers of ten there is no room for the labels of all the others.
+        place.xaxis.set_major_locator(FixedLocator(size))
+        place.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        for line in (place.xaxis, place.yaxis):
+            line.set_major_formatter(EngFormatter(sep=""))
+            line.set_minor_locator(NullLocator())
         place.set_xlabel(names[axis])
         place.spines[["top", "right"]].set_visible(False)
     axes[0].set_ylabel("ms a step")
