@@ -22,6 +22,7 @@ from jaxtyping import Array  # noqa: E402
 
 matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter  # noqa: E402
 
 from equiprop.estimators import (  # noqa: E402
     Adjoint,
@@ -109,10 +110,13 @@ def main() -> None:
             floor = float(np.median(distance(response, exact)))
             panel.axhline(floor, linestyle="--", color="grey", linewidth=1, label=f"‖δE − δ‖/‖δ‖ = {floor:.3f}")
         panel.set(xscale="log", yscale="log", xlabel="sweeps or products per sample", title=title)
+        panel.xaxis.set(
+            major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"), minor_locator=NullLocator()
+        )
         panel.grid(visible=True, alpha=0.3)
         panel.legend(fontsize=7)
     panels[0].set_ylabel("median relative error, to δE or δ")
-    figure.savefig(options.out)
+    figure.savefig(options.out, metadata={"Date": None})
     print(f"figure {options.out}")
 
 
