@@ -24,12 +24,8 @@ from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training.build import Parts
 from equiprop.training.config import Config
-from equiprop.training.evaluate import certify, diagnose_gradient, number
+from equiprop.training.evaluate import certify, diagnose_gradient, looked_into, number
 from equiprop.training.step import Images
-
-# Eigenvalues and circles of eight points are of single samples; so many stand for the rest.
-_LOOKED_INTO = 100
-
 
 @partial(jax.jit, static_argnames="parts")
 def _answer(
@@ -52,7 +48,7 @@ def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Confi
     """How the relaxation of a network ends and how its gradient stands against the exact one, on the first `samples` images.
 
     Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u. The certificate,
-    the spectrum and the analyticity are of the first hundred.
+    the spectrum and the analyticity are of as many as `looked_into` says.
     """
     x, labels = images.batch(jnp.arange(min(samples, len(images))))
     key = jax.random.key(config.training.seed)
@@ -61,7 +57,7 @@ def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Confi
     counts = {name: int(value) for name, value in answer.counts.items() if name != "samples"}
     free = answer.equilibrium
     residual, steps = np.asarray(free.residual), np.asarray(free.steps)
-    few = slice(0, _LOOKED_INTO)
+    few = slice(0, looked_into(system, images))
     eigen = spectrum(system, x[few], jax.tree.map(lambda a: a[few], free.state), parts.solver, key=key)
     usable = np.asarray(split.usable)
     oscillating = np.asarray(periods)[np.asarray(free.status) == Status.OSCILLATING]

@@ -82,17 +82,22 @@ def diagnose_gradient(system: LayeredNetwork, images: Images, parts: Parts, samp
     }
 
 
-# Certificates are of single samples; so many stand for a split.
-_CERTIFIED = 100
+def looked_into(system: LayeredNetwork, images: Images) -> int:
+    """How many samples stand for a split where each is looked into by itself: a hundred, of large networks ten at least.
+
+    Certificate, spectrum and circles of eight points cost as much as thousands of sweeps a sample.
+    """
+    units = sum(population.units for population in system.topology.relaxing)
+    return min(len(images), max(10, min(100, 100_000 // units)))
 
 
 def certify(system: LayeredNetwork, images: Images, solver: AbstractSolver, seed: int) -> dict[str, Any]:
-    """The rotation certificate of the first hundred samples of a split.
+    """The rotation certificate of the first samples of a split, as many as `looked_into` says.
 
     Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
     unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
     """
-    x, _ = images.batch(jnp.arange(min(_CERTIFIED, len(images))))
+    x, _ = images.batch(jnp.arange(looked_into(system, images)))
     state = _equilibrium(system, x, solver).state
     found = certificate(system, x, state, key=jax.random.key(seed))
     reason = found.reason()
