@@ -81,6 +81,7 @@ def test_certificate_is_refused_with_a_reason():
     )
     refused = certificate(falling, x, u + 1, key=KEY)
     assert not refused.granted.any() and "the activation falls" in (refused.reason() or "")
+    assert np.isnan(refused.largest_eigenvalue).all()
 
 
 @pytest.mark.parametrize("options", [{"steps": 1}, {"tolerance": 0.0}])

@@ -27,7 +27,8 @@ class Certificate(eqx.Module):
     - `sigma_error`: that residual.
     - `cosine`: (1 − σ²)/(1 + σ²), the guaranteed cosine.
     - `angle`: 2·arctan σ in degrees, the largest rotation.
-    - `largest_eigenvalue`: of D^½SD^½, as a Krylov space sees it, from below; must be negative.
+    - `largest_eigenvalue`: of D^½SD^½, as a Krylov space sees it, from below; must be negative. NaN where no sample of the batch
+      has a chance, because an activity falls in each.
     - `slope`: the smallest φ′ of any unit; must not be negative.
     """
 
@@ -92,7 +93,15 @@ def certificate(
         return rotation(minus_s, a, flat, key=sample_key, steps=steps, solver=solver)
 
     keys = jax.random.split(key, trees.batch_size(state))
-    found = jax.lax.map(lambda sample: single(*sample), (state, drive, keys), batch_size=16)
+    samples = (state, drive, keys)
+
+    def looked_at() -> Any:
+        return jax.lax.map(lambda sample: single(*sample), samples, batch_size=16)
+
+    def refused() -> Any:
+        return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), jax.eval_shape(looked_at))
+
+    found = jax.lax.cond(jnp.any(slope >= 0), looked_at, refused)
     sigma = found.sigma + found.sigma_error
     definite = (found.smallest > 0) & (slope >= 0)
     converged = jnp.isfinite(sigma) & (found.sigma_error <= 0.1 * (found.sigma + 0.01))
