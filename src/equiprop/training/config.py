@@ -205,7 +205,7 @@ class Config:
     """Everything that a run depends on. Replayable: the same configuration and versions give the same weights."""
 
     dataset: str = "digits"
-    """digits (built in), mnist or fashion_mnist."""
+    """digits (built in), mnist, fashion_mnist, cifar10, cifar100, imagenet32, or a folder of images."""
     system: SystemConfig = field(default_factory=SystemConfig)
     solver: SolverConfig = field(default_factory=SolverConfig)
     estimator: EstimatorConfig = field(default_factory=EstimatorConfig)
