@@ -111,7 +111,9 @@ def main() -> None:
             panel.axhline(floor, linestyle="--", color="grey", linewidth=1, label=f"‖δE − δ‖/‖δ‖ = {floor:.3f}")
         panel.set(xscale="log", yscale="log", xlabel="sweeps or products per sample", title=title)
         panel.xaxis.set(
-            major_locator=LogLocator(subs=(1, 2, 5)), major_formatter=StrMethodFormatter("{x:g}"), minor_locator=NullLocator()
+            major_locator=LogLocator(subs=(1, 2, 5)),
+            major_formatter=StrMethodFormatter("{x:g}"),
+            minor_locator=NullLocator(),
         )
         panel.grid(visible=True, alpha=0.3)
         panel.legend(fontsize=7)

@@ -2,9 +2,9 @@
 
     python benchmarks/imagenet32.py FOLDER [--images 1281167] [--validation 50000]
 
-writes FOLDER/imagenet32 unless it is there: ten training files and one of validation images as npz, a thousand classes, each image a
-pattern of its class under noise. With EQUIPROP_DATA_DIR=FOLDER every command then takes `imagenet32`. Prints images per second of an epoch's
-reading and the largest memory of the process.
+writes FOLDER/imagenet32 unless it is there: ten training files and one of validation images as npz, a thousand classes, each
+image a pattern of its class under noise. With EQUIPROP_DATA_DIR=FOLDER every command then takes `imagenet32`. Prints the images
+per second of an epoch's reading and the largest memory of the process.
 """
 
 import argparse

@@ -27,6 +27,7 @@ from equiprop.training.config import Config
 from equiprop.training.evaluate import certify, diagnose_gradient, looked_into, number
 from equiprop.training.step import Images
 
+
 @partial(jax.jit, static_argnames="parts")
 def _answer(
     system: System, x: Array, labels: Array, key: Array, parts: Parts
