@@ -41,7 +41,7 @@ def fixed(chosen: Trainer) -> Trainer:
 
 
 def step(chosen: Trainer, name: str) -> Case:
-    return Case(name, chosen.traceable_advance, (chosen.start(), chosen.images, jnp.asarray(STEPS)), STEPS)
+    return Case(name, chosen.plan.advance, (chosen.start(), chosen.images, jnp.asarray(STEPS)), STEPS)
 
 
 def connections(system: LayeredNetwork) -> int:

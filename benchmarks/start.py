@@ -31,7 +31,7 @@ if sys.argv[1] == "none":
     config = dataclasses.replace(config, homeostasis=HomeostasisConfig(kind="none"))
 trainer = Trainer(config, dataset)
 given = trainer.start(), trainer.images, jnp.asarray(1)
-lowered = jax.jit(trainer.traceable_advance, donate_argnums=0).lower(*given)
+lowered = jax.jit(trainer.plan.advance, donate_argnums=0).lower(*given)
 began = time.perf_counter()
 lowered.compile()
 print(time.perf_counter() - began)

@@ -69,6 +69,14 @@ VARIANTS = {
     "exact-tied": Variant(
         "exact gradient, tied, weak feedback", (*BEST, *EXACT, *NO_HOMEOSTASIS, "--system.feedback", "tied")
     ),
+    "exact-slow": Variant(
+        "exact gradient alone, half the learning rate",
+        (*BEST, *EXACT, *NO_HOMEOSTASIS, "--optimizer.learning-rate", "0.015"),
+    ),
+    "exact-fast": Variant(
+        "exact gradient alone, twice the learning rate",
+        (*BEST, *EXACT, *NO_HOMEOSTASIS, "--optimizer.learning-rate", "0.06"),
+    ),
     "best-strong": Variant(
         "best, strong feedback", (*BEST, "--system.feedback-gain", "1", "--homeostasis.strength", "1"), "exact-strong"
     ),

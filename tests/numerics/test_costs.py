@@ -30,6 +30,11 @@ def test_cross_entropy_continues_analytically():
     assert np.allclose(softmax_cross_entropy(jnp.asarray(scores), jnp.asarray(LABELS)), expected)
 
 
+def test_a_label_that_is_no_class_has_no_cost():
+    found = softmax_cross_entropy(jnp.zeros((3, 2)), jnp.asarray([-1, 1, 2]))
+    assert np.isnan(found).tolist() == [True, False, True]
+
+
 def test_cross_entropy_of_huge_scores_is_finite():
     assert np.isfinite(softmax_cross_entropy(jnp.asarray([[1e4 + 1j, -1e4 + 0j]]), jnp.asarray([1]))).all()
 

@@ -60,14 +60,12 @@ def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Cas
         for label, treatment in (("", HomeostasisConfig(kind="none")), (" + homeostasis", _homeostasis(config))):
             other = Trainer(dataclasses.replace(config, estimator=chosen, homeostasis=treatment), trainer.dataset)
             start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
-            yield Case(
-                f"step, {name}{label}", other.traceable_advance, (start, trainer.images, jnp.asarray(steps)), steps
-            )
+            yield Case(f"step, {name}{label}", other.plan.advance, (start, trainer.images, jnp.asarray(steps)), steps)
 
 
 def _epoch(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
     start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
-    yield Case("epoch", trainer.traceable_advance, (start, trainer.images, jnp.asarray(trainer.steps_per_epoch)))
+    yield Case("epoch", trainer.plan.advance, (start, trainer.images, jnp.asarray(trainer.steps_per_epoch)))
 
 
 def _homeostasis(config: Config) -> HomeostasisConfig:

@@ -22,12 +22,14 @@ def softmax_cross_entropy(
     """−log softmax(scores)[label] per sample, for real or complex scores.
 
     The maximum that stabilises the sum is taken of the real part and held fixed: shifting by a constant leaves the function
-    holomorphic, which a complex maximum would not.
+    holomorphic, which a complex maximum would not. A label that is no class gives NaN.
     """
     shift = jax.lax.stop_gradient(scores.real.max(axis=-1, keepdims=True))
     shifted = scores - shift.astype(scores.dtype)
     log_partition = jnp.log(jnp.exp(shifted).sum(axis=-1))
-    return log_partition - jnp.take_along_axis(shifted, labels[:, None], axis=-1)[:, 0]
+    chosen = jnp.arange(scores.shape[-1]) == labels[:, None]
+    right = jnp.where(chosen, shifted, 0).sum(axis=-1)
+    return jnp.where(chosen.any(axis=-1), log_partition - right, jnp.nan)
 
 
 class AbstractCost(eqx.Module):

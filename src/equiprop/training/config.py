@@ -172,6 +172,10 @@ class OptimizerConfig:
     learning_rates: dict[str, float] = field(default_factory=dict)
     """Learning rate by connection (such as input->hidden_1), by population for biases, or readout."""
 
+    def __hash__(self) -> int:
+        """A dictionary has no hash; compiled programs are kept by the configuration that they are of."""
+        return hash((self.kind, self.learning_rate, tuple(sorted(self.learning_rates.items()))))
+
 
 @dataclass(frozen=True)
 class TrainingConfig:

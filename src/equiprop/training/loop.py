@@ -17,7 +17,7 @@ from equiprop.data import Dataset, Shards
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
 from equiprop.estimators import FLAGS
-from equiprop.training.build import Parts, build_optimizer, build_parts, build_system, dtype_of
+from equiprop.training.build import Parts, build_parts, build_system, dtype_of
 from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
@@ -25,7 +25,7 @@ from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, num
 from equiprop.training.feed import Feed
 from equiprop.training.processes import agree, is_primary, local, on_primary
 from equiprop.training.run_directory import RunDirectory
-from equiprop.training.step import Images, Totals, TrainState, all_finite, initial_state, make_advance, on_device
+from equiprop.training.step import Images, Plan, Totals, TrainState, advance, all_finite, initial_state, on_device
 
 # A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
 _CALL_SECONDS = 0.5
@@ -81,7 +81,16 @@ class Trainer:
         self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
         system_key, self.key = jax.random.split(jax.random.key(training.seed))
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
-        self.optimizer = build_optimizer(config.optimizer, self.system, self.steps_per_epoch * training.epochs)
+        self.plan = Plan(
+            self.parts,
+            config.optimizer,
+            training.batch_size,
+            training.micro_batches,
+            self.steps_per_epoch,
+            training.epochs,
+            self.placement,
+        )
+        self.optimizer = self.plan.optimizer_for(self.system)
         for section, part in (("estimator", self.parts.estimator), ("homeostasis.kind", self.parts.treatment)):
             try:
                 part.check(self.system)
@@ -95,10 +104,6 @@ class Trainer:
             raise InputError(
                 f"training.warm_start = true: estimator.kind = {config.estimator.kind!r} has no free phase to start; leave it out"
             )
-        self.traceable_advance = make_advance(
-            self.parts, self.optimizer, training, self.steps_per_epoch, self.placement
-        )
-        self._compiled_advance = jax.jit(self.traceable_advance, donate_argnums=0)
 
     @property
     def images(self) -> Images:
@@ -107,7 +112,7 @@ class Trainer:
 
     def advance(self, state: TrainState, images: Images, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""
-        return self._compiled_advance(state, images, jnp.asarray(steps, jnp.int32))
+        return advance(self.plan, state, images, jnp.asarray(steps, jnp.int32))
 
     def start(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""

@@ -1,6 +1,6 @@
 """The training step, and many of them as one compiled loop with the data on the device."""
 
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -15,8 +15,8 @@ from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.numerics import trees
 from equiprop.solvers import Equilibrium, Status, relax
 from equiprop.systems import LayeredNetwork
-from equiprop.training.build import Parts
-from equiprop.training.config import TrainingConfig
+from equiprop.training.build import Parts, build_optimizer
+from equiprop.training.config import OptimizerConfig
 from equiprop.training.devices import Placement
 
 
@@ -102,70 +102,80 @@ class TrainState(eqx.Module):
     equilibria: PyTree | None = None
 
 
-Advance = Callable[[TrainState, Images, Int[Array, ""]], TrainState]
-"""`(state, images, steps)` to the state so many steps later."""
+@dataclass(frozen=True)
+class Plan:
+    """How a run goes from one step to the next. Runs of equal plans share one compiled program, whatever their seeds."""
 
+    parts: Parts
+    optimizer: OptimizerConfig
+    batch_size: int
+    micro_batches: int
+    steps_per_epoch: int
+    epochs: int
+    placement: Placement
 
-def make_advance(
-    parts: Parts,
-    optimizer: optax.GradientTransformation,
-    training: TrainingConfig,
-    steps_per_epoch: int,
-    placement: Placement,
-) -> Advance:
-    """A function that takes `steps` steps of the current epoch: one loop on the device, the same code for any count.
+    def optimizer_for(self, system: LayeredNetwork) -> optax.GradientTransformation:
+        return build_optimizer(self.optimizer, system, self.steps_per_epoch * self.epochs)
 
-    The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping between
-    two calls changes nothing.
-    """
-    batch_size = training.batch_size
+    def advance(self, state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
+        """`steps` more steps of the current epoch: one loop on the device, the same code for any count.
 
-    total_steps = steps_per_epoch * training.epochs
+        The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping
+        between two calls changes nothing.
+        """
+        epoch_key = jax.random.fold_in(state.key, state.epoch)
+        order_key, probe_key = jax.random.split(epoch_key)
+        keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
+        shuffled = jax.random.permutation(order_key, len(images))
+        order = shuffled if images.first is None else jnp.arange(len(images))
+        return jax.lax.fori_loop(0, steps, lambda _, s: self._one_step(s, images, order, keys), state)
 
-    def estimated(
-        system: LayeredNetwork, x: Array, labels: Array, warm: Equilibrium | None, key: PRNGKeyArray
+    def _estimated(
+        self, system: LayeredNetwork, x: Array, labels: Array, warm: Equilibrium | None, key: PRNGKeyArray
     ) -> Estimate:
         """Of a batch in one piece, or piece after piece."""
-        pieces = training.micro_batches
+        pieces = self.micro_batches
         if pieces == 1:
             return estimate(
                 system,
-                placement.spread(x),
-                placement.spread(labels),
-                parts.estimator,
-                solver=parts.solver,
+                self.placement.spread(x),
+                self.placement.spread(labels),
+                self.parts.estimator,
+                solver=self.parts.solver,
                 equilibrium=warm,
                 key=key,
             )
 
         def one(piece: tuple[Array, Array, Equilibrium | None, PRNGKeyArray]) -> Estimate:
             x, labels, warm, key = piece
-            return estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=warm, key=key)
+            return estimate(
+                system, x, labels, self.parts.estimator, solver=self.parts.solver, equilibrium=warm, key=key
+            )
 
-        split = placement.spread(trees.split_copies((x, labels, warm), pieces), axis=1)
+        split = self.placement.spread(trees.split_copies((x, labels, warm), pieces), axis=1)
         return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
 
-    def one_step(
-        state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
+    def _one_step(
+        self, state: TrainState, images: Images, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
     ) -> TrainState:
         first = 0 if images.first is None else images.first
-        indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * batch_size, batch_size)
+        indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * self.batch_size, self.batch_size)
         x, labels = images.batch(indices)
         system = state.system
         estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
-        x = parts.augmentation(x, key=image_key)
+        x = self.parts.augmentation(x, key=image_key)
         equilibria, warm = state.equilibria, None
         if equilibria is not None:
             cold = system.initial_state(x)
             start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), equilibria, cold)
-            warm = relax(system, x, parts.solver, state=start)
+            warm = relax(system, x, self.parts.solver, state=start)
             fits = trees.max_abs(warm.state) < float(jnp.finfo(jnp.float16).max)
             found = trees.select(warm.settled & fits, warm.state, cold)
             equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
-        answer = estimated(system, x, labels, warm, estimator_key)
+        answer = self._estimated(system, x, labels, warm, estimator_key)
         free = answer.equilibrium
-        progress = (state.epoch * steps_per_epoch + state.step) / total_steps
-        treated = parts.treatment.treat(
+        progress = (state.epoch * self.steps_per_epoch + state.step) / (self.steps_per_epoch * self.epochs)
+        treated = self.parts.treatment.treat(
             answer.gradient,
             system,
             Batch(x, free.state, free.status != Status.DIVERGED),
@@ -174,7 +184,7 @@ def make_advance(
             memory=state.treatment_memory,
         )
         params = eqx.filter(system, eqx.is_inexact_array)
-        updates, optimizer_state = optimizer.update(treated.gradient, state.optimizer_state, params)
+        updates, optimizer_state = self.optimizer_for(system).update(treated.gradient, state.optimizer_state, params)
         finite = jnp.isfinite(answer.cost)
         t = state.totals
         totals = Totals(
@@ -199,15 +209,9 @@ def make_advance(
             equilibria,
         )
 
-    def advance(state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
-        epoch_key = jax.random.fold_in(state.key, state.epoch)
-        order_key, probe_key = jax.random.split(epoch_key)
-        keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
-        shuffled = jax.random.permutation(order_key, len(images))
-        order = shuffled if images.first is None else jnp.arange(len(images))
-        return jax.lax.fori_loop(0, steps, lambda _, s: one_step(s, images, order, keys), state)
 
-    return advance
+advance = jax.jit(Plan.advance, static_argnums=0, donate_argnums=1)
+"""The compiled form of `Plan.advance`. The buffers of the state that it is given are used up."""
 
 
 def initial_state(
