@@ -46,6 +46,7 @@ REFERENCES = "tests/estimators/test_references.py"
 BARS = "tests/estimators/test_error_bar.py"
 CONTINUOUS = "tests/estimators/test_continuous_time.py"
 FAMILY = "tests/homeostasis/test_family.py"
+ANTISYMMETRIC = "tests/homeostasis/test_antisymmetric.py"
 LIMITS = "tests/diagnostics/test_limits.py"
 DIAGNOSIS = "tests/training/test_diagnosis.py"
 OPERATIONS = "tests/systems/test_operations.py"
@@ -536,6 +537,27 @@ MISTAKES = [
         "(self.tolerance / (2 * factor)) ** (1 / points)",
         "0.5",
         BARS,
+    ),
+    Mistake(
+        "antisymmetric part with the wrong sign",
+        "numerics/hutchinson.py",
+        "trees.subtract(jacobian(scaled), transposed(scaled)[0])",
+        "trees.add(jacobian(scaled), transposed(scaled)[0])",
+        ANTISYMMETRIC,
+    ),
+    Mistake(
+        "balance the wrong way round",
+        "homeostasis/antisymmetric.py",
+        "(n / (populations * units(a))) ** 0.5",
+        "(populations * units(a) / n) ** 0.5",
+        ANTISYMMETRIC,
+    ),
+    Mistake(
+        "forward weights moved in place of feedback",
+        "homeostasis/_pairs.py",
+        "{back: own.weights[back] for _, back in pairs.values()}",
+        "{forth: own.weights[forth] for forth, _ in pairs.values()}",
+        FAMILY,
     ),
     Mistake(
         "rotation of half the loss",

@@ -10,6 +10,7 @@ from equiprop.diagnostics import symmetry, weight_angle
 from equiprop.errors import InputError
 from equiprop.homeostasis import (
     TREATMENTS,
+    AntisymmetricHomeostasis,
     Batch,
     Controlled,
     JacobianHomeostasis,
@@ -132,7 +133,9 @@ def test_local_homeostasis_refuses_what_it_cannot_clamp():
         LocalHomeostasis().treat(system, system, everyone(u, u), key=KEY)
 
 
-@pytest.mark.parametrize("treatment", [JacobianHomeostasis, RotationHomeostasis, LocalHomeostasis])
+@pytest.mark.parametrize(
+    "treatment", [JacobianHomeostasis, AntisymmetricHomeostasis, RotationHomeostasis, LocalHomeostasis]
+)
 def test_shared_updates_are_those_of_a_tied_weight(case, treatment):
     """At strength zero both weights of a pair get the sum of the two, and nothing else changes."""
     system, state, _ = case
@@ -146,6 +149,23 @@ def test_shared_updates_are_those_of_a_tied_weight(case, treatment):
     treatment().check(loop)
     with pytest.raises(InputError, match="no untied pair"):
         treatment(shared_updates=True).check(loop)
+
+
+@pytest.mark.parametrize("treatment", [JacobianHomeostasis, AntisymmetricHomeostasis, LocalHomeostasis])
+def test_feedback_only_moves_feedback_alone(case, treatment):
+    """As without it on the feedback weights; nothing of the treatment on all others."""
+    system, state, _ = case
+    gradient = jax.tree.map(lambda w: np.random.default_rng(0).normal(size=w.shape), system)
+    both, alone = (
+        eqx.filter_jit(treatment(samples=1, feedback_only=only).treat)(gradient, system, everyone(X, state), key=KEY)
+        for only in (False, True)
+    )
+    for name, weight in gradient.weights.items():
+        moved = name in {feedback for _, feedback in system.reciprocal_pairs.values()}
+        assert np.allclose(alone.gradient.weights[name], both.gradient.weights[name] if moved else weight), name
+    assert np.array_equal(alone.gradient.biases["output"], gradient.biases["output"])
+    with pytest.raises(InputError, match="no untied pair"):
+        treatment(feedback_only=True).check(network("loop"))
 
 
 def test_kolen_pollack_shrinks_the_difference_exactly(case):
@@ -179,6 +199,7 @@ def test_pairs_are_needed(treatment):
 
 STRONG = {
     "jacobian": JacobianHomeostasis(strength=5.0),
+    "antisymmetric": AntisymmetricHomeostasis(strength=5.0, balanced=True),
     "rotation": RotationHomeostasis(strength=20.0),
     "local": LocalHomeostasis(strength=5.0),
     "kolen_pollack": KolenPollack(decay=1.0),

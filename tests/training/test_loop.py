@@ -415,7 +415,7 @@ COMBINATIONS = [
     ({"kind": "neumann", "nudge": 0.05, "terms": 5}, {"kind": "weight_mirror", **PAIRS}),
     ({"kind": "unrolled", "nudge": 0.05, "steps": 3, "whole": True}, {"schedule": "linear"}),
     ({"kind": "corrected", "points": 4}, {"schedule": "hold_angle", "target": 20.0}),
-    ({"kind": "dyadic"}, {"kind": "rotation", "schedule": "cosine"}),
+    ({"kind": "dyadic"}, {"kind": "antisymmetric", "schedule": "cosine", "balanced": True}),
 ]
 
 

@@ -3,6 +3,7 @@
 from equiprop.homeostasis._batch import Batch as Batch
 from equiprop.homeostasis._treatment import AbstractTreatment as AbstractTreatment
 from equiprop.homeostasis._treatment import Treated as Treated
+from equiprop.homeostasis.antisymmetric import AntisymmetricHomeostasis as AntisymmetricHomeostasis
 from equiprop.homeostasis.jacobian import JacobianHomeostasis as JacobianHomeostasis
 from equiprop.homeostasis.local import LocalHomeostasis as LocalHomeostasis
 from equiprop.homeostasis.none import NoHomeostasis as NoHomeostasis
@@ -18,6 +19,7 @@ from equiprop.homeostasis.weights import WeightMirror as WeightMirror
 TREATMENTS = {
     "none": NoHomeostasis,
     "jacobian": JacobianHomeostasis,
+    "antisymmetric": AntisymmetricHomeostasis,
     "rotation": RotationHomeostasis,
     "local": LocalHomeostasis,
     "kolen_pollack": KolenPollack,

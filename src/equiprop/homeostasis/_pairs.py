@@ -1,6 +1,8 @@
 """Pairs of forward and feedback weights, and what they may share."""
 
 import equinox as eqx
+import jax
+import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from equiprop.errors import InputError
@@ -37,20 +39,31 @@ class AbstractHomeostasis(AbstractTreatment):
       doi:10.1109/ICNN.1994.374486), so that feedback does not lag behind what it has to mirror, and only the treatment acts on
       their difference. Each weight needs the two products of the activities at its own two ends. `"auto"`: where there are such
       pairs.
+    - `feedback_only`: the treatment moves the feedback weights of untied pairs and nothing else. Where both weights move they
+      meet half way, and two at a right angle are then shorter by √2, in every layer.
     """
 
     shared_updates: eqx.AbstractVar[bool | str]
+    feedback_only: eqx.AbstractVar[bool]
 
     def __check_init__(self) -> None:
         if isinstance(self.shared_updates, str) and self.shared_updates != "auto":
             raise InputError(f"shared_updates = {self.shared_updates!r}: must be true, false or 'auto'")
 
     def check(self, system: System) -> None:
-        if self._shares(system):
+        if self._shares(system) or self.feedback_only:
             pairs_of(system)
 
     def prepare(self, gradient: PyTree, system: System) -> PyTree:
         return share(gradient, system) if self._shares(system) else gradient
+
+    def confine(self, own: PyTree, system: System) -> PyTree:
+        if not self.feedback_only:
+            return own
+        _, pairs = pairs_of(system)
+        nothing = jax.tree.map(jnp.zeros_like, own)
+        feedback = {back: own.weights[back] for _, back in pairs.values()}
+        return eqx.tree_at(lambda o: o.weights, nothing, dict(nothing.weights) | feedback)
 
     def _shares(self, system: System) -> bool:
         if self.shared_updates == "auto":

@@ -60,6 +60,11 @@ class AbstractTreatment(eqx.Module):
         del system
         return gradient
 
+    def confine(self, own: PyTree, system: System) -> PyTree:
+        """The treatment's own part, of those parameters alone that it may move; by default of all."""
+        del system
+        return own
+
     def check(self, system: System) -> None:
         """Raises `InputError` where the treatment cannot serve the system."""
 
@@ -89,7 +94,8 @@ class AbstractTreatment(eqx.Module):
         moment = Moment(jnp.asarray(progress, dtype), system, batch, jax.random.fold_in(key, 1))
         strength, memory = self.strength.step(memory, moment)
         own, loss, skipped = self.own_part(gradient, system, batch, key=key)
-        treated = jax.tree.map(lambda g, h: g + strength.astype(g.dtype) * h, self.prepare(gradient, system), own)
+        learnt, own = self.prepare(gradient, system), self.confine(own, system)
+        treated = jax.tree.map(lambda g, h: g + strength.astype(g.dtype) * h, learnt, own)
         return Treated(treated, loss.astype(dtype), strength, skipped, memory)
 
 

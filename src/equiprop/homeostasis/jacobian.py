@@ -25,7 +25,8 @@ class JacobianHomeostasis(AbstractHomeostasis):
     - `probes`: vectors ε per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all. Where the coupling does not depend on the
       state (dense layers) more samples are nothing but more probes.
-    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
+    - `shared_updates`, `feedback_only`: whether both weights of a pair learn alike, and whether only one of them is moved by the
+      treatment, see `AbstractHomeostasis`.
     - `norm_term`, `square_term`: whether ‖Jε‖² and −εᵀJ²ε count. The first alone is the Jacobian regulariser of
       deep-equilibrium models (Bai et al. 2021, arXiv 2106.14342).
     """
@@ -34,6 +35,7 @@ class JacobianHomeostasis(AbstractHomeostasis):
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
     shared_updates: bool | str = eqx.field(default=False, static=True)
+    feedback_only: bool = eqx.field(default=False, static=True)
     norm_term: bool = eqx.field(default=True, static=True)
     square_term: bool = eqx.field(default=True, static=True)
 

@@ -25,7 +25,8 @@ class LocalHomeostasis(AbstractHomeostasis):
     - `strength`: factor on the loss per unit.
     - `probes`: vectors z per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
-    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
+    - `shared_updates`, `feedback_only`: whether both weights of a pair learn alike, and whether only one of them is moved by the
+      treatment, see `AbstractHomeostasis`.
     - `step`: h, in units of the activity.
     """
 
@@ -33,6 +34,7 @@ class LocalHomeostasis(AbstractHomeostasis):
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
     shared_updates: bool | str = eqx.field(default=False, static=True)
+    feedback_only: bool = eqx.field(default=False, static=True)
     step: float = eqx.field(default=0.1, static=True)
 
     def __check_init__(self) -> None:

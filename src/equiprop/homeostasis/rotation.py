@@ -28,13 +28,15 @@ class RotationHomeostasis(AbstractHomeostasis):
     - `strength`: factor on the loss per unit.
     - `probes`: vectors ε per sample.
     - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
-    - `shared_updates`: whether both weights of a pair learn alike, see `AbstractHomeostasis`.
+    - `shared_updates`, `feedback_only`: whether both weights of a pair learn alike, and whether only one of them is moved by the
+      treatment, see `AbstractHomeostasis`.
     """
 
     strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
     probes: int = eqx.field(default=5, static=True)
     samples: int = eqx.field(default=0, static=True)
     shared_updates: bool | str = eqx.field(default=False, static=True)
+    feedback_only: bool = eqx.field(default=False, static=True)
 
     def __check_init__(self) -> None:
         check_probes(self.probes, self.samples)

@@ -5,6 +5,7 @@ With ε ~ N(0, I): E‖Jε‖² = ‖J‖²_F and E[εᵀJ²ε] = tr J². From t
 """
 
 from collections.abc import Callable
+from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -13,6 +14,8 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.numerics import trees
+
+T = TypeVar("T")
 
 
 class ProbeMoments(eqx.Module):
@@ -23,6 +26,7 @@ class ProbeMoments(eqx.Module):
 
 
 _AT_ONCE = 2**22
+"""Numbers that probes hold at once."""
 
 
 def probe_moments(
@@ -36,20 +40,43 @@ def probe_moments(
     - `like`: a real batch that gives the structure, shapes and dtypes of v.
     - `probes`: how many probes each sample gets. As many of them are evaluated at once as make 2²² numbers.
     """
-    numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
-    at_once = min(probes, max(1, _AT_ONCE // numbers))
 
-    def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
-        epsilon = normal_like(like, key=probe_key)
+    def one(epsilon: PyTree) -> tuple[Array, Array]:
         first = jacobian(epsilon)
         second = jacobian(first)
         return trees.squared_norm(first), trees.inner(epsilon, second)
 
+    return ProbeMoments(*_over_probes(one, like, probes=probes, key=key))
+
+
+def antisymmetric_moments(
+    jacobian: Callable[[PyTree], PyTree], like: PyTree, spread: PyTree, *, probes: int, key: PRNGKeyArray
+) -> Float[Array, "probes batch"]:
+    """‖Aσε‖², A = (J − Jᵀ)/2, of every probe ε ~ N(0, I) and sample: in the mean ‖Aσ‖²_F, and zero whatever ε where A is zero.
+
+    **Arguments:** as of `probe_moments`, one product with J and one with Jᵀ a probe, and
+
+    - `spread`: σ, a number for every leaf of `like`.
+    """
+    transposed = jax.linear_transpose(jacobian, like)
+
+    def one(epsilon: PyTree) -> Array:
+        scaled = jax.tree.map(lambda s, e: s * e, spread, epsilon)
+        return trees.squared_norm(trees.subtract(jacobian(scaled), transposed(scaled)[0])) / 4
+
+    return _over_probes(one, like, probes=probes, key=key)
+
+
+def _over_probes(one: Callable[[PyTree], T], like: PyTree, *, probes: int, key: PRNGKeyArray) -> T:
+    """`one` of `probes` standard normal vectors, as many at once as make `_AT_ONCE` numbers."""
+    numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
+    at_once = min(probes, max(1, _AT_ONCE // numbers))
     keys = jax.random.split(key, probes)
-    squared_norm, trace_of_square = (
-        jax.vmap(one)(keys) if at_once == probes else jax.lax.map(one, keys, batch_size=at_once)
-    )
-    return ProbeMoments(squared_norm, trace_of_square)
+
+    def drawn(probe_key: PRNGKeyArray) -> T:
+        return one(normal_like(like, key=probe_key))
+
+    return jax.vmap(drawn)(keys) if at_once == probes else jax.lax.map(drawn, keys, batch_size=at_once)
 
 
 def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree) -> ProbeMoments:

@@ -53,6 +53,7 @@ _ESTIMATOR = {
 _HOMEOSTASIS = {
     "none": (),
     "jacobian": (_LABORIEUX_2024,),
+    "antisymmetric": (_LABORIEUX_2024,),
     "rotation": (_LABORIEUX_2024,),
     "local": (_LABORIEUX_2024,),
     "kolen_pollack": (_KOLEN_POLLACK, _AKROUT),

@@ -132,7 +132,7 @@ class EstimatorConfig:
 @dataclass(frozen=True)
 class HomeostasisConfig:
     kind: str = "jacobian"
-    """jacobian, rotation, local, kolen_pollack, weight_mirror or none."""
+    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none."""
     strength: float = 0.3
     """Factor on the treatment's own gradient; the first one where it is controlled."""
     schedule: str = "constant"
@@ -141,12 +141,16 @@ class HomeostasisConfig:
     target: float = 0.95
     """Symmetry of the Jacobian to hold, from 0 to 1 (hold_symmetry), or largest rotation in degrees (hold_angle)."""
     probes: int = 5
-    """Random vectors per sample (jacobian, rotation, local), or per step (weight_mirror)."""
+    """Random vectors per sample (jacobian, antisymmetric, rotation, local), or per step (weight_mirror)."""
     samples: int = 5
-    """Samples of a batch that are probed; 0 for all (jacobian, rotation, local)."""
+    """Samples of a batch that are probed; 0 for all (jacobian, antisymmetric, rotation, local)."""
     shared_updates: bool | Literal["auto"] = "auto"
     """Both weights of every untied pair learn from the sum of their two gradients, so that feedback does not lag behind; only the
-    treatment acts on their difference (jacobian, rotation, local). auto: where there are such pairs."""
+    treatment acts on their difference (jacobian, antisymmetric, rotation, local). auto: where there are such pairs."""
+    feedback_only: bool = False
+    """The treatment moves the feedback weights of untied pairs and nothing else (jacobian, antisymmetric, rotation, local)."""
+    balanced: bool = False
+    """Every population counts alike in the loss, instead of every unit (antisymmetric)."""
     step: float = 0.1
     """How far activities are clamped from equilibrium (local)."""
     decay: float = 1e-3
