@@ -27,6 +27,10 @@ BEST = ("--config", "experiments/fashion_best.toml")
 EXACT = ("--estimator.kind", "adjoint")
 NO_SHARING = ("--homeostasis.shared-updates", "False")
 NO_HOMEOSTASIS = ("--homeostasis.kind", "none")
+ANTISYMMETRIC = (
+    "--homeostasis.kind", "antisymmetric", "--homeostasis.feedback-only", "--homeostasis.balanced",
+    "--homeostasis.strength", "100",
+)  # fmt: skip
 DIGITS = (
     *BEST, "--dataset", "digits", "--system.hidden", "64", "64", "--training.batch-size", "20", "--training.epochs", "60",
     "--training.diagnostic-samples", "100",
@@ -101,6 +105,8 @@ VARIANTS = {
     "best-large": Variant("best, nudge 0.5", (*BEST, "--estimator.nudge", "0.5"), "exact"),
     "best-sharing-only": Variant("best, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"),
     "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
+    "best-antisymmetric": Variant("best, antisymmetric homeostasis of feedback", (*BEST, *ANTISYMMETRIC), "exact"),
+    "antisymmetric-alone": Variant("the same, no shared updates", (*BEST, *ANTISYMMETRIC, *NO_SHARING), "exact"),
     "best-mirror": Variant(
         "best, Kolen-Pollack in place of homeostasis",
         (*BEST, "--homeostasis.kind", "kolen_pollack", "--homeostasis.strength", "1"),
