@@ -2,18 +2,17 @@
 
 import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._pairs import AbstractHomeostasis
-from equiprop.homeostasis._treatment import as_strength, none_skipped
-from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
+from equiprop.homeostasis._loss import AbstractLoss, check_probes, mean_over_usable, units
+from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import antisymmetric_moments, trees
 from equiprop.systems import System
 
 
-class AntisymmetricHomeostasis(AbstractHomeostasis):
+class AntisymmetricHomeostasis(AbstractLoss):
     """Adds the gradient of `strength`·L/n, L = ½·E_ε‖(J − Jᵀ)ε‖² = 2‖A‖²_F, ε ~ N(0, I), n units.
 
     The loss of `JacobianHomeostasis` in expectation, at the same cost: one product with J and one with Jᵀ a probe. But its
@@ -49,11 +48,3 @@ class AntisymmetricHomeostasis(AbstractHomeostasis):
         spread = jax.tree.map(lambda a: (n / (populations * units(a))) ** 0.5 if self.balanced else 1.0, state)
         seen = antisymmetric_moments(coupling, state, spread, probes=self.probes, key=key)
         return mean_over_usable(2 * seen.mean(axis=0), batch.usable) / n
-
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
-    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del gradient
-        looked_at = batch.first(self.samples)
-        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, looked_at, key=key))(system)
-        return own, loss, none_skipped()

@@ -3,18 +3,18 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._pairs import AbstractHomeostasis
-from equiprop.homeostasis._treatment import as_strength, none_skipped
+from equiprop.homeostasis._loss import AbstractLoss, check_probes, mean_over_usable, units
+from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import probe_moments, trees
 from equiprop.systems import System
 
 
-class JacobianHomeostasis(AbstractHomeostasis):
+class JacobianHomeostasis(AbstractLoss):
     """Adds the gradient of `strength`·L_homeo/n, L_homeo = E_ε[‖Jε‖² − εᵀJ²ε] = 2‖A‖²_F, ε ~ N(0, I), n units.
 
     From Laborieux & Zenke 2024 (arXiv 2309.02214). Two Jacobian-vector products a probe; the gradient is taken at fixed state.
@@ -55,28 +55,3 @@ class JacobianHomeostasis(AbstractHomeostasis):
         if self.square_term:
             per_probe -= moments.trace_of_square
         return mean_over_usable(per_probe.mean(axis=0), batch.usable) / units(state)
-
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
-    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del gradient
-        looked_at = batch.first(self.samples)
-        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, looked_at, key=key))(system)
-        return own, loss, none_skipped()
-
-
-def check_probes(probes: int, samples: int) -> None:
-    if probes < 1:
-        raise InputError(f"probes = {probes}: must be at least 1")
-    if samples < 0:
-        raise InputError(f"samples = {samples}: must be at least 1, or 0 for the whole batch")
-
-
-def mean_over_usable(values: Float[Array, " batch"], usable: Array) -> Float[Array, ""]:
-    """The mean of the usable ones; 0 if there are none."""
-    return jnp.sum(jnp.where(usable, values, 0)) / jnp.maximum(jnp.sum(usable), 1)
-
-
-def units(state: PyTree) -> int:
-    """Units of one sample."""
-    return sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))

@@ -6,9 +6,9 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._loss import check_probes, mean_over_usable, units
 from equiprop.homeostasis._pairs import AbstractHomeostasis
 from equiprop.homeostasis._treatment import as_strength, none_skipped
-from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import normal_like, trees
 from equiprop.systems import System

@@ -9,9 +9,9 @@ import lineax as lx
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._loss import check_probes, mean_over_usable, units
 from equiprop.homeostasis._pairs import AbstractHomeostasis
 from equiprop.homeostasis._treatment import as_strength
-from equiprop.homeostasis.jacobian import check_probes, mean_over_usable, units
 from equiprop.homeostasis.strength import AbstractStrength
 from equiprop.numerics import solve_positive, trees
 from equiprop.systems import System, symmetric_parts

@@ -114,8 +114,12 @@ class Plan:
     epochs: int
     placement: Placement
 
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
     def optimizer_for(self, system: LayeredNetwork) -> optax.GradientTransformation:
-        return build_optimizer(self.optimizer, system, self.steps_per_epoch * self.epochs)
+        return build_optimizer(self.optimizer, system, self.total_steps)
 
     def advance(self, state: TrainState, images: Images, steps: Int[Array, ""]) -> TrainState:
         """`steps` more steps of the current epoch: one loop on the device, the same code for any count.
@@ -174,7 +178,7 @@ class Plan:
             equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
         answer = self._estimated(system, x, labels, warm, estimator_key)
         free = answer.equilibrium
-        progress = (state.epoch * self.steps_per_epoch + state.step) / (self.steps_per_epoch * self.epochs)
+        progress = (state.epoch * self.steps_per_epoch + state.step) / self.total_steps
         treated = self.parts.treatment.treat(
             answer.gradient,
             system,
