@@ -114,3 +114,20 @@ def test_compare_ranks_and_reports_refusals():
     assert rows[2].refused is not None and math.isnan(rows[2].cosine)
     assert set(rows[0].populations or {}) == {"hidden_1", "output"}
     assert rows[1].relaxation_steps > 0 and rows[1].seconds > 0
+
+
+def test_tiny_vectors_are_compared_like_any_other(pair):
+    """In single precision the squares of what is below 1e-19 are zero: gradients of deep networks are that small."""
+
+    def scaled(found, factor):
+        vectors = found.error_vector, found.gradient
+        single = jax.tree.map(lambda a: (factor * a).astype(jnp.float32), vectors)
+        return eqx.tree_at(lambda e: (e.error_vector, e.gradient), found, single)
+
+    _, response, adjoint = pair
+    ours, theirs = (alignment(scaled(response, f), scaled(adjoint, f)) for f in (1.0, 1e-25))
+    for field in ("cosine", "relative_error", "gradient_cosine", "gradient_norm_ratio"):
+        for name, value in getattr(ours, field).items():
+            assert float(getattr(theirs, field)[name]) == pytest.approx(float(value), rel=1e-4)
+    assert float(theirs.total_cosine) == pytest.approx(float(ours.total_cosine), rel=1e-4)
+    assert float(theirs.total_relative_error) == pytest.approx(float(ours.total_relative_error), rel=1e-4)

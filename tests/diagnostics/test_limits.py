@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equiprop.diagnostics import Verdict, analyticity, bias_split, certificate, spectrum, symmetry
+from equiprop.diagnostics import Verdict, analyticity, bias_split, certificate, period, spectrum, symmetry
 from equiprop.errors import InputError
 from equiprop.estimators import Centered, Krylov, Neumann
 from equiprop.solvers import Alternating, Synchronous, relax
@@ -75,7 +75,7 @@ def test_certificate_is_refused_with_a_reason():
     x, u = jnp.asarray([[0.5], [3.0]]), jnp.zeros((2, 2))
     found = certificate(system, x, u, key=KEY)
     assert found.granted.tolist() == [True, False] and math.isnan(found.angle[1])
-    assert found.reason() is not None and "not negative definite for 1 of 2 samples" in found.reason()
+    assert "not negative definite for 1 of 2 samples" in (found.reason() or "")
     falling = from_force(
         lambda w, v, x: x * v - jnp.cos(v), p, initial_state=jnp.zeros(2), activity=lambda v: jnp.cos(v)
     )
@@ -184,3 +184,39 @@ def test_exact_symmetry_agrees_with_probes():
         symmetry(system, X, state, probes=8)
     with pytest.raises(InputError, match="probes = -1"):
         symmetry(system, X, state, probes=-1)
+
+
+def test_a_certificate_without_a_jacobian_says_so():
+    """Units of slope zero; and parameters that are no arrays, which a user's force may have."""
+    params = {"w": 0.1 * jnp.ones((2, 2)), "bend": jnp.tanh}
+    system = from_force(
+        lambda p, u, x: p["bend"](u) @ p["w"] + x - u, params, initial_state=jnp.zeros(2), activity=jax.nn.relu,
+        holomorphic=False,
+    )  # fmt: skip
+    refused = certificate(system, jnp.zeros((3, 2)), jnp.full((3, 2), -1.0), key=KEY)
+    assert "J gives no number for 3 of 3 samples: where a slope is 0" in (refused.reason() or "")
+
+
+def test_a_single_probe_has_no_spread_and_no_coupling_is_symmetric():
+    system = network("untied")
+    x, _ = batch()
+    one = symmetry(system, x, system.initial_state(x), probes=1, key=KEY)
+    assert math.isinf(one.standard_error) and 0 < float(one.symmetry) < 1
+    alone = mlp(INPUTS, (), CLASSES, key=KEY)
+    assert float(symmetry(alone, x, alone.initial_state(x)).symmetry) == 1
+
+
+def test_the_period_of_what_escapes_turns_or_creeps():
+    """Growing by half a sweep; turning by a fortieth of a circle; on its way to rest."""
+    plain = Synchronous(damping=0.0)
+    angle = 2 * np.pi / 40
+    turn = jnp.asarray([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    for force, expected in [
+        (lambda p, u, x: 0.5 * u, 0),
+        (lambda p, u, x: u @ turn - u, 40),
+        (lambda p, u, x: -0.01 * u, 0),
+        (lambda p, u, x: 0 * u, 1),
+    ]:
+        system = from_force(force, 0.0, initial_state=jnp.ones(2))
+        found = period(system, jnp.zeros((1, 1)), jnp.ones((1, 2)), plain, longest=45)
+        assert found.tolist() == [expected]

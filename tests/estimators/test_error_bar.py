@@ -128,6 +128,8 @@ def test_points_are_chosen_for_a_given_radius():
     error = np.linalg.norm(dense.flat(answer.error_vector) - exact_response, axis=1)
     assert (error < 1e-3 * np.linalg.norm(exact_response, axis=1)).all() and not answer.inaccurate.any()
     assert np.allclose(answer.nudge, 0.3)
+    other_side = Holomorphic(nudge=-0.3, points="auto", tolerance=1e-3)
+    assert np.array_equal(estimated(system, x, y, other_side, solver=solver).relaxation_steps, answer.relaxation_steps)
 
 
 def test_kinks_and_singularities_are_named():
@@ -165,3 +167,11 @@ def test_bad_settings(make, message):
 def test_two_points_have_no_aliasing_to_look_at():
     with pytest.raises(InputError, match="error_bar = 'aliasing': needs points > 2, not 2"):
         Centered(error_bar="aliasing")
+
+
+def test_a_kink_and_an_automatic_nudge_are_told_apart():
+    system = from_force(lambda p, u, x: x - u, 0.0, initial_state=jnp.zeros(2), holomorphic=False)
+    with pytest.raises(InputError, match=r"nudge = 'auto': .* use a number for the nudge, and points <= 2"):
+        Holomorphic(nudge="auto", points=2, tolerance=0.1).check(system)
+    with pytest.raises(InputError, match=r"points = 4: .* use points <= 2"):
+        Holomorphic(points=4).check(system)

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from at_rest import estimated
-from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic
-from equiprop.solvers import Alternating, Status
+from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic, Unrolled, estimate
+from equiprop.numerics import SquaredError
+from equiprop.solvers import Alternating, Status, Synchronous, relax
 from equiprop.systems import from_force
 
 ORDINARY, POLE, BISTABLE, CYCLE, NAN_AT_START, SINGULAR = range(6)
@@ -111,3 +112,42 @@ def test_a_pole_within_reach_shows_in_the_bar(estimator):
 def test_a_jump_to_the_other_state_is_named():
     found = estimated(SYSTEM, X, Y, Centered(nudge=0.2), solver=SOLVER)
     assert bool(found.jumped[BISTABLE]) and float(found.weight[BISTABLE]) == 0
+
+
+def test_what_is_left_out_leaves_no_trace_of_its_target():
+    """A label that is missing, for a cost with a parameter of its own."""
+
+    class Scaled(SquaredError):
+        scale: jax.Array
+
+        def __call__(self, output, target):
+            return super().__call__(self.scale * output, target)
+
+    system = from_force(
+        lambda p, u, x: p * x - u, jnp.asarray(0.7), initial_state=jnp.zeros(2), cost=Scaled(jnp.asarray(2.0))
+    )
+    x, y = jnp.asarray([[1.0, 2.0], [3.0, 4.0]]), jnp.asarray([[1.0, 0.0], [jnp.nan, 0.0]])
+    spoilt, alone = estimate(system, x, y, ExactResponse()), estimate(system, x[:1], y[:1], ExactResponse())
+    assert spoilt.weight.tolist() == spoilt.cost_weight.tolist() == [1, 0]
+    for ours, theirs in zip(jax.tree.leaves(spoilt.gradient), jax.tree.leaves(alone.gradient), strict=True):
+        assert np.allclose(ours, theirs)
+
+
+@pytest.mark.parametrize("whole", [False, True])
+def test_unrolling_leaves_no_trace_of_a_sample_that_overflows(whole):
+    """The second sample is found at rest by damped sweeps, and escapes under the plain ones that are unrolled."""
+    system = from_force(lambda p, u, x: p * x - u**3 - u, jnp.ones(()), initial_state=jnp.zeros(1))
+    x = jnp.asarray([[0.3], [40.0]])
+    free = relax(system, x, Synchronous(damping=0.99, max_steps=4000))
+    assert free.settled.all()
+    unrolled = Unrolled(steps=20, whole=whole)
+    found = estimate(system, x, jnp.zeros((2, 1)), unrolled, solver=Synchronous(damping=0.0), equilibrium=free)
+    assert found.weight.tolist() == [1, 0] and 0 < float(found.gradient.params) < 1
+
+
+def test_a_circle_that_overflows_is_tried_again_at_a_smaller_radius():
+    system = from_force(lambda p, u, x: 0.1 * p * jnp.exp(u) + x - u, jnp.ones(()), initial_state=jnp.zeros(2))
+    y = jnp.asarray([[3.0, -3.0], [0.2, 0.2]])
+    circle = Holomorphic(nudge=2.0, points=6, tolerance=0.05, retries=4)
+    found = estimate(system, jnp.zeros((2, 2)), y, circle)
+    assert np.all(found.error_bar < 0.05) and np.all(found.nudge < 2) and found.retried.all()

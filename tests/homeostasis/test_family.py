@@ -21,7 +21,7 @@ from equiprop.homeostasis import (
     WeightMirror,
 )
 from equiprop.solvers import Alternating, relax
-from equiprop.systems import from_force, mlp
+from equiprop.systems import LayeredNetwork, Stage, convolutional, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
 from oracle import Dense, shifted_sigmoid_slope
 
@@ -314,3 +314,60 @@ def test_controlled_strength_holds_the_symmetry_asked_for(case):
 def test_bad_settings(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+@pytest.mark.parametrize("activation, gain", [("tanh", 3.0), ("tanh", 2.0), ("dsilu", 0.5)])
+def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
+    """At rest S of these tanh networks is indefinite; the second sample of the dsilu one has a unit whose activity falls."""
+    system = mlp(6, (5,), 3, key=jax.random.key(0), activation=activation, gain=gain)
+    weight = system.weights["input->hidden_1"]
+    x = jnp.stack([jnp.zeros(6), -6 * jnp.sign(weight[:, 0])])
+    state = jax.tree.map(jnp.zeros_like, system.initial_state(x)) if activation == "tanh" else None
+    if state is None:
+        state = relax(system, x, Alternating()).state
+    else:
+        j = Dense.of(system).matrix.T - np.eye(8)
+        assert np.linalg.eigvalsh(j + j.T).max() > 0
+    zero = jax.tree.map(jnp.zeros_like, system)
+    answer = eqx.filter_jit(RotationHomeostasis().treat)(zero, system, everyone(x, state), key=KEY)
+    assert int(answer.skipped) == (2 if activation == "tanh" else 1)
+    largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(answer.gradient))
+    assert (largest == 0) if activation == "tanh" else (0 < largest < 1)
+
+
+@pytest.mark.parametrize("kind", [AntisymmetricHomeostasis, JacobianHomeostasis, LocalHomeostasis, RotationHomeostasis])
+def test_unusable_samples_leave_no_trace(kind):
+    """An input that is not a number, for a user's system whose coupling reads it; and a batch with nothing usable in it."""
+    p = jnp.asarray([[0.0, 0.4], [0.1, 0.0]])
+    system = from_force(lambda w, u, x: x * (u @ w) - u, p, initial_state=jnp.zeros(2))
+    u, zero = jnp.zeros((2, 2)), jax.tree.map(jnp.zeros_like, system)
+    treat = eqx.filter_jit(kind(strength=Controlled(target=0.9)).treat)
+    usable = jnp.asarray([True, False])
+    clean, spoilt = (treat(zero, system, Batch(jnp.asarray([[0.5], [x]]), u, usable), key=KEY) for x in (0.5, jnp.nan))
+    assert float(jnp.abs(clean.gradient.params).max()) > 0
+    for ours, theirs in zip(jax.tree.leaves(clean), jax.tree.leaves(spoilt), strict=True):
+        assert np.array_equal(ours, theirs)
+    nothing = treat(zero, system, Batch(jnp.full((2, 1), jnp.nan), u, jnp.zeros(2, bool)), key=KEY)
+    assert not nothing.gradient.params.any() and float(nothing.loss) == 0 and float(nothing.strength) == 1
+
+
+def test_weight_mirror_of_a_convolution_has_the_size_of_the_weights():
+    """Every place of the image would add its own share otherwise."""
+    stages = (Stage(2), Stage(3))
+    system = LayeredNetwork.create(
+        convolutional((6, 6, 1), stages, activation="tanh"), classes=3, key=jax.random.key(0)
+    )
+    mirror = WeightMirror(probes=4000)
+    own = mirror.own_part(system, system, everyone(X, None), key=KEY)[0]
+    ((forward, feedback),) = system.reciprocal_pairs.values()
+    mirrored = system.weights[feedback] - own.weights[feedback]
+    assert np.allclose(mirrored, system.weights[forward], atol=0.02)
+
+
+def test_weight_mirror_refuses_pooling():
+    stages = (Stage(2), Stage(3, pool=2))
+    system = LayeredNetwork.create(
+        convolutional((6, 6, 1), stages, activation="tanh"), classes=3, key=jax.random.key(0)
+    )
+    with pytest.raises(InputError, match=r"connection hidden_1->output: .* softmax pooling"):
+        WeightMirror().check(system)

@@ -80,3 +80,25 @@ def test_complex_gradient(name, key):
 def test_unknown_cost(key):
     with pytest.raises(InputError, match="cost = 'hinge' is not known"):
         make("hinge", key)
+
+
+@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("target", [np.ones(5), np.ones((5, 2)), np.zeros((5, 1), int), np.zeros(1, int)])
+def test_a_target_of_another_shape_is_refused(name, target, key):
+    """It would be broadcast: to a cost of every sample against the target of every other."""
+    with pytest.raises(InputError, match="must be"):
+        make(name, key)(jnp.ones((5, 3)), target)
+
+
+def test_squared_error_takes_one_hot_integers_as_they_are_and_knows_its_labels(key):
+    cost = make("squared_error", key)
+    labels = [0, 2, 1]
+    output = jnp.asarray(RNG.normal(size=(3, 3)))
+    assert np.array_equal(cost(output, np.eye(3, dtype=int)[labels]), cost(output, labels))
+    assert np.isnan(cost(output, [0, 3, -1])).tolist() == [False, True, True]
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "squared_error"])
+def test_a_cost_without_readout_needs_a_unit_a_class(name, key):
+    with pytest.raises(InputError, match="needs one output unit a class, 4, not 3"):
+        create_cost(name, 3, 4, key=key)

@@ -7,7 +7,8 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.numerics import SoftmaxCrossEntropy
-from equiprop.systems import from_energy, from_force
+from equiprop.solvers import Alternating, relax
+from equiprop.systems import from_energy, from_force, nudged
 
 RNG = np.random.default_rng(7)
 MATRIX = jnp.asarray(RNG.normal(size=(3, 3)))
@@ -72,3 +73,29 @@ def test_activity_and_general_jacobian():
 def test_empty_state_is_refused():
     with pytest.raises(InputError, match=r"initial_state = \{\}: must hold at least one array"):
         from_force(lambda p, u, x: u, 0.0, initial_state={})
+
+
+def test_an_activity_of_another_structure_is_refused():
+    system = from_force(lambda p, u, x: u, 0.0, initial_state=jnp.zeros(2), activity=lambda u: {"r": u})
+    with pytest.raises(InputError, match="activity: must keep the structure of the state"):
+        system.activity(jnp.zeros((1, 2)))
+
+
+@pytest.mark.parametrize("x", [None, jnp.zeros(()), {"a": jnp.zeros((2, 1)), "b": jnp.zeros((3, 1))}])
+def test_one_start_for_a_batch_of_unknown_size_is_refused(x):
+    system = from_force(lambda p, u, x: -u, 0.0, initial_state=jnp.zeros(2))
+    with pytest.raises(InputError, match="every array of x must have the batch as its first axis"):
+        system.initial_state(x)
+
+
+def test_the_start_is_of_the_type_of_the_force():
+    mixed = {"a": jnp.zeros(2, jnp.float32), "b": jnp.zeros(1, int)}
+    system = from_force(
+        lambda p, u, x: {"a": p * x - u["a"], "b": -u["b"]}, jnp.ones((), jnp.float32), initial_state=mixed,
+        output=lambda r: r["a"],
+    )  # fmt: skip
+    x = jnp.ones((3, 2))
+    assert {leaf.dtype for leaf in jax.tree.leaves(system.initial_state(x))} == {jnp.dtype("float64")}
+    assert relax(system, x, Alternating()).settled.all()
+    complex_start = nudged(system, jnp.zeros((3, 2)), 0.1j).initial_state(x)
+    assert {leaf.dtype for leaf in jax.tree.leaves(complex_start)} == {jnp.dtype("complex128")}

@@ -47,13 +47,14 @@ def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
     for name, ours, theirs in zip(
         names, jax.tree.leaves(estimate.error_vector), jax.tree.leaves(reference.error_vector), strict=True
     ):
-        length, reference_length = trees.norm(ours), trees.norm(theirs)
+        direction, length = jax.vmap(_direction)(ours)
+        reference_direction, reference_length = jax.vmap(_direction)(theirs)
         usable = both & (length > 0) & (reference_length > 0)
-        cosine = trees.inner(ours, theirs) / _safe(length * reference_length, usable)
+        cosine = trees.inner(direction, reference_direction)
         cosines[name] = _mean(cosine, usable)
         spreads[name] = jnp.sqrt(_mean((cosine - cosines[name]) ** 2, usable))
         weighted[name] = _mean(cosine * reference_length, usable) / _mean(reference_length, usable)
-        errors[name] = _mean(trees.norm(ours - theirs) / _safe(reference_length, usable), usable)
+        errors[name] = _mean(jax.vmap(_length)(ours - theirs) / jnp.where(usable, reference_length, 1), usable)
     gradient, reference_gradient = jax.tree.leaves(estimate.gradient), jax.tree.leaves(reference.gradient)
     parameters = parameter_names(reference.gradient)
     pairs = dict(zip(parameters, zip(gradient, reference_gradient, strict=True), strict=True))
@@ -63,30 +64,40 @@ def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
         cosine_spread=spreads,
         weighted_cosine=weighted,
         total_cosine=tree_cosine(gradient, reference_gradient),
-        total_relative_error=jnp.sqrt(
-            sum(jnp.sum((a - b) ** 2) for a, b in pairs.values()) / sum(jnp.sum(b**2) for b in reference_gradient)
-        ),
+        total_relative_error=_length([a - b for a, b in pairs.values()]) / _length(reference_gradient),
         gradient_cosine={name: tree_cosine([a], [b]) for name, (a, b) in pairs.items()},
-        gradient_norm_ratio={name: jnp.linalg.norm(a) / jnp.linalg.norm(b) for name, (a, b) in pairs.items()},
+        gradient_norm_ratio={name: _length(a) / _length(b) for name, (a, b) in pairs.items()},
         samples=jnp.sum(both).astype(reference.cost.dtype),
     )
 
 
 def tree_cosine(a: PyTree, b: PyTree) -> Array:
     """The cosine between two pytrees as vectors; NaN if either is zero."""
-    pairs = list(zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    dot = sum(jnp.sum(x * y) for x, y in pairs)
-    return jnp.asarray(dot / jnp.sqrt(sum(jnp.sum(x**2) for x, _ in pairs) * sum(jnp.sum(y**2) for _, y in pairs)))
+    (a, length), (b, other_length) = _direction(a), _direction(b)
+    products = jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)
+    return jnp.where((length > 0) & (other_length > 0), sum(jax.tree.leaves(products)), jnp.nan)
+
+
+def _direction(tree: PyTree) -> tuple[PyTree, Array]:
+    """A pytree over its norm, and the norm; zero stays zero.
+
+    Nothing tiny is squared before it is scaled: in single precision squares of what is below 1e-19 fade and vanish, and the error
+    vectors of a deep network are that small.
+    """
+    largest = jnp.max(jnp.stack([jnp.abs(leaf).max(initial=0) for leaf in jax.tree.leaves(tree)]))
+    scaled = jax.tree.map(lambda a: a / jnp.where(largest > 0, largest, 1), tree)
+    norm = jnp.sqrt(jnp.asarray(sum(jnp.sum(a**2) for a in jax.tree.leaves(scaled))))
+    return jax.tree.map(lambda a: a / jnp.where(norm > 0, norm, 1), scaled), largest * norm
+
+
+def _length(tree: PyTree) -> Array:
+    return _direction(tree)[1]
 
 
 def parameter_names(tree: PyTree) -> list[str]:
     """The path of each array of a system or gradient: `weights.hidden_1->hidden_2`, `biases.output`, `cost.weight`."""
     paths: list[tuple[Any, Any]] = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in paths]
-
-
-def _safe(denominator: Array, usable: Array) -> Array:
-    return jnp.where(usable, denominator, 1)
 
 
 def _mean(values: Array, usable: Array) -> Array:

@@ -1,6 +1,5 @@
 """How far asymmetry can turn the error vector: a certificate in the inner product of −S."""
 
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -45,7 +44,8 @@ class Certificate(eqx.Module):
         missing = ~self.granted
         if not bool(missing.any()):
             return None
-        falling, indefinite = self.slope < 0, ~(self.largest_eigenvalue < 0)
+        falling, indefinite = self.slope < 0, self.largest_eigenvalue >= 0
+        unknown = missing & ~falling & ~jnp.isfinite(self.largest_eigenvalue)
         of = f"of {len(self.granted)} samples"
         if bool((missing & falling).any()):
             return (
@@ -55,12 +55,16 @@ class Certificate(eqx.Module):
         if bool((missing & indefinite).any()):
             return (
                 f"the symmetric part of J is not negative definite for {int((missing & indefinite).sum())} {of} (its largest "
-                f"eigenvalue, in balanced coordinates, reaches {float(jnp.max(self.largest_eigenvalue)):.3g})"
+                f"eigenvalue, in balanced coordinates, reaches {float(jnp.nanmax(self.largest_eigenvalue)):.3g})"
             )
+        if bool(unknown.any()):
+            flat = bool((unknown & (self.slope == 0)).any())
+            why = "where a slope is 0 the balanced Jacobian is not defined" if flat else "the state or J is not finite"
+            return f"J gives no number for {int(unknown.sum())} {of}: {why}"
         return f"σ did not converge for {int(missing.sum())} {of}; raise steps"
 
 
-@partial(jax.jit, static_argnames=("steps", "tolerance"))
+@eqx.filter_jit
 def certificate(
     system: System, x: Any, state: PyTree, *, steps: int = 32, tolerance: float = 1e-5, key: PRNGKeyArray
 ) -> Certificate:

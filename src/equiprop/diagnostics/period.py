@@ -14,7 +14,7 @@ from equiprop.systems import System
 def period(system: System, x: Any, state: PyTree, solver: AbstractSolver, *, longest: int = 8) -> Int[Array, " batch"]:
     """After how many sweeps each sample comes back to where it is, up to `longest`; 1 at rest, 0 if it does not come back.
 
-    A sample has come back when it is nearer than a tenth of its largest excursion.
+    A sample has come back when, after it had left, it is nearer than a tenth of its largest excursion so far.
     """
     drive = system.input_drive(x)
 
@@ -23,7 +23,11 @@ def period(system: System, x: Any, state: PyTree, solver: AbstractSolver, *, lon
         return moved, trees.norm(trees.subtract(moved, state))
 
     _, distances = jax.lax.scan(sweep, state, length=longest)
-    excursion = distances.max(axis=0)
     floor = solver.tolerance * (1 + trees.norm(state))
-    back = distances <= jnp.maximum(0.1 * excursion, floor)
-    return jnp.where(back.any(axis=0), jnp.argmax(back, axis=0) + 1, 0).astype(jnp.int32)
+    at_rest = (distances <= floor).all(axis=0)
+    # At its first sweep a sample is as far as it ever was, so that it can be back at the second at the earliest.
+    excursion = jax.lax.cummax(distances, axis=0)
+    near = (distances <= jnp.maximum(0.1 * excursion, floor)) & (excursion > floor)
+    nearest = distances <= jnp.append(distances[1:], jnp.full_like(distances[:1], jnp.inf), axis=0)
+    back = near & nearest
+    return jnp.select([at_rest, back.any(axis=0)], [1, jnp.argmax(back, axis=0) + 1], 0).astype(jnp.int32)

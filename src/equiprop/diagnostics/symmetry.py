@@ -13,7 +13,11 @@ from equiprop.systems import LayeredNetwork, System
 
 
 class Symmetry(eqx.Module):
-    """‖S‖/(‖S‖ + ‖A‖) with its standard error, and the two Frobenius norms (root mean square over samples)."""
+    """‖S‖/(‖S‖ + ‖A‖) with its standard error, and the two Frobenius norms (root mean square over samples).
+
+    Without any coupling J is zero, which is symmetric: 1. The standard error of an exact measure is 0, and that of a single probe
+    infinite.
+    """
 
     symmetry: Float[Array, ""]
     standard_error: Float[Array, ""]
@@ -57,13 +61,18 @@ def symmetry(
     symmetric, antisymmetric = (part.mean(axis=1) for part in symmetric_antisymmetric_norms(moments))
     s2, a2 = jnp.maximum(symmetric.mean(), 0), jnp.maximum(antisymmetric.mean(), 0)
     s, a = jnp.sqrt(s2), jnp.sqrt(a2)
-    value = s / (s + a)
+    whole = s + a
+    value = jnp.where(whole > 0, s / jnp.where(whole > 0, whole, 1), 1)
+    if probes == 0:
+        return Symmetry(value, jnp.zeros_like(value), s, a)
+    if probes == 1:
+        return Symmetry(value, jnp.full_like(value, jnp.inf), s, a)
     # d value = (a·ds − s·da)/(s + a)², ds = d(s²)/2s: the linear propagation of the spread of both norms, with their covariance.
     tiny = jnp.finfo(s.dtype).tiny
     slopes = a / (2 * jnp.maximum(s, tiny)), -s / (2 * jnp.maximum(a, tiny))
     spread = slopes[0] * (symmetric - s2) + slopes[1] * (antisymmetric - a2)
-    error = jnp.sqrt(jnp.mean(spread**2) / max(probes - 1, 1)) / (s + a) ** 2
-    return Symmetry(value, jnp.where((a > 0) & (probes > 0), error, 0), s, a)
+    error = jnp.sqrt(jnp.mean(spread**2) / (probes - 1)) / whole**2
+    return Symmetry(value, jnp.where(a > 0, error, 0), s, a)
 
 
 def weight_angle(system: LayeredNetwork) -> dict[str, Float[Array, ""]]:

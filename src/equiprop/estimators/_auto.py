@@ -55,9 +55,14 @@ class AbstractCircle(AbstractNudged):
     def check(self, system: System) -> None:
         fewest_complex = 3 if self.points == "auto" or self.nudge == "auto" else self.points
         if fewest_complex > 2 and not (system.holomorphic or self.allow_non_holomorphic):
+            field, mend = (
+                ("points", "points <= 2")
+                if self.nudge != "auto"
+                else ("nudge", "a number for the nudge, and points <= 2")
+            )
             raise InputError(
-                f"points = {self.points}: the system's activation is not holomorphic, so a circle of complex nudges does not "
-                "give its response; use points <= 2, a holomorphic activation, or allow_non_holomorphic = true"
+                f"{field} = {getattr(self, field)!r}: the system's activation is not holomorphic, so a circle of complex nudges "
+                f"does not give its response; use {mend}, a holomorphic activation, or allow_non_holomorphic = true"
             )
 
     def respond_on_circle(self, problem: Problem) -> Response:
@@ -85,7 +90,7 @@ class AbstractCircle(AbstractNudged):
         if self.nudge == "auto":
             pilot = jnp.minimum(1.0, 0.2 * distance / jnp.maximum(pull, tiny)).astype(real)
         else:
-            pilot = constant_radius(self.nudge, free)
+            pilot = constant_radius(abs(self.nudge), free)
         seen = measure(problem, 4, pilot, accuracy=self._accuracy)
         ratio = aliasing_bar([trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients])[1]
         convergence = pilot / jnp.maximum(ratio, eps)

@@ -160,7 +160,7 @@ class AbstractEstimator(eqx.Module):
 def estimate(
     system: System,
     x: Any,
-    target: Array,
+    target: Any,
     estimator: AbstractEstimator,
     *,
     solver: AbstractSolver | None = None,
@@ -182,6 +182,7 @@ def estimate(
     Raises `InputError` where the estimator cannot serve the system.
     """
     estimator.check(system)
+    target = jnp.asarray(target)
     solver = Alternating() if solver is None else solver
     drive = system.input_drive(x)
     if equilibrium is not None:
@@ -290,10 +291,11 @@ def _gradient(
 
     What is left out is replaced before it enters: 0·NaN would be NaN.
     """
-    state, x = trees.stand_in(free_kept, (state, x))
+    state, x, target = trees.stand_in(free_kept, (state, x, target))
     error_vector = trees.select(kept, error_vector, jax.tree.map(jnp.zeros_like, error_vector))
     sound = jnp.where(jnp.any(kept), kept, free_kept)
     activity = system.activity(state)
+    x = trees.stand_in(sound, x)
 
     def share(flags: Array) -> Array:
         weight = flags.astype(trees.dtype_of(error_vector))

@@ -176,7 +176,8 @@ class AbstractNudged(AbstractEstimator):
                 steps, settled = steps + half.steps, settled & half.settled
         return Response(
             error_vector=error_vector,
-            error_bar=bar,
+            # What overflowed says nothing, and a smaller nudge is better than that.
+            error_bar=jnp.where(jnp.isnan(bar), jnp.inf, bar),
             settled=settled,
             jumped=jumped,
             non_analytic=non_analytic,

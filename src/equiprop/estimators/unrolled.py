@@ -51,7 +51,7 @@ class Unrolled(AbstractEstimator):
         def start_of(x: Any, state: PyTree) -> PyTree:
             return system.initial_state(x) if self.whole else state
 
-        def final_cost(theta: System, push: PyTree, start: PyTree, drive: Any) -> Float[Array, " batch"]:
+        def final_cost(theta: System, push: PyTree, start: PyTree, drive: Any, target: Array) -> Float[Array, " batch"]:
             pushed = Pushed(system=theta, push=push)  # pyright: ignore[reportCallIssue]
 
             def sweep(state: PyTree, _: None) -> tuple[PyTree, None]:
@@ -63,14 +63,14 @@ class Unrolled(AbstractEstimator):
 
         still = jax.tree.map(jnp.zeros_like, problem.free.state)
         start = start_of(problem.x, problem.free.state)
-        cost, pullback = jax.vjp(lambda push: final_cost(system, push, start, problem.drive), still)
+        cost, pullback = jax.vjp(lambda push: final_cost(system, push, start, problem.drive, target), still)
         error_vector = pullback(jnp.ones_like(cost))[0]
         length = trees.norm(error_vector)
 
         def work(theta: System, x: Any, bounded: PyTree, sound: Array) -> Array:
-            state = trees.stand_in(sound, problem.free.state)
-            share = relative(trees.norm(bounded), trees.stand_in(sound, length))
-            return share * final_cost(theta, still, start_of(x, state), theta.input_drive(x))
+            state, label, whole = trees.stand_in(sound, (problem.free.state, target, length))
+            share = relative(trees.norm(bounded), whole)
+            return share * final_cost(theta, still, start_of(x, state), theta.input_drive(x), label)
 
         residual = problem.adjoint_residual(error_vector)
         return Response(

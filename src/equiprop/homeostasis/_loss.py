@@ -15,23 +15,16 @@ from equiprop.systems import System
 
 
 class AbstractLoss(AbstractHomeostasis):
-    """Adds the gradient of `loss`, which every usable sample has.
-
-    - `samples`: how many samples of a batch are looked at, the first ones; `0` for all.
-    """
-
-    samples: eqx.AbstractVar[int]
+    """Adds the gradient of `loss`, which every usable sample has."""
 
     @abc.abstractmethod
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The loss at strength one: mean over probes and usable samples, at fixed state."""
 
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    def part_of(
+        self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del gradient
-        looked_at = batch.first(self.samples)
-        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, looked_at, key=key))(system)
+        loss, own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, batch, key=key))(system)
         return own, loss, none_skipped()
 
 

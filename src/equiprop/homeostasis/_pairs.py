@@ -1,11 +1,14 @@
 """Pairs of forward and feedback weights, and what they may share."""
 
+import abc
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import PyTree
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
+from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._treatment import AbstractTreatment
 from equiprop.systems import LayeredNetwork, System
 
@@ -35,6 +38,7 @@ def share(gradient: PyTree, system: System, factor: float = 1.0) -> PyTree:
 class AbstractHomeostasis(AbstractTreatment):
     """A treatment of the Jacobian, whatever the system, that may leave learning to both weights of a pair alike.
 
+    - `samples`: how many samples of a batch are looked at, the first ones; `0` for all.
     - `shared_updates`: both weights of every untied pair learn from the sum of their two gradients (Kolen & Pollack 1994,
       doi:10.1109/ICNN.1994.374486), so that feedback does not lag behind what it has to mirror, and only the treatment acts on
       their difference. Each weight needs the two products of the activities at its own two ends. `"auto"`: where there are such
@@ -43,12 +47,29 @@ class AbstractHomeostasis(AbstractTreatment):
       meet half way, and two at a right angle are then shorter by √2, in every layer.
     """
 
+    samples: eqx.AbstractVar[int]
     shared_updates: eqx.AbstractVar[bool | str]
     feedback_only: eqx.AbstractVar[bool]
 
     def __check_init__(self) -> None:
         if isinstance(self.shared_updates, str) and self.shared_updates != "auto":
             raise InputError(f"shared_updates = {self.shared_updates!r}: must be true, false or 'auto'")
+
+    @abc.abstractmethod
+    def part_of(
+        self, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        """What `own_part` gives, read off the usable samples of `batch`. If there are none it does not matter what."""
+
+    def own_part(
+        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
+        del gradient
+        looked_at = batch.first(self.samples)
+        *found, skipped = self.part_of(system, looked_at, key=key)
+        any_seen = jnp.sum(looked_at.usable) > skipped
+        own, loss = jax.tree.map(lambda a: jnp.where(any_seen, a, 0), found)
+        return own, loss, skipped
 
     def check(self, system: System) -> None:
         if self._shares(system) or self.feedback_only:

@@ -8,7 +8,7 @@ from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._loss import AbstractLoss, check_probes, mean_over_usable, units
 from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.numerics import antisymmetric_moments, trees
+from equiprop.numerics import antisymmetric_moments
 from equiprop.systems import System
 
 
@@ -42,7 +42,7 @@ class AntisymmetricHomeostasis(AbstractLoss):
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L/n: mean over probes and usable samples, at fixed state."""
-        x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
+        x, state = batch.sound()
         coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
         n, populations = units(state), len(jax.tree.leaves(state))
         spread = jax.tree.map(lambda a: (n / (populations * units(a))) ** 0.5 if self.balanced else 1.0, state)

@@ -1,7 +1,6 @@
 """A loss on the antisymmetric part of the Jacobian at equilibrium."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -10,7 +9,7 @@ from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._loss import AbstractLoss, check_probes, mean_over_usable, units
 from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.numerics import probe_moments, trees
+from equiprop.numerics import probe_moments
 from equiprop.systems import System
 
 
@@ -46,7 +45,7 @@ class JacobianHomeostasis(AbstractLoss):
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L_homeo/n: mean over probes and usable samples, at fixed state."""
-        x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
+        x, state = batch.sound()
         coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
         moments = probe_moments(coupling, state, probes=self.probes, key=key)
         per_probe = jnp.zeros_like(moments.squared_norm)

@@ -42,12 +42,10 @@ class LocalHomeostasis(AbstractHomeostasis):
         if not 0 < self.step < float("inf"):
             raise InputError(f"step = {self.step}: must be a finite number above 0")
 
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    def part_of(
+        self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del gradient
-        looked_at = batch.first(self.samples)
-        x, state = looked_at.x, trees.stand_in(looked_at.usable, looked_at.state)
+        x, state = batch.sound()
         activity, n = system.activity(state), units(state)
 
         def change(theta: System, direction: PyTree) -> PyTree:
@@ -72,10 +70,10 @@ class LocalHomeostasis(AbstractHomeostasis):
             @eqx.filter_grad
             def update(theta: System) -> Array:
                 forward, backward = trees.inner(v, change(theta, z)), trees.inner(z, change(theta, v))
-                return mean_over_usable(forward - backward, looked_at.usable)
+                return mean_over_usable(forward - backward, batch.usable)
 
             # ‖v‖² − zᵀJv is the loss itself.
-            loss = mean_over_usable(trees.squared_norm(v) - trees.inner(z, change(system, v)), looked_at.usable)
+            loss = mean_over_usable(trees.squared_norm(v) - trees.inner(z, change(system, v)), batch.usable)
             return update(system), loss
 
         updates, losses = jax.lax.map(one, jax.random.split(key, self.probes))

@@ -6,15 +6,18 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._loss import check_probes, mean_over_usable, units
 from equiprop.homeostasis._pairs import AbstractHomeostasis
 from equiprop.homeostasis._treatment import as_strength
 from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.numerics import solve_positive, trees
+from equiprop.numerics import smallest_eigenvalue, solve_positive, trees
 from equiprop.systems import System, symmetric_parts
+
+# Of the space in which an indefinite S is looked for.
+_KRYLOV_STEPS = 30
 
 
 class RotationHomeostasis(AbstractHomeostasis):
@@ -43,37 +46,43 @@ class RotationHomeostasis(AbstractHomeostasis):
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """The estimate of ‖K̃‖²_F/n, the mean over probes and samples that have one; and how many usable ones have none."""
-        x, state = jax.lax.stop_gradient((batch.x, trees.stand_in(batch.usable, batch.state)))
-        solver = lx.CG(rtol=0.0, atol=1e-4 * units(state) ** -0.5, max_steps=100)
-
-        def single(u: PyTree, drive: Any, sample_key: PRNGKeyArray) -> tuple[Array, Array]:
-            minus_s, a = symmetric_parts(system, u, drive)
-            size = sum(leaf.size for leaf in jax.tree.leaves(u))
-
-            def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
-                epsilon = jax.random.normal(probe_key, (size,), trees.dtype_of(u))
-                turned = a(epsilon)
-                y, z = (solve_positive(minus_s, v, solver) for v in (turned, epsilon))
-                # Conjugate gradients reach the solution, with positive quadratic forms, only of a positive definite operator.
-                rest = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
-                definite = (rest < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
-                return a(z) @ y, definite
-
-            values, definite = jax.vmap(one)(jax.random.split(sample_key, self.probes))
-            return values.mean(), definite.all()
-
+        x, state = batch.sound()
         keys = jax.random.split(key, trees.batch_size(state))
-        values, definite = jax.vmap(single)(state, system.input_drive(x), keys)
-        counted = batch.usable & jax.lax.stop_gradient(definite & jnp.isfinite(values))
+        # Which samples have an angle must be known before differentiating: where S is indefinite, or infinite, the derivative
+        # of the solves is anything, and times zero still NaN.
+        rotations = jax.vmap(lambda *sample: self._rotation(system, *sample))
+        values, definite = rotations(state, system.input_drive(x), keys)
+        counted = batch.usable & definite & jnp.isfinite(values)
+        x, state, keys = trees.stand_in(counted, (x, state, keys))
+        values, _ = rotations(state, system.input_drive(x), keys)
         skipped = jnp.sum(batch.usable & ~counted, dtype=jnp.int32)
         return mean_over_usable(values, counted) / units(state), skipped
 
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    def part_of(
+        self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del gradient
-        looked_at = batch.first(self.samples)
-        (loss, skipped), own = eqx.filter_value_and_grad(
-            lambda theta: self.loss(theta, looked_at, key=key), has_aux=True
-        )(system)
+        (loss, skipped), own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, batch, key=key), has_aux=True)(
+            system
+        )
         return own, loss, skipped
+
+    def _rotation(
+        self, system: System, state: PyTree, drive: Any, key: PRNGKeyArray
+    ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
+        """The estimate of ‖K̃‖²_F of one sample, and whether −S is positive definite and the solves with it converged."""
+        minus_s, a = symmetric_parts(system, state, drive)
+        size = sum(leaf.size for leaf in jax.tree.leaves(state))
+        solver = lx.CG(rtol=0.0, atol=1e-4 * size**-0.5, max_steps=100)
+        start_key, key = jax.random.split(key)
+        start = jax.random.normal(start_key, (size,), trees.dtype_of(state))
+
+        def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
+            epsilon = jax.random.normal(probe_key, start.shape, start.dtype)
+            turned = a(epsilon)
+            y, z = (solve_positive(minus_s, v, solver) for v in (turned, epsilon))
+            rest = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
+            return a(z) @ y, (rest < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
+
+        values, sound = jax.vmap(one)(jax.random.split(key, self.probes))
+        smallest = smallest_eigenvalue(minus_s, start, _KRYLOV_STEPS)
+        return values.mean(), jax.lax.stop_gradient(sound.all() & (smallest > 0))

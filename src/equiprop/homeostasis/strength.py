@@ -121,7 +121,7 @@ class Controlled(AbstractStrength):
 
     def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
         seen = moment.batch.first(self.samples)
-        x, state = seen.x, trees.stand_in(seen.usable, seen.state)
+        x, state = seen.sound()
         due = (memory["steps"] % self.every == 0) & jnp.any(seen.usable)
         shortfall = self._symmetry if self.measure == "symmetry" else self._angle
         missing = jax.lax.cond(

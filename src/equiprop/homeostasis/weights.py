@@ -10,7 +10,12 @@ from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._pairs import pairs_of, share
 from equiprop.homeostasis._treatment import AbstractTreatment, as_strength, none_skipped
 from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.systems import LayeredNetwork, System
+from equiprop.systems import LayeredNetwork, Operation, System
+
+
+def _operation(network: LayeredNetwork, weight: str) -> Operation:
+    """What the connection with this weight does."""
+    return next(edge.operation for edge in network.edges if edge.parameter == weight)
 
 
 def _distance(network: LayeredNetwork, pairs: dict[str, tuple[str, str]]) -> Float[Array, ""]:
@@ -60,7 +65,9 @@ class WeightMirror(AbstractTreatment):
 
     While the sending population of a pair is clamped to noise z ~ N(0, I), the force that arrives through the forward weights
     is Wz, and E[z·(Wz)ᵀ] = Wᵀ. The feedback gets `strength`·(B − ⟨z·(Wz)ᵀ⟩), whose mean B − W vanishes where the two are
-    mirror images. No transport of weights: only activities of the two ends. The loss is ½Σ‖W − B‖².
+    mirror images. No transport of weights: only activities of the two ends. A weight that is used at several places, as those
+    of a convolution are, learns from the mean over them. Connections with pooling are refused: what arrives is then
+    no linear function of the noise. The loss is ½Σ‖W − B‖².
 
     - `strength`: the rate of mirroring, which is also the decay of B.
     - `probes`: noise vectors a step.
@@ -74,7 +81,13 @@ class WeightMirror(AbstractTreatment):
             raise InputError(f"probes = {self.probes}: must be at least 1")
 
     def check(self, system: System) -> None:
-        pairs_of(system)
+        network, pairs = pairs_of(system)
+        for name, (forward, _) in pairs.items():
+            if not _operation(network, forward).is_linear:
+                raise InputError(
+                    f"connection {name}: a weight mirror needs what arrives to be linear in the noise, and softmax pooling is "
+                    "not; use homeostasis.kind = 'jacobian', or pool = 1"
+                )
 
     def own_part(
         self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
@@ -83,11 +96,12 @@ class WeightMirror(AbstractTreatment):
         network, pairs = pairs_of(system)
         weights = {name: jnp.zeros_like(w) for name, w in network.weights.items()}
         for index, (forward, feedback) in enumerate(pairs.values()):
-            edge = next(e for e in network.edges if e.parameter == forward)
-            weight = network.weights[forward]
-            z = edge.operation.noise(jax.random.fold_in(key, index), self.probes, weight.dtype)
-            _, pullback = jax.vjp(lambda w, z=z, edge=edge: edge.operation.apply(w, z), weight)
-            mirrored = pullback(edge.operation.apply(weight, z))[0] / self.probes
+            operation, weight = _operation(network, forward), network.weights[forward]
+            z = operation.noise(jax.random.fold_in(key, index), self.probes, weight.dtype)
+            arrived, met = jax.vjp(lambda w, o=operation, z=z: o.apply(w, z), weight)
+            _, used = jax.vjp(lambda w, o=operation, z=z: o.apply(w, jnp.ones_like(z)), weight)
+            # What a weight sends times what arrives, over how often it is used: border and probes included.
+            mirrored = met(arrived)[0] / used(jnp.ones_like(arrived))[0]
             weights[feedback] = network.weights[feedback] - mirrored
         own = eqx.tree_at(lambda g: g.weights, jax.tree.map(jnp.zeros_like, network), weights)
         return own, _distance(network, pairs) / 2, none_skipped()

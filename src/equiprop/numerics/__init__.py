@@ -31,5 +31,6 @@ from equiprop.numerics.krylov import Rotation as Rotation
 from equiprop.numerics.krylov import arnoldi as arnoldi
 from equiprop.numerics.krylov import ritz as ritz
 from equiprop.numerics.krylov import rotation as rotation
+from equiprop.numerics.krylov import smallest_eigenvalue as smallest_eigenvalue
 from equiprop.numerics.krylov import solve_positive as solve_positive
 from equiprop.numerics.pooling import softmax_pool as softmax_pool

@@ -6,6 +6,10 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from equiprop.errors import suggest
+
+PADDINGS = ("same", "valid")
+
 
 def convolve(
     images: Float[Array, "batch height width inputs"],
@@ -22,7 +26,12 @@ def convolve(
     On a CPU, one matrix product for every place of the kernel: its derivatives are products again, whereas XLA turns the
     derivative of a convolution inside of a loop, which is what a training step is, into scalar code
     (`benchmarks/convolution.py`).
+
+    Raises `InputError` for another padding.
     """
+    check_padding(padding)
+    dtype = jnp.result_type(images, weight)
+    images, weight = images.astype(dtype), weight.astype(dtype)
     convolution = by_products if jax.default_backend() == "cpu" else by_library
     return convolution(images, weight, stride, padding)
 
@@ -34,12 +43,19 @@ def convolve_locally(
     padding: str = "same",
 ) -> Float[Array, "batch rows columns outputs"]:
     """The same with weights of its own at every place of the result."""
+    check_padding(padding)
     kernel = weight.shape[3]
     found = (
         jnp.einsum("brci,rcio->brco", part, weight[:, :, :, i, j])
         for i, j, part in _shifted(images, kernel, stride, padding)
     )
     return sum(found)  # pyright: ignore[reportReturnType]
+
+
+def check_padding(padding: str) -> None:
+    """Raises `InputError` for what is no padding."""
+    if padding not in PADDINGS:
+        raise suggest("padding", padding, list(PADDINGS))
 
 
 def by_products(images: Array, weight: Array, stride: int, padding: str) -> Array:

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Integer, PRNGKeyArray
 
-from equiprop.errors import suggest
+from equiprop.errors import InputError, suggest
 from equiprop.numerics.complex import real_linear
 
 
@@ -32,11 +32,22 @@ def softmax_cross_entropy(
     return jnp.where(chosen.any(axis=-1), log_partition - right, jnp.nan)
 
 
+def _labels(target: Any, scores: Array) -> Array:
+    """Integer labels `[batch]`, one for each row of `scores`. Raises `InputError` for anything else."""
+    labels = jnp.asarray(target)
+    if not jnp.issubdtype(labels.dtype, jnp.integer) or labels.shape != scores.shape[:1]:
+        raise InputError(
+            f"target of type {labels.dtype} and shape {list(labels.shape)}: must be integer labels, one a sample, of shape "
+            f"{list(scores.shape[:1])}"
+        )
+    return labels
+
+
 class AbstractCost(eqx.Module):
     """A cost per sample and the scores by which classes are told apart."""
 
     @abc.abstractmethod
-    def __call__(self, output: Inexact[Array, "batch n"], target: Array) -> Inexact[Array, " batch"]:
+    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
         """The cost of each sample, holomorphic in `output`."""
 
     @abc.abstractmethod
@@ -45,11 +56,21 @@ class AbstractCost(eqx.Module):
 
 
 class SquaredError(AbstractCost):
-    """½‖r − y‖² per sample. Integer labels stand for one-hot targets."""
+    """½‖r − y‖² per sample. The target is of the shape of the output, or integer labels `[batch]` that stand for one-hot targets.
 
-    def __call__(self, output: Inexact[Array, "batch n"], target: Array) -> Inexact[Array, " batch"]:
-        if jnp.issubdtype(target.dtype, jnp.integer):
-            target = jax.nn.one_hot(target, output.shape[-1], dtype=output.real.dtype)
+    A label that is no unit of the output gives NaN. Raises `InputError` for a target of another shape.
+    """
+
+    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
+        target = jnp.asarray(target)
+        if target.shape != output.shape:
+            if target.shape != output.shape[:1] or not jnp.issubdtype(target.dtype, jnp.integer):
+                raise InputError(
+                    f"target of type {target.dtype} and shape {list(target.shape)}: must be of the shape of the output, "
+                    f"{list(output.shape)}, or integer labels of shape {list(output.shape[:1])}"
+                )
+            chosen = jnp.arange(output.shape[-1]) == target[:, None]
+            target = jnp.where(chosen.any(axis=-1, keepdims=True), chosen, jnp.nan)
         difference = output - target.astype(output.dtype)
         return 0.5 * (difference * difference).reshape(output.shape[0], -1).sum(axis=-1)
 
@@ -58,10 +79,10 @@ class SquaredError(AbstractCost):
 
 
 class SoftmaxCrossEntropy(AbstractCost):
-    """Softmax cross-entropy of the output activity itself; targets are integer labels `[batch]`."""
+    """Softmax cross-entropy of the output activity itself; targets are integer labels `[batch]`, else `InputError`."""
 
-    def __call__(self, output: Inexact[Array, "batch n"], target: Array) -> Inexact[Array, " batch"]:
-        return softmax_cross_entropy(output, target)
+    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
+        return softmax_cross_entropy(output, _labels(target, output))
 
     def scores(self, output: Inexact[Array, "batch n"]) -> Inexact[Array, "batch n"]:
         return output
@@ -88,15 +109,21 @@ class SoftmaxReadout(AbstractCost):
         scores = real_linear(lambda r: r @ self.weight, output)
         return scores + self.bias.astype(scores.dtype)
 
-    def __call__(self, output: Inexact[Array, "batch n"], target: Array) -> Inexact[Array, " batch"]:
-        return softmax_cross_entropy(self.scores(output), target)
+    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
+        scores = self.scores(output)
+        return softmax_cross_entropy(scores, _labels(target, scores))
 
 
 COSTS = ("softmax_readout", "softmax_cross_entropy", "squared_error")
 
 
 def create_cost(name: str, n: int, classes: int, *, key: PRNGKeyArray, dtype: Any = None) -> AbstractCost:
-    """The cost called `name` for an output of `n` units. Raises `InputError` naming the known ones."""
+    """The cost called `name` for an output of `n` units.
+
+    Raises `InputError` for an unknown name, and for a cost without a readout whose output has not one unit a class.
+    """
+    if name in COSTS and name != "softmax_readout" and n != classes:
+        raise InputError(f"cost = {name!r}: needs one output unit a class, {classes}, not {n}; use softmax_readout")
     match name:
         case "softmax_readout":
             return SoftmaxReadout.create(n, classes, key=key, dtype=dtype)

@@ -87,13 +87,7 @@ def rotation(
     """σ by Arnoldi's iteration on (−S)⁻¹A, which is skew in the inner product of −S; one solve with −S a step."""
     start = jax.random.normal(key, like.shape, like.dtype)
     steps = min(steps, like.size)
-    h = arnoldi(minus_s, start, steps)
-    projection = (h[:steps] + h[:steps].T) / 2
-    # Past an invariant space the projection is padded with zeros, which are no eigenvalues; a Rayleigh quotient is no smaller
-    # than the smallest of them.
-    inside = jnp.cumprod(jnp.append(1, jnp.diagonal(h, -1)[: steps - 1] > 0))
-    padding = jnp.where(inside == 0, projection[0, 0], 0)
-    smallest = jnp.linalg.eigvalsh(projection + jnp.diag(padding))[0]
+    smallest = smallest_eigenvalue(minus_s, start, steps)
 
     def solved(v: Array) -> Array:
         return solve_positive(minus_s, a(v), solver)
@@ -103,9 +97,29 @@ def rotation(
     return Rotation(values[0], jnp.abs(k[steps, steps - 1] * right[0, -1]), smallest)
 
 
+def smallest_eigenvalue(operator: Operator, start: Float[Array, " n"], steps: int) -> Float[Array, ""]:
+    """Of a symmetric operator, as the Krylov space of `start` sees it: from above. NaN if the operator gives NaN."""
+    steps = min(steps, start.size)
+    h = arnoldi(operator, start, steps)
+    projection = (h[:steps] + h[:steps].T) / 2
+    # Past an invariant space the projection is padded with zeros, which are no eigenvalues; a Rayleigh quotient is no smaller
+    # than the smallest of them.
+    inside = jnp.cumprod(jnp.append(1, jnp.diagonal(h, -1)[: steps - 1] > 0))
+    padding = jnp.where(inside == 0, projection[0, 0], 0)
+    return jnp.linalg.eigvalsh(projection + jnp.diag(padding))[0]
+
+
 def solve_positive(operator: Operator, right: Float[Array, " n"], solver: lx.CG) -> Float[Array, " n"]:
-    """operator⁻¹·right for a symmetric positive definite operator, by conjugate gradients; differentiable."""
-    length = jnp.linalg.norm(right)
-    unit = right / jnp.where(length > 0, length, 1)
-    linear = lx.FunctionLinearOperator(operator, jax.eval_shape(lambda: right), lx.positive_semidefinite_tag)
-    return lx.linear_solve(linear, unit, solver, throw=False).value * length
+    """operator⁻¹·right for a symmetric positive definite operator, by conjugate gradients; differentiable.
+
+    The tolerance is relative to `right`, and in derivatives to theirs. Nothing is raised where it is not reached.
+    """
+
+    def solve(product: Operator, b: Array) -> Array:
+        length = jnp.linalg.norm(b)
+        unit = b / jnp.where(length > 0, length, 1)
+        linear = lx.FunctionLinearOperator(product, jax.eval_shape(lambda: b), lx.positive_semidefinite_tag)
+        return lx.linear_solve(linear, unit, solver, throw=False).value * length
+
+    # lineax raises in the solves of a derivative, whatever `throw` says.
+    return jax.lax.custom_linear_solve(operator, right, solve, symmetric=True)

@@ -9,6 +9,7 @@ from equiprop.systems._force import from_force as from_force
 from equiprop.systems._layered import LayeredNetwork as LayeredNetwork
 from equiprop.systems._nudged import Nudged as Nudged
 from equiprop.systems._nudged import nudged as nudged
+from equiprop.systems._operations import Operation as Operation
 from equiprop.systems._presets import CONVOLUTIONAL as CONVOLUTIONAL
 from equiprop.systems._presets import cnn as cnn
 from equiprop.systems._presets import cnn_topology as cnn_topology

@@ -36,10 +36,20 @@ class FunctionSystem(System):
         return self.function(self.params, state, drive)
 
     def initial_state(self, x: Any) -> PyTree:
-        return self.start(x)
+        """The start, in the one floating type that it and the force are of."""
+        state = jax.tree.map(jnp.asarray, self.start(x))
+        force = jax.eval_shape(lambda: self.force(state, self.input_drive(x)))
+        dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
+        return jax.tree.map(lambda a: a.astype(dtype), state)
 
     def activity(self, state: PyTree) -> PyTree:
-        return self.activation(state)
+        activity = self.activation(state)
+        if jax.tree.structure(activity) != jax.tree.structure(state):
+            raise InputError(
+                f"activity: must keep the structure of the state, {jax.tree.structure(state)}; "
+                f"it gives {jax.tree.structure(activity)}"
+            )
+        return activity
 
     def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
         return self.read(activity)
@@ -86,7 +96,8 @@ def from_force(
     - `mobility`: one number for each leaf of the state, in its structure, 1 where the cost reads: what the force is to be divided
       by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
-    Raises `InputError` if the initial state has no array, the activity changes its structure, or a mobility is not above 0.
+    Raises `InputError` if the initial state has no array, or a mobility is not above 0; and when first used, if the activity
+    changes the structure of the state, or the inputs have no batch axis and the initial state none of its own.
     """
     if callable(initial_state):
         start = initial_state
@@ -146,6 +157,12 @@ class _Repeated:
         self.single = single
 
     def __call__(self, x: Any) -> PyTree:
+        axes = {leaf.shape[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(x)}
+        if len(axes) != 1 or None in axes:
+            raise InputError(
+                "initial_state is that of one sample, and the inputs do not tell how many there are: every array of x must have "
+                "the batch as its first axis; give initial_state a function of x otherwise"
+            )
         n = trees.batch_size(x)
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (n, *a.shape)), self.single)
 

@@ -26,6 +26,9 @@ class Nudged(Wrapped):
 
     per_sample: ClassVar[tuple[str, ...] | None] = ("target", "nudge", "sensitivity")
 
+    def initial_state(self, x: Any) -> PyTree:
+        return jax.tree.map(lambda a: a.astype(jnp.result_type(a, self.nudge)), self.system.initial_state(x))
+
     def size_of(self, force: PyTree) -> Float[Array, " batch"]:
         if self.sensitivity is None:
             return self.system.size_of(force)

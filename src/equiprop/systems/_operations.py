@@ -35,6 +35,11 @@ class Operation(abc.ABC):
     def fan_in(self) -> int:
         """How many activities add up to the drive of a unit."""
 
+    @property
+    def is_linear(self) -> bool:
+        """Whether what arrives is linear in the activity that it comes from."""
+        return True
+
     @abc.abstractmethod
     def apply(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *target"]:
         """What arrives at the target while the source is at activity r."""
@@ -161,6 +166,10 @@ class Windowed(Operation):
     @property
     def fan_in(self) -> int:
         return self.kernel**2 * self.source[-1]
+
+    @property
+    def is_linear(self) -> bool:
+        return self.pool == 1
 
     @abc.abstractmethod
     def linear(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *image"]:

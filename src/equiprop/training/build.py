@@ -220,11 +220,6 @@ def build_system(config: SystemConfig, dataset: Dataset, *, key: PRNGKeyArray, d
     """A network with random weights for `dataset`. Raises `InputError` for a cost that the output does not fit."""
     topology = build_topology(config, dataset)
     classes = len(dataset.classes)
-    outputs = topology.population(topology.output).units
-    if config.cost != "softmax_readout" and outputs != classes:
-        raise InputError(
-            f"system.cost = {config.cost!r}: needs one output unit a class, {classes}, not {outputs}; use softmax_readout"
-        )
     if not config.gain > 0:
         raise InputError(f"system.gain = {config.gain}: must be above 0")
     try:
