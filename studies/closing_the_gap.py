@@ -1,6 +1,6 @@
 """Where the accuracy of equilibrium propagation goes, and what brings it back: every figure of docs/closing-the-gap.md.
 
-python studies/closing_the_gap.py train OUT [NAME ...]    one run a variant and seed below OUT; what is there already is left
+python studies/closing_the_gap.py train OUT [NAME ...]    one run a variant and seed below OUT; what is there is not done again
 python studies/closing_the_gap.py table OUT               mean and standard deviation over the seeds
 python studies/closing_the_gap.py figure OUT FILE.svg     the waterfall
 python studies/closing_the_gap.py bias RUN                summed gradients of 20,000 images against the exact one, nudge by nudge
@@ -133,6 +133,8 @@ def train(out: Path, names: list[str]) -> None:
             run = out / f"{name}-{seed}"
             if not (run / "summary.json").exists():
                 command = ["train", *VARIANTS[name].options, "--training.seed", str(seed), "--out", str(run)]
+                if (run / "config.toml").exists():
+                    command = ["train", "--resume", str(run)]
                 print("equiprop", *command, flush=True)
                 subprocess.run([EQUIPROP, *command, "--quiet"], check=True)
 

@@ -229,6 +229,24 @@ def test_runs(capsys, run):
     )
 
 
+def test_runs_where_is_written_as_in_the_configuration(capsys, run, tmp_path):
+    def found(*conditions):
+        where = [word for condition in conditions for word in ("--where", condition)]
+        return len(json.loads(call(capsys, "runs", run.parent, *where, "--json")[1])["runs"])
+
+    assert found("homeostasis.feedback_only=false") == 1 and found("homeostasis.feedback_only=true") == 0
+    assert found("estimator.shrink=5e-1") == 1 and found("estimator.shrink=0.25") == 0
+    assert found("estimator.kind='centered'") == 1 and found("estimator.shrink=half") == 0
+    code, _, err = call(capsys, "runs", run.parent, "--where", "estimatr.kind=centered")
+    assert code == 2 and "--where estimatr.kind: no run in" in err
+    (tmp_path / "broken").mkdir()
+    for name, text in (("config.toml", "dataset = "), ("manifest.json", "{}")):
+        (tmp_path / "broken" / name).write_text(text)
+    assert "broken: " in call(capsys, "runs", tmp_path)[1]
+    (row,) = json.loads(call(capsys, "runs", tmp_path, "--json")[1])["runs"]
+    assert row["warnings"]
+
+
 def test_report(capsys, run, tmp_path):
     code, out, _ = call(capsys, "report", run, "--out", tmp_path / "page")
     page = tmp_path / "page" / "report.html"
@@ -253,6 +271,11 @@ def test_data(capsys, tmp_path, monkeypatch):
     assert code == 0 and states == {"digits": "built in"} | dict.fromkeys(elsewhere, "not here")
     code, _, err = call(capsys, "data", "verify", "mnist", "--quiet")
     assert code == 2 and "data fetch mnist" in err
+    assert call(capsys, "data", "verify", "--quiet")[0] == 0
+    (tmp_path / "mnist").mkdir()
+    (tmp_path / "mnist" / "train-images-idx3-ubyte.gz").write_bytes(b"short")
+    code, _, err = call(capsys, "data", "verify", "--quiet")
+    assert code == 2 and "train-images-idx3-ubyte.gz is corrupt" in err
 
 
 MISTAKES = [
@@ -280,6 +303,11 @@ MISTAKES = [
     (["diagnose", "nowhere"], "run nowhere: is not a run directory"),
     (["compare", "nowhere"], "run nowhere: is not a run directory"),
     (["compare", "nowhere", "--system.gain", "2"], "--system.gain: a run brings its own configuration"),
+    (["compare", "--checkpoint", "best"], "--checkpoint = 'best': a fresh network has none; give RUN"),
+    (["compare", "--out", "/dev/null/x"], "--out /dev/null/x: /dev/null is not a folder that can be written to"),
+    (["train", "--config", "a.toml", "--config=b.toml"], "--config: is given 2 times, a.toml, b.toml; give one file"),
+    (["train", "--out", "x" * 300], "x: cannot be written"),
+    (["report", "y" * 300], "y: File name too long"),
     (["compare", "--samples", "0"], "--samples = 0: must be at least 1"),
     (["report"], "name at least one run directory"),
     (["report", "nowhere"], "nowhere"),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.estimators import ESTIMATORS, Holomorphic
+from equiprop.estimators import ESTIMATORS, Centered, Holomorphic
 from equiprop.homeostasis import JacobianHomeostasis
 from equiprop.training.build import (
+    as_kind,
     build_estimator,
     build_optimizer,
+    build_parts,
     build_solver,
     build_system,
     build_treatment,
@@ -23,10 +26,19 @@ from equiprop.training.build import (
     fit_to_kinds,
     parameter_groups,
 )
-from equiprop.training.config import EstimatorConfig, HomeostasisConfig, OptimizerConfig, SolverConfig, SystemConfig
+from equiprop.training.config import (
+    Config,
+    EstimatorConfig,
+    HomeostasisConfig,
+    KrylovConfig,
+    OptimizerConfig,
+    SolverConfig,
+    SystemConfig,
+)
 from equiprop.training.loop import Trainer, train
 from toy import config, dataset
 
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 DATA = dataset()
 
 
@@ -138,6 +150,15 @@ REFUSED = [
         "training.precision = 'float16' is not known: choose one of float32, float64",
     ),
     ({"training": {"seed": -1}}, "training.seed = -1: must be at least 0"),
+    ({"training": {"seed": 2**32}}, r"training.seed = 4294967296: must be below 2\^32"),
+    (
+        {"system": {"feedback": "none", "feedback_gain": 0.5}},
+        "system.feedback_gain = 0.5: is not used by system.feedback = 'none'",
+    ),
+    (
+        {"system": {"feedback": "tied", "weight_angle": 10.0}},
+        "system.weight_angle = 10.0: is not used by system.feedback = 'tied'",
+    ),
 ]
 
 
@@ -263,3 +284,29 @@ def test_float64_must_be_enabled():
     finally:
         jax.config.update("jax_enable_x64", True)
     assert dtype_of("float32") == jnp.float32
+
+
+@pytest.mark.parametrize("file", sorted(EXPERIMENTS.glob("*.toml")), ids=lambda f: f.stem)
+def test_every_estimator_stands_on_the_settings_of_every_experiment(file):
+    """As `equiprop bench` and `compare` have them: no setting of one kind gets in the way of another."""
+    config = Config.from_file(file)
+    for kind in ESTIMATORS:
+        build_estimator(as_kind(config.estimator, kind))
+
+
+def test_another_system_leaves_the_settings_of_the_first_behind():
+    base = Config(system=SystemConfig(feedback_gain=0.5, weight_angle=30.0))
+    asked = dataclasses.replace(base, system=dataclasses.replace(base.system, kind="loop"))
+    default = SystemConfig()
+    fitted = fit_to_kinds(asked, base).system
+    assert (fitted.feedback_gain, fitted.weight_angle) == (default.feedback_gain, default.weight_angle)
+    own = dataclasses.replace(asked, system=dataclasses.replace(asked.system, weight_angle=20.0))
+    assert fit_to_kinds(own, base).system.weight_angle == 20.0
+
+
+def test_the_exact_gradient_beside_a_run_is_solved_as_asked_for():
+    """Whatever the estimator: where the default Krylov space is too small, there would be nothing to compare with."""
+    parts = build_parts(config(estimator={"krylov": KrylovConfig(restart=7)}))
+    assert parts.reference.krylov.restart == 7 and isinstance(parts.estimator, Centered)
+    with pytest.raises(InputError, match=r"estimator\.krylov\.restart = 0"):
+        build_parts(config(estimator={"krylov": KrylovConfig(restart=0)}))

@@ -1,7 +1,9 @@
 """Training: it learns, it stops and goes on bit for bit, and it survives what happens to long runs."""
 
+import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -25,6 +27,7 @@ from equiprop.training.config import Config
 from equiprop.training.evaluate import evaluate
 from equiprop.training.loop import Interrupted, NonFinite, Observer, Trainer, resume, train
 from equiprop.training.restore import restore
+from equiprop.training.run_directory import RunDirectory
 from equiprop.training.step import TrainState, on_device
 from toy import config, dataset
 
@@ -73,6 +76,7 @@ def test_run_directory(finished):
         "metrics.jsonl",
         "checkpoints",
         "summary.json",
+        ".lock",
     }
     assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == config()
     manifest = json.loads((out / "manifest.json").read_text())
@@ -326,7 +330,7 @@ def test_damaged_checkpoint_is_refused(finished, tmp_path):
     checkpoints = Checkpoints(tmp_path / "c", config())
     state = trainer.start()
     path = checkpoints.save(state, seconds=1.5)
-    about = checkpoints.latest()
+    about = checkpoints.about()
     assert about.path == path and about.seconds == 1.5
     back = checkpoints.restore(about, trainer.start())
     assert same(
@@ -335,15 +339,15 @@ def test_damaged_checkpoint_is_refused(finished, tmp_path):
     data = json.loads((path / "about.json").read_text())
     (path / "about.json").write_text(json.dumps(data | {"digest": "0" * 64}))
     with pytest.raises(InputError, match="is damaged"):
-        checkpoints.restore(checkpoints.latest(), trainer.start())
+        checkpoints.restore(checkpoints.about(), trainer.start())
     (path / "about.json").write_text("{")
     with pytest.raises(InputError, match="cannot be read"):
-        checkpoints.latest()
+        checkpoints.about()
 
 
 def test_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint"):
-        Checkpoints(tmp_path, config()).latest()
+        Checkpoints(tmp_path, config()).about()
 
 
 def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -356,7 +360,7 @@ def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); the checkpoint .* is intact"):
         checkpoints.save(later, seconds=0.0)
     monkeypatch.undo()
-    assert checkpoints.latest().path == first
+    assert checkpoints.about().path == first
     assert [p.name for p in (tmp_path / "c").iterdir()] == [first.name]
 
 
@@ -459,3 +463,59 @@ def test_progress_is_told_step_by_step(tmp_path, single_steps):
 
     train(config(training={"epochs": 1, "diagnostic_samples": 0}), tmp_path / "run", dataset=DATA, observer=Listener())
     assert told == [(1, step) for step in range(1, 7)]
+
+
+def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
+    """The lock is the operating system's: a process that is killed leaves none behind."""
+    out = tmp_path / "run"
+
+    class Meddler(Observer):
+        def on_steps(self, epoch, step, loss):
+            with pytest.raises(InputError, match="another process is training it; wait for its end or stop it"):
+                resume(out, dataset=DATA)
+
+    train(config(training={"epochs": 1}), out, dataset=DATA, observer=Meddler())
+    assert resume(out, dataset=DATA)["epochs"] == 1
+
+
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch):
+    """As by a run that goes on: the newer one is read in its place."""
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.start()
+    checkpoints.save(state, seconds=0.0)
+    stale = checkpoints.about()
+    later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
+    checkpoints.save(later, seconds=0.0)
+    seen = iter([stale, checkpoints.about()])
+    monkeypatch.setattr(checkpoints, "about", lambda *, best: next(seen))
+    assert checkpoints.newest(trainer.start())[0].epoch == 1
+
+
+def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    text = (out / "config.toml").read_text()
+    (out / "config.toml").write_text(text.replace("devices = 0", "devices = 64"))
+    assert "devices = 64" in (out / "config.toml").read_text() and restore(out, dataset=DATA).epoch == 3
+    with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
+        restore(out, dataset=dataset(1))
+    smaller = Trainer(config(system={"hidden": (4,)}), DATA)
+    checkpoints = Checkpoints(out / "checkpoints", config())
+    with pytest.raises(InputError, match="are these the data that the run was trained on"):
+        checkpoints.restore(checkpoints.about(), smaller.start())
+
+
+def test_metrics_hold_an_epoch_once(finished, tmp_path):
+    run = RunDirectory(tmp_path, config())
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "a": 1}\n{"epoch": 2}\n{"epoch": 1, "a": 2}\n{"epo')
+    assert run.metrics_until(1) == [{"epoch": 1, "a": 2}]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1, "a": 2}\n'
+
+
+def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    RunDirectory.create("run", dataclasses.replace(config(), dataset="./images"), DATA, "")
+    monkeypatch.chdir(tmp_path / "images")
+    assert RunDirectory.open(tmp_path / "run").config.dataset == str(tmp_path / "images")

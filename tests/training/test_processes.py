@@ -163,6 +163,7 @@ def test_the_end_of_another_process(lines, goodbye):
         ({"count": 2, "index": 2}, "processes.index = 2: must be from 0 to 1"),
         ({"count": 2}, "processes.coordinator = '': must be HOST:PORT"),
         ({"count": 2, "coordinator": "here:door"}, "processes.coordinator = 'here:door': must be HOST:PORT"),
+        ({"count": 2, "coordinator": "here:65536"}, "processes.coordinator = 'here:65536': must be HOST:PORT"),
         ({"coordinator": "here:1"}, "processes.coordinator = 'here:1': one process has none"),
         ({"count": 2, "coordinator": "here:1", "timeout": 0}, "processes.timeout = 0: must be at least 1"),
     ],

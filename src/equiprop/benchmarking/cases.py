@@ -15,7 +15,7 @@ from equiprop.estimators import AbstractEstimator, estimate
 from equiprop.homeostasis import Batch
 from equiprop.solvers import Equilibrium, relax
 from equiprop.systems import LayeredNetwork
-from equiprop.training.build import build_treatment, estimator_family
+from equiprop.training.build import as_kind, build_treatment, estimator_family
 from equiprop.training.config import Config, HomeostasisConfig
 from equiprop.training.loop import Trainer
 
@@ -52,11 +52,8 @@ def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Cas
     for points in (2, 6):
         name = f"step, plain N = {points}"
         yield Case(name, plain(optimizer, batch, steps, points=points, nudge=nudge), given, steps)
-    for name, estimator in (
-        ("centered", {"kind": "centered"}),
-        ("holomorphic N = 6", {"kind": "holomorphic", "points": 6}),
-    ):
-        chosen = dataclasses.replace(config.estimator, **estimator)
+    for name, kind, points in (("centered", "centered", {}), ("holomorphic N = 6", "holomorphic", {"points": 6})):
+        chosen = dataclasses.replace(as_kind(config.estimator, kind), **points)
         for label, treatment in (("", HomeostasisConfig(kind="none")), (" + homeostasis", _homeostasis(config))):
             other = Trainer(dataclasses.replace(config, estimator=chosen, homeostasis=treatment), trainer.dataset)
             start = eqx.tree_at(lambda s: s.system, trainer.start(), system)

@@ -62,7 +62,7 @@ def figure(value: float | None, digits: int = 3) -> str:
     return f"{value:.{digits}f}"
 
 
-def progress() -> Progress:
+def progress(quiet: bool = False) -> Progress:
     """A bar with the time left, on standard error so that standard output stays clean."""
     return Progress(
         TextColumn("{task.description}"),
@@ -73,5 +73,5 @@ def progress() -> Progress:
         TimeRemainingColumn(),
         console=Console(stderr=True),
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=quiet or not sys.stderr.isatty(),
     )

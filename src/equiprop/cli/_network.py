@@ -1,6 +1,6 @@
 """Commands that look at one network: that of a run, or a fresh one of the given options."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple, TypeVar
 
 import tyro
@@ -37,6 +37,8 @@ def parse_network(
     """
     options = parse(kind, command, arguments, description, kind(**fields_of(config_defaults(arguments))))
     if options.run is None:
+        if options.checkpoint != "last":
+            raise InputError(f"--checkpoint = {options.checkpoint!r}: a fresh network has none; give RUN")
         return options
     if options.config is not None:
         raise _refused("config", changeable)
@@ -73,7 +75,8 @@ def chosen_network(options: NetworkOptions) -> Chosen:
         return Chosen(trainer, trainer.system, config)
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
-    config = fit_to_kinds(config, trainer.config)
+    where = replace(config.training, devices=trainer.config.training.devices, micro_batches=1)
+    config = fit_to_kinds(replace(config, training=where), trainer.config)
     if config != trainer.config:
         trainer = Trainer(config, trainer.dataset)
     return Chosen(trainer, restored.system, config, restored.epoch)

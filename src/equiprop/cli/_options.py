@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import io
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any, TypeVar
@@ -57,12 +58,15 @@ def _one_line(box: str) -> str:
 
 def config_defaults(arguments: list[str]) -> Config:
     """The configuration that `--config FILE` names, or the defaults. The other options then override it."""
-    for position, argument in enumerate(arguments):
-        if argument == "--config" and position + 1 < len(arguments):
-            return Config.from_file(arguments[position + 1])
-        if argument.startswith("--config="):
-            return Config.from_file(argument.removeprefix("--config="))
-    return Config()
+    files = []
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        if argument == "--config" and following is not None:
+            files.append(following)
+        elif argument.startswith("--config="):
+            files.append(argument.removeprefix("--config="))
+    if len(files) > 1:
+        raise InputError(f"--config: is given {len(files)} times, {', '.join(files)}; give one file")
+    return Config.from_file(files[0]) if files else Config()
 
 
 def fields_of(config: Config) -> dict[str, Any]:
@@ -82,6 +86,16 @@ def write_text(path: Path, text: str) -> None:
         path.write_text(text + "\n", encoding="utf-8")
     except OSError as error:
         raise InputError(f"--out {path.parent}: {path.name} cannot be written ({error.strerror})") from error
+
+
+def check_folder(out: str | None) -> None:
+    """Raises `InputError` if `--out` cannot become a folder to write into: before anything is computed for it."""
+    if out is None:
+        return
+    folder = Path(out).absolute()
+    there = next(path for path in (folder, *folder.parents) if path.exists())
+    if not (there.is_dir() and os.access(there, os.W_OK | os.X_OK)):
+        raise InputError(f"--out {out}: {there} is not a folder that can be written to; give another")
 
 
 def write_json(path: Path, document: dict[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from equiprop.cli._console import figure, print_json, print_table, progress
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
-from equiprop.cli._options import write_json
+from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
 
 _BASE = "step, feedforward"
@@ -39,6 +39,7 @@ def run(arguments: list[str]) -> None:
             raise InputError(f"--{name} = {getattr(options, name)}: must be at least 1")
     if not options.what:
         raise InputError("--what: needs at least one of steps, epoch, parts, estimators")
+    check_folder(options.out)
     trainer, system, config, _ = chosen_network(options)
     import jax
 
@@ -48,7 +49,7 @@ def run(arguments: list[str]) -> None:
         if name not in CASES:
             raise suggest("--what", name, list(CASES))
     chosen = cases(trainer, system, options.what, options.steps)
-    with progress() as bar:
+    with progress(options.quiet) as bar:
         task = bar.add_task("compiling", total=len(chosen))
         timings = measure(
             chosen,

@@ -7,7 +7,7 @@ from typing import Any
 
 from equiprop.cli._console import figure, print_json, print_table, progress
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
-from equiprop.cli._options import write_json
+from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
 
 
@@ -27,6 +27,7 @@ def run(arguments: list[str]) -> None:
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
+    check_folder(options.out)
     trainer, system, config, _ = chosen_network(options)
     import jax.numpy as jnp
 
@@ -40,7 +41,7 @@ def run(arguments: list[str]) -> None:
         if name not in family:
             raise suggest("--estimators", name, list(family))
     family = {name: family[name] for name in options.estimators or family}
-    with progress() as bar:
+    with progress(options.quiet) as bar:
         task = bar.add_task("comparing", total=len(family))
 
         def tell(name: str) -> None:

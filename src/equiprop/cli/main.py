@@ -58,12 +58,16 @@ def _run(arguments: list[str]) -> int:
         return _failed(error, 2)
     except EquipropError as error:
         return _failed(error, 130 if type(error).__name__ == "Interrupted" else 1)
-    except KeyboardInterrupt:
-        return _failed("interrupted", 130)
     except BrokenPipeError:
         # The reader of a pipe went away, as `head` does; a second complaint at exit is kept away with it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        return _failed(f"{error.filename}: {error.strerror}", 2)
+    except KeyboardInterrupt:
+        return _failed("interrupted", 130)
     return 0
 
 

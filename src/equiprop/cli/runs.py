@@ -1,5 +1,6 @@
 """`equiprop runs`."""
 
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,15 +39,23 @@ def run(arguments: list[str]) -> None:
     if not Path(options.folder).is_dir():
         raise InputError(f"folder = {options.folder!r}: is not a folder; give the one that holds the runs")
     conditions = [_condition(text) for text in options.where]
-    runs = [r for r in find_runs(options.folder) if all(_holds(r, *c) for c in conditions)]
+    found = find_runs(options.folder)
+    for path, _ in conditions:
+        if found and all(_setting(r, path) is None for r in found):
+            raise InputError(f"--where {'.'.join(path)}: no run in {options.folder} has such a setting")
+    runs = [r for r in found if all(_holds(r, *c) for c in conditions)]
     keys = [column.key for column in COLUMNS]
     if options.sort not in keys:
         raise InputError(f"--sort = {options.sort!r}: choose one of {', '.join(keys)}")
     rows = comparison_rows(runs)
     rows.sort(key=lambda row: _order(row.values[options.sort]))
     if options.json:
-        print_json({"runs": [{"path": str(r.run.path), "state": r.run.state, **r.values} for r in rows]})
+        about = [{"path": str(r.run.path), "state": r.run.state, "warnings": r.run.warnings} for r in rows]
+        print_json({"runs": [a | row.values for a, row in zip(about, rows, strict=True)]})
     elif not options.quiet:
+        for run in runs:
+            if not run.config:
+                print(f"{run.path}: {'; '.join(run.warnings)}")
         shown = [i for i, key in enumerate(keys) if key in _SHOWN]
         print_table(
             f"{len(rows)} runs in {options.folder}",
@@ -62,11 +71,22 @@ def _condition(text: str) -> tuple[list[str], str]:
     return key.split("."), value
 
 
-def _holds(run: Run, path: list[str], value: str) -> bool:
+def _setting(run: Run, path: list[str]) -> Any:
     current: Any = run.config
     for key in path:
         current = current.get(key) if isinstance(current, dict) else None
-    return current is not None and str(current) == value
+    return current
+
+
+def _holds(run: Run, path: list[str], value: str) -> bool:
+    """Whether the setting is `value`, written as in a configuration file; quotes may be left out."""
+    setting = _setting(run, path)
+    if isinstance(setting, str):
+        return setting == value.strip("'\"")
+    try:
+        return setting is not None and setting == tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return False
 
 
 def _order(value: Any) -> tuple[bool, bool, Any]:

@@ -116,7 +116,9 @@ def _refuse_changes(options: Options, own: Config) -> None:
 
 def _default_out(config: Config) -> Path:
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    return Path("runs") / f"{config.dataset}-{config.estimator.kind}-{stamp}"
+    name = f"{Path(config.dataset).name}-{config.estimator.kind}-{stamp}"
+    # Runs that are started together want folders of their own, and the process tells them apart.
+    return next(path for path in (Path("runs") / name, Path("runs") / f"{name}-{os.getpid()}") if not path.exists())
 
 
 def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:

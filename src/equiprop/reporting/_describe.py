@@ -20,6 +20,8 @@ _ESTIMATORS = {
 # The configuration is complete, so it also holds settings that a method does not read.
 _NUDGED = frozenset({"one_sided", "centered", "holomorphic", "continuous_time", "corrected", "dyadic"})
 _ARTICLES = {"mlp": "an"}
+_WITH_HIDDEN = frozenset({"mlp", "loop"})
+_WITH_ANGLE = frozenset({"mlp", "cnn"})
 _WITH_POINTS = frozenset({"holomorphic", "continuous_time", "corrected"})
 
 
@@ -80,10 +82,12 @@ def _system(run: Run) -> str:
     name = f"{_ARTICLES.get(str(kind), 'a')} {kind}"
     facts: list[str] = []
     hidden = table.get("hidden")
-    if isinstance(hidden, list) and hidden:
+    if kind in _WITH_HIDDEN and isinstance(hidden, list) and hidden:
         facts.append(f"{'–'.join(plain(width) for width in hidden)} hidden units")
+    if kind == "cnn" and table.get("preset"):
+        facts.append(str(table["preset"]))
     angle = number(table.get("weight_angle"))
-    if angle is not None:
+    if kind in _WITH_ANGLE and table.get("feedback", "untied") == "untied" and angle is not None:
         facts.append(f"feedback weights started {plain(angle)}° from the forward ones")
     return f"{name} ({', '.join(facts)})" if facts else name
 

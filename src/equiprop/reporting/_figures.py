@@ -34,9 +34,10 @@ _SETTLED = (
     "the samples that do not settle are the hard ones."
 )
 _COST = (
-    "The error bar is the median, over samples, of the part of the nudged response that should vanish, relative to the "
-    "part that is read. It covers the finite nudge, not the asymmetry. Where it does not fall with more points, the "
-    "response is not holomorphic, or the nudge reaches a singularity. Relaxation steps are a mean over samples."
+    "The error bar is the median over samples of a bound on the relative error of the error vector, against the exact "
+    "response: of one or two nudges what the estimate leaves of its linear equation, of more nudges what their Fourier "
+    "coefficients tell. It covers the finite nudge and unfinished relaxation, not the asymmetry. Where it does not fall with "
+    "more points, the response is not holomorphic, or the nudge reaches a singularity. Relaxation steps are a mean over samples."
 )
 
 

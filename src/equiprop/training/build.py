@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from equiprop.data import Dataset
 from equiprop.data.augment import Augmentation
 from equiprop.errors import InputError, suggest, unknown_key
-from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Krylov
+from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Adjoint, Krylov
 from equiprop.homeostasis import TREATMENTS, AbstractStrength, AbstractTreatment, Constant, Controlled, Scheduled
 from equiprop.solvers import SOLVERS, AbstractSolver
 from equiprop.systems import LayeredNetwork, System, Topology, chain, cnn_topology, loop
@@ -67,6 +67,13 @@ def fit_to_kinds(config: Config, base: Config) -> Config:
     Who asks for another estimator than that of a file does not ask for the file's settings of the estimator there. What
     differs from `base` was asked for, and is kept: to be refused, if the new kind does not take it.
     """
+    ours, theirs = config.system, base.system
+    if ours.kind != theirs.kind:
+        default = SystemConfig()
+        unused = [n for n in unused_by(ours) if getattr(ours, n) == getattr(theirs, n)]
+        config = dataclasses.replace(
+            config, system=dataclasses.replace(ours, **{n: getattr(default, n) for n in unused})
+        )
     for section, family in (("solver", SOLVERS), ("estimator", ESTIMATORS), ("homeostasis", TREATMENTS)):
         ours, theirs = getattr(config, section), getattr(base, section)
         if ours.kind == theirs.kind or ours.kind not in family:
@@ -87,27 +94,35 @@ def build_solver(config: SolverConfig) -> AbstractSolver:
 
 
 def build_estimator(config: EstimatorConfig) -> AbstractEstimator:
+    krylov = _krylov(config)
+    takes = config.kind in ESTIMATORS and "krylov" in _takes(ESTIMATORS[config.kind])
+    # The exact gradient that every run is compared with takes it in any case.
+    own = config if takes else dataclasses.replace(config, krylov=EstimatorConfig().krylov)
+    return _from_section("estimator", own, ESTIMATORS, krylov=krylov)
+
+
+def _krylov(config: EstimatorConfig) -> Krylov:
     try:
-        krylov = Krylov(**dataclasses.asdict(config.krylov))
+        return Krylov(**dataclasses.asdict(config.krylov))
     except InputError as error:
         raise InputError(f"estimator.krylov.{error}") from error
-    return _from_section("estimator", config, ESTIMATORS, krylov=krylov)
 
 
 def estimator_family(config: EstimatorConfig) -> dict[str, AbstractEstimator]:
     """Every estimator there is, each with those settings of `config` that it takes."""
-    default = EstimatorConfig()
-    family = {}
-    for kind, constructor in ESTIMATORS.items():
-        takes = {f.name for f in dataclasses.fields(constructor)}
-        given = {name: getattr(config, name) for name in takes if hasattr(config, name)}
-        if not issubclass(constructor, AbstractCircle):
-            given = {name: value for name, value in given.items() if value != "auto"}
-        if kind != config.kind:
-            # Words that one estimator knows, another may not.
-            given.pop("error_bar", None)
-        family[kind] = build_estimator(dataclasses.replace(default, **given, kind=kind))
-    return family
+    return {kind: build_estimator(as_kind(config, kind)) for kind in ESTIMATORS}
+
+
+def as_kind(config: EstimatorConfig, kind: str) -> EstimatorConfig:
+    """The configuration of another estimator, with those settings of `config` that it takes."""
+    takes = {f.name for f in dataclasses.fields(ESTIMATORS[kind])}
+    given = {name: getattr(config, name) for name in takes if hasattr(config, name)}
+    if not issubclass(ESTIMATORS[kind], AbstractCircle):
+        given = {name: value for name, value in given.items() if value != "auto"}
+    if kind != config.kind:
+        # Words that one estimator knows, another may not.
+        given.pop("error_bar", None)
+    return dataclasses.replace(EstimatorConfig(), **given, kind=kind)
 
 
 def build_treatment(config: HomeostasisConfig) -> AbstractTreatment:
@@ -139,29 +154,34 @@ def _strength(config: HomeostasisConfig) -> AbstractStrength:
     )
 
 
+_UNUSED = {
+    "mlp": ("topology", "preset"),
+    "loop": ("topology", "preset", "feedback", "weight_angle", "feedback_gain"),
+    "cnn": ("topology", "hidden"),
+    "network": ("hidden", "preset", "activation", "feedback", "weight_angle", "feedback_gain"),
+}
+"""Settings that a kind of system has no use for."""
+
+
+def unused_by(config: SystemConfig) -> tuple[str, ...]:
+    """The settings that a system of this kind, with this feedback, has no use for."""
+    without = {"tied": ("weight_angle",), "none": ("weight_angle", "feedback_gain")}.get(config.feedback, ())
+    return _UNUSED.get(config.kind, ()) + tuple(n for n in without if n not in _UNUSED.get(config.kind, ()))
+
+
 def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
     """The graph for images and classes of `dataset`. Raises `InputError` where sizes do not fit."""
     inputs, classes = math.prod(dataset.image_shape), len(dataset.classes)
     default = SystemConfig()
-
-    def must_be_default(*names: str) -> None:
-        for name in names:
-            if getattr(config, name) != getattr(default, name):
-                raise InputError(
-                    f"system.{name} = {getattr(config, name)!r}: is not used by system.kind = {config.kind!r}; leave it out"
-                )
-
+    for name in unused_by(config):
+        if getattr(config, name) != getattr(default, name):
+            by_kind = name in _UNUSED.get(config.kind, ())
+            by = f"system.kind = {config.kind!r}" if by_kind else f"system.feedback = {config.feedback!r}"
+            raise InputError(f"system.{name} = {getattr(config, name)!r}: is not used by {by}; leave it out")
     for size in config.hidden:
         if size < 1:
             raise InputError(f"system.hidden = {list(config.hidden)}: every population needs at least 1 unit")
     sizes = (inputs, *config.hidden, classes)
-    match config.kind:
-        case "mlp":
-            must_be_default("topology", "preset")
-        case "loop":
-            must_be_default("topology", "preset", "feedback", "weight_angle", "feedback_gain")
-        case "cnn":
-            must_be_default("topology", "hidden")
     try:
         match config.kind:
             case "mlp":
@@ -187,7 +207,6 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
         raise InputError(_in_terms_of_section(str(error), config)) from error
     if config.kind != "network":
         raise suggest("system.kind", config.kind, ["mlp", "loop", "cnn", "network"])
-    must_be_default("hidden", "preset", "activation", "feedback", "weight_angle", "feedback_gain")
     if not config.topology:
         raise InputError("system.topology = '': system.kind = 'network' needs a topology file")
     topology = Topology.from_file(config.topology)
@@ -301,10 +320,14 @@ def dtype_of(precision: str) -> Any:
 
 @dataclasses.dataclass(frozen=True)
 class Parts:
-    """The objects of a run that do not change while it trains."""
+    """The objects of a run that do not change while it trains.
+
+    - `reference`: the exact, unbounded gradient that the estimator is compared with.
+    """
 
     solver: AbstractSolver
     estimator: AbstractEstimator
+    reference: Adjoint
     treatment: AbstractTreatment
     augmentation: Augmentation
 
@@ -317,6 +340,7 @@ def build_parts(config: Config) -> Parts:
     return Parts(
         build_solver(config.solver),
         build_estimator(config.estimator),
+        Adjoint(krylov=_krylov(config.estimator), max_gain=math.inf),
         build_treatment(config.homeostasis),
         augmentation,
     )

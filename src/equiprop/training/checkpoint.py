@@ -79,29 +79,39 @@ class Checkpoints:
             partial.rename(target)
         except (OSError, ValueError) as error:
             shutil.rmtree(partial, ignore_errors=True)
-            kept = self._names(best)
-            survivor = f"the checkpoint {kept[-1]} is intact" if kept else "no checkpoint was there before"
+            kept = self._names(best) or self._names(best=False)
+            mend = (
+                f"the checkpoint {kept[-1]} is intact: make room, and go on with --resume {self.folder.parent}"
+                if kept
+                else "no checkpoint was there before: make room or give another --out"
+            )
             raise InputError(
-                f"checkpoint {self.folder / name}: cannot be written ({_first_line(error)}); {survivor}; "
-                "make room or give another --out"
+                f"checkpoint {self.folder / name}: cannot be written ({_first_line(error)}); {mend}"
             ) from error
         for old in self._names(best):
             if old != name:
                 shutil.rmtree(self.folder / old, ignore_errors=True)
         return target
 
-    def latest(self) -> About:
-        """The newest complete checkpoint. Raises `InputError` if there is none or it cannot be read."""
-        return self._about(best=False)
+    def newest(self, like: TrainState, *, best: bool = False) -> tuple[About, TrainState]:
+        """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
 
-    def best(self) -> About:
-        """The one with the lowest validation error. Raises `InputError` if there is none or it cannot be read."""
-        return self._about(best=True)
+        A run that is still being trained may remove it meanwhile for a newer one, which is then read in its place. Raises
+        `InputError` if there is none, or for what `restore` raises.
+        """
+        while True:
+            about = self.about(best=best)
+            try:
+                return about, self.restore(about, like)
+            except InputError:
+                if about.path.exists():
+                    raise
 
     def restore(self, about: About, like: TrainState) -> TrainState:
         """The state in `about`, in the structure of `like`.
 
-        Raises `InputError` for a checkpoint of another configuration, or one whose arrays are not those that were written.
+        Raises `InputError` for a checkpoint of another configuration, one whose arrays are not those that were written, or one of
+        other sizes than those of `like`.
         """
         import orbax.checkpoint as ocp
 
@@ -119,6 +129,12 @@ class Checkpoints:
             raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
         if _digest(arrays) != about.digest:
             raise InputError(f"checkpoint {about.path}: is damaged, its arrays are not those that were written")
+        for name, expected in template.items():
+            if (arrays[name].shape, arrays[name].dtype) != (expected.shape, expected.dtype):
+                raise InputError(
+                    f"checkpoint {about.path}: holds an array of {arrays[name].dtype}{list(arrays[name].shape)} where the "
+                    f"network has {expected.dtype}{list(expected.shape)}; are these the data that the run was trained on?"
+                )
         return _from_arrays(arrays, like)
 
     def _names(self, best: bool) -> list[str]:
@@ -128,7 +144,8 @@ class Checkpoints:
         prefix = f"{_BEST}-epoch-" if best else "epoch-"
         return sorted(p.name for p in self.folder.iterdir() if p.name.startswith(prefix))
 
-    def _about(self, best: bool) -> About:
+    def about(self, *, best: bool = False) -> About:
+        """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
         names = self._names(best)
         if not names:
             raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")

@@ -67,11 +67,12 @@ class SolverConfig:
 @dataclass(frozen=True)
 class KrylovConfig:
     tolerance: float = 1e-4
-    """Relative residual of the linear solve (exact_response, adjoint)."""
+    """Relative residual of the linear solve: of exact_response, of adjoint, and of the exact gradient that every run is compared
+    with."""
     restart: int = 20
-    """Dimension of the Krylov space (exact_response, adjoint)."""
+    """Dimension of the Krylov space."""
     max_restarts: int = 5
-    """Restarts before a sample is reported as not converged (exact_response, adjoint)."""
+    """Restarts before a sample is reported as not converged."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from equiprop.diagnostics import (
     period,
     spectrum,
 )
-from equiprop.estimators import FLAGS, Adjoint, Estimate, estimate
+from equiprop.estimators import FLAGS, Estimate, estimate
 from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training.build import Parts
@@ -34,7 +34,7 @@ def _answer(
 ) -> tuple[Estimate, Alignment, BiasSplit, Array, Array]:
     free = relax(system, x, parts.solver)
     answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
-    exact = estimate(system, x, labels, Adjoint(max_gain=math.inf), solver=parts.solver, equilibrium=free)
+    exact = estimate(system, x, labels, parts.reference, solver=parts.solver, equilibrium=free)
     split = bias_split(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
     periods = period(system, x, free.state, parts.solver)
     return answer, alignment(answer, exact), split, periods, system.singularity_distance(free.state)

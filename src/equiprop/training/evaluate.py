@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array
 
 from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
-from equiprop.estimators import Adjoint, Estimate, estimate
+from equiprop.estimators import Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training.build import Parts
@@ -50,13 +50,11 @@ def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str
     return result | {s.name.lower() + "_fraction": sums[s.name.lower()] / n for s in Status}
 
 
-@partial(jax.jit, static_argnames=("parts", "exact"))
-def _compare(
-    system: System, x: Array, labels: Array, key: Array, parts: Parts, exact: Adjoint
-) -> tuple[Alignment, Estimate, Any]:
+@partial(jax.jit, static_argnames="parts")
+def _compare(system: System, x: Array, labels: Array, key: Array, parts: Parts) -> tuple[Alignment, Estimate, Any]:
     free = relax(system, x, parts.solver)
     ours = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
-    reference = estimate(system, x, labels, exact, solver=parts.solver, equilibrium=free)
+    reference = estimate(system, x, labels, parts.reference, solver=parts.solver, equilibrium=free)
     measured = symmetry(system, x[:50], jax.tree.map(lambda a: a[:50], free.state), key=key)
     return alignment(ours, reference), ours, measured
 
@@ -68,8 +66,7 @@ def diagnose_gradient(system: LayeredNetwork, images: Images, parts: Parts, samp
     `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
     """
     x, labels = images.batch(jnp.arange(min(samples, len(images))))
-    exact = Adjoint(max_gain=math.inf)
-    agreement, ours, measured = _compare(system, x, labels, jax.random.key(seed), parts, exact)
+    agreement, ours, measured = _compare(system, x, labels, jax.random.key(seed), parts)
     bars = np.asarray(ours.error_bar)
     kept = bars[np.asarray(ours.weight) > 0]
     return {

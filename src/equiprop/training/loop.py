@@ -18,7 +18,6 @@ from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
 from equiprop.estimators import FLAGS
 from equiprop.training.build import Parts, build_parts, build_system, dtype_of
-from equiprop.training.checkpoint import About
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number
@@ -60,6 +59,8 @@ class Trainer:
         ):  # fmt: skip
             if getattr(training, name) < least:
                 raise InputError(f"training.{name} = {getattr(training, name)}: must be at least {least}")
+        if training.seed >= 2**32:
+            raise InputError(f"training.seed = {training.seed}: must be below 2^32, where JAX's keys begin anew")
         if training.batch_size % training.micro_batches:
             raise InputError(
                 f"training.micro_batches = {training.micro_batches}: must divide training.batch_size = {training.batch_size}"
@@ -143,19 +144,28 @@ def train(
     - `observer`: told of steps and epochs.
     - `command`: recorded in the manifest.
 
+    Nobody else can train in the same directory meanwhile.
+
     Raises `InputError` for wrong input, before anything is written; `Interrupted` after Ctrl-C, with a checkpoint written;
     `NonFinite` when weights or loss stop being numbers.
     """
+    on_primary(lambda: RunDirectory.require_new(out))
     trainer = Trainer(config, dataset)
     state = trainer.start()
     started = local(state)
 
     def create() -> RunDirectory:
         directory = RunDirectory.create(out, config, trainer.dataset, command)
+        directory.lock()
         directory.checkpoints.save(started, seconds=0.0)
         return directory
 
-    return _run(trainer, on_primary(create), state, [], 0.0, observer or Observer())
+    directory = on_primary(create)
+    try:
+        return _run(trainer, directory, state, [], 0.0, observer or Observer())
+    finally:
+        if directory is not None:
+            directory.unlock()
 
 
 def resume(
@@ -176,19 +186,20 @@ def resume(
     data set that is not the one the run began with.
     """
     directory = RunDirectory.open(run)
-    about: About = directory.checkpoints.latest()
+    directory.checkpoints.about()
     config = directory.resolved_config()
     changed = {k: v for k, v in (("devices", devices), ("micro_batches", micro_batches)) if v is not None}
     trainer = Trainer(replace(config, training=replace(config.training, **changed)), dataset)
-    recorded = directory.manifest().get("dataset_checksum")
-    if recorded != trainer.dataset.checksum:
-        raise InputError(
-            f"dataset = {directory.config.dataset!r}: has checksum {trainer.dataset.checksum[:12]}, the run began with "
-            f"{str(recorded)[:12]}; put the original data back"
-        )
-    state = trainer.placement.everywhere(directory.checkpoints.restore(about, trainer.start()))
-    history = on_primary(lambda: directory.metrics_until(about.epoch)) or []
-    return _run(trainer, directory if is_primary() else None, state, history, about.seconds, observer or Observer())
+    directory.require_data(trainer.dataset)
+    on_primary(directory.lock)
+    try:
+        about, state = directory.checkpoints.newest(trainer.start())
+        state = trainer.placement.everywhere(state)
+        history = on_primary(lambda: directory.metrics_until(about.epoch)) or []
+        return _run(trainer, directory if is_primary() else None, state, history, about.seconds, observer or Observer())
+    finally:
+        if is_primary():
+            directory.unlock()
 
 
 def _run(
@@ -294,7 +305,7 @@ def _check_finite(directory: RunDirectory | None, state: TrainState, done: int) 
         return
     last = "process 0 has written the last good checkpoint"
     if directory is not None:
-        last = f"the last good checkpoint is {directory.checkpoints.latest().path}"
+        last = f"the last good checkpoint is {directory.checkpoints.about().path}"
     raise NonFinite(
         f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite; {last}; try a smaller "
         "optimizer.learning_rate, estimator.max_gain = 2, or more homeostasis.strength, in a new run"
@@ -349,7 +360,7 @@ def _summary(
     test = on_device(trainer.dataset.test, trainer.dataset, trainer.dtype)
     solver, config, last = trainer.parts.solver, trainer.config, history[-1]
     final = evaluate(state.system, test, solver)
-    about = directory.checkpoints.best()
+    about = directory.checkpoints.about(best=True)
     best = directory.checkpoints.restore(about, trainer.start())
     samples = config.training.diagnostic_samples or 200
     gradient = last if "cosine_to_adjoint" in last else diagnose_gradient(

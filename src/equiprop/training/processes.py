@@ -47,8 +47,10 @@ def join(config: ProcessConfig, on_loss: Callable[[str], None]) -> None:
             )
         return
     host, _, port = config.coordinator.rpartition(":")
-    if not (host and port.isdigit()):
-        raise InputError(f"processes.coordinator = {config.coordinator!r}: must be HOST:PORT of process 0")
+    if not (host and port.isdigit() and 0 < int(port) < 2**16):
+        raise InputError(
+            f"processes.coordinator = {config.coordinator!r}: must be HOST:PORT of process 0, PORT from 1 to 65535"
+        )
     try:
         jax_port = _call_in(int(port), config) if config.index == 0 else _call(host, int(port), config)
     except OSError as error:

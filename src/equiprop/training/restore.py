@@ -1,6 +1,6 @@
 """A finished or interrupted run, back in memory."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from equiprop.data import Dataset
@@ -24,12 +24,17 @@ class Restored:
 def restore(run: str | Path, *, checkpoint: str = "last", dataset: Dataset | None = None) -> Restored:
     """The network of a run at its `last` checkpoint, or at the `best` one by validation error.
 
-    Raises `InputError` for a folder that is not a run or a checkpoint that is missing, damaged or of another configuration.
+    On one device, whatever the run was trained on. Raises `InputError` for a folder that is not a run, a checkpoint that is
+    missing, damaged or of another configuration, or data that are not those of the run.
     """
     directory = RunDirectory.open(run)
     if checkpoint not in CHECKPOINTS:
         raise InputError(f"checkpoint = {checkpoint!r}: must be one of {', '.join(CHECKPOINTS)}")
-    about = directory.checkpoints.best() if checkpoint == "best" else directory.checkpoints.latest()
-    trainer = Trainer(directory.resolved_config(), dataset)
-    state = directory.checkpoints.restore(about, trainer.start())
+    best = checkpoint == "best"
+    directory.checkpoints.about(best=best)
+    config = directory.resolved_config()
+    # How many devices it was trained on is of no concern to who looks at it.
+    trainer = Trainer(replace(config, training=replace(config.training, devices=1, micro_batches=1)), dataset)
+    directory.require_data(trainer.dataset)
+    about, state = directory.checkpoints.newest(trainer.start(), best=best)
     return Restored(trainer, state.system, about.epoch)

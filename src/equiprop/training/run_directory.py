@@ -14,48 +14,66 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from filelock import FileLock, Timeout
 
-from equiprop.data import Dataset
+from equiprop.data import Dataset, names
 from equiprop.errors import InputError
 from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.citations import citations
 from equiprop.training.config import Config
 
+_LOCK = ".lock"
 _LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
 
 
 class RunDirectory:
-    """`config.toml`, `manifest.json`, `metrics.jsonl`, `checkpoints/` and, at the end, `summary.json`."""
+    """`config.toml`, `manifest.json`, `metrics.jsonl`, `checkpoints/` and, at the end, `summary.json`.
+
+    And `.lock`, which one process at a time holds while it trains.
+    """
 
     def __init__(self, path: Path, config: Config) -> None:
         self.path = path
         self.config = config
         self.checkpoints = Checkpoints(path / CHECKPOINTS, config)
+        self._lock = FileLock(path / _LOCK)
 
     @classmethod
     def create(cls, path: str | Path, config: Config, dataset: Dataset, command: str) -> "RunDirectory":
         """A new one. Raises `InputError` if something is there already, or it cannot be written to."""
         path = Path(path)
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise InputError(
-                f"--out {path}: exists already; give a new folder, or continue that run with --resume {path}"
-            )
+        cls.require_new(path)
+        stored = config
+        if config.dataset not in names() and Path(config.dataset).is_dir():
+            # A folder of the user's is found again from anywhere.
+            stored = dataclasses.replace(stored, dataset=str(Path(config.dataset).absolute()))
         try:
             path.mkdir(parents=True, exist_ok=True)
             if config.system.topology:
                 # The graph is part of the run: a copy keeps the run replayable when the original changes.
                 name = "topology" + Path(config.system.topology).suffix
                 shutil.copyfile(config.system.topology, path / name)
-                stored = dataclasses.replace(config, system=dataclasses.replace(config.system, topology=name))
-            else:
-                stored = config
+                stored = dataclasses.replace(stored, system=dataclasses.replace(config.system, topology=name))
             _write(path / CONFIG, stored.to_toml())
             _write(path / MANIFEST, json.dumps(_manifest(config, dataset, command), indent=2) + "\n")
             _write(path / METRICS, "")
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
         return cls(path, stored)
+
+    @staticmethod
+    def require_new(path: str | Path) -> None:
+        """Raises `InputError` if something is there already, or it cannot be looked at."""
+        path = Path(path)
+        try:
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:
+            raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
+        if taken:
+            raise InputError(
+                f"--out {path}: exists already; give a new folder, or continue that run with --resume {path}"
+            )
 
     @classmethod
     def open(cls, path: str | Path) -> "RunDirectory":
@@ -81,6 +99,27 @@ class RunDirectory:
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
 
+    def require_data(self, dataset: Dataset) -> None:
+        """Raises `InputError` if `dataset` is not what the run began with."""
+        recorded = self.manifest().get("dataset_checksum")
+        if recorded != dataset.checksum:
+            raise InputError(
+                f"dataset = {self.config.dataset!r}: has checksum {dataset.checksum[:12]}, the run began with "
+                f"{str(recorded)[:12]}; put the original data back"
+            )
+
+    def lock(self) -> None:
+        """Keeps other processes from training here, until `unlock` or the end of this one, however it ends."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"run {self.path}: another process is training it; wait for its end or stop it") from error
+        except OSError as error:
+            raise InputError(f"run {self.path}: cannot be written ({error.strerror})") from error
+
+    def unlock(self) -> None:
+        self._lock.release()
+
     def append_metrics(self, metrics: Mapping[str, Any]) -> None:
         with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
@@ -89,7 +128,7 @@ class RunDirectory:
 
     def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
         """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file."""
-        kept = []
+        kept = {}
         path = self.path / METRICS
         text = path.read_text(encoding="utf-8") if path.is_file() else ""
         for line in text.splitlines():
@@ -98,10 +137,10 @@ class RunDirectory:
             except ValueError:
                 continue
             if values["epoch"] <= epoch:
-                kept.append(values)
+                kept[values["epoch"]] = values
         with self._writing(METRICS):
-            _write(path, "".join(json.dumps(values) + "\n" for values in kept))
-        return kept
+            _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
+        return list(kept.values())
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         with self._writing(SUMMARY):
