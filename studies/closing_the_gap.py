@@ -107,6 +107,14 @@ VARIANTS = {
     "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
     "best-antisymmetric": Variant("best, antisymmetric homeostasis of feedback", (*BEST, *ANTISYMMETRIC), "exact"),
     "antisymmetric-alone": Variant("the same, no shared updates", (*BEST, *ANTISYMMETRIC, *NO_SHARING), "exact"),
+    "antisymmetric-strong": Variant(
+        "the same, no shared updates, strength 3,000",
+        (*BEST, *ANTISYMMETRIC, *NO_SHARING, "--homeostasis.strength", "3000"),
+        "exact",
+    ),
+    "exact-antisymmetric": Variant(
+        "exact gradient, antisymmetric homeostasis of feedback", (*BEST, *EXACT, *ANTISYMMETRIC, *NO_SHARING)
+    ),
     "best-mirror": Variant(
         "best, Kolen-Pollack in place of homeostasis",
         (*BEST, "--homeostasis.kind", "kolen_pollack", "--homeostasis.strength", "1"),

@@ -1,5 +1,6 @@
 """Setting up JAX for a command."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -7,7 +8,7 @@ from pathlib import Path
 def set_up(precision: str) -> None:
     """Enables 64-bit numbers where asked for, and keeps compiled programs between commands.
 
-    `JAX_COMPILATION_CACHE_DIR` names the cache's folder; by default it is the user's cache folder.
+    `JAX_COMPILATION_CACHE_DIR` names the cache's folder; by default it is the user's cache folder, if there can be one.
     """
     import jax
 
@@ -17,5 +18,8 @@ def set_up(precision: str) -> None:
         import pooch
 
         folder = Path(pooch.os_cache("equiprop")) / "compiled"
-        jax.config.update("jax_compilation_cache_dir", str(folder))
+        with contextlib.suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK | os.X_OK):
+                jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
