@@ -300,6 +300,9 @@ def test_another_system_leaves_the_settings_of_the_first_behind():
     default = SystemConfig()
     fitted = fit_to_kinds(asked, base).system
     assert (fitted.feedback_gain, fitted.weight_angle) == (default.feedback_gain, default.weight_angle)
+    tied = dataclasses.replace(base, system=dataclasses.replace(base.system, feedback="tied"))
+    assert fit_to_kinds(tied, base).system.weight_angle == default.weight_angle
+    assert fit_to_kinds(tied, base).system.feedback_gain == 0.5
     own = dataclasses.replace(asked, system=dataclasses.replace(asked.system, weight_angle=20.0))
     assert fit_to_kinds(own, base).system.weight_angle == 20.0
 
@@ -308,5 +311,8 @@ def test_the_exact_gradient_beside_a_run_is_solved_as_asked_for():
     """Whatever the estimator: where the default Krylov space is too small, there would be nothing to compare with."""
     parts = build_parts(config(estimator={"krylov": KrylovConfig(restart=7)}))
     assert parts.reference.krylov.restart == 7 and isinstance(parts.estimator, Centered)
+    base = config(estimator={"krylov": KrylovConfig(restart=7)})
+    other = dataclasses.replace(base, estimator=dataclasses.replace(base.estimator, kind="holomorphic"))
+    assert fit_to_kinds(other, base).estimator.krylov.restart == 7
     with pytest.raises(InputError, match=r"estimator\.krylov\.restart = 0"):
         build_parts(config(estimator={"krylov": KrylovConfig(restart=0)}))

@@ -115,10 +115,9 @@ def _refuse_changes(options: Options, own: Config) -> None:
 
 
 def _default_out(config: Config) -> Path:
-    stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-    name = f"{Path(config.dataset).name}-{config.estimator.kind}-{stamp}"
-    # Runs that are started together want folders of their own, and the process tells them apart.
-    return next(path for path in (Path("runs") / name, Path("runs") / f"{name}-{os.getpid()}") if not path.exists())
+    # To the microsecond: runs that are started together want folders of their own.
+    stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
+    return Path("runs") / f"{Path(config.dataset).name}-{config.estimator.kind}-{stamp}"
 
 
 def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:

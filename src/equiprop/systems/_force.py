@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import AbstractCost, SquaredError, trees
+from equiprop.numerics import AbstractCost, SquaredError
 from equiprop.systems._system import Block, System
 
 
@@ -163,8 +163,8 @@ class _Repeated:
                 "initial_state is that of one sample, and the inputs do not tell how many there are: every array of x must have "
                 "the batch as its first axis; give initial_state a function of x otherwise"
             )
-        n = trees.batch_size(x)
-        return jax.tree.map(lambda a: jnp.broadcast_to(a, (n, *a.shape)), self.single)
+        batch = axes.pop()
+        return jax.tree.map(lambda a: jnp.broadcast_to(a, (batch, *a.shape)), self.single)
 
 
 @dataclass(frozen=True)

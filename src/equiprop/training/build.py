@@ -27,6 +27,9 @@ from equiprop.training.config import (
     SystemConfig,
 )
 
+_OF_EVERY_ESTIMATOR = ("krylov",)
+"""Settings that serve the exact gradient which every run is compared with, whatever its own estimator takes."""
+
 PRECISIONS = ("float32", "float64")
 
 
@@ -45,7 +48,7 @@ def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., 
         value = getattr(config, field.name)
         if field.name in takes:
             arguments[field.name] = built.get(field.name, value)
-        elif field.name != "kind" and value != getattr(default, field.name):
+        elif field.name not in ("kind", *_OF_EVERY_ESTIMATOR) and value != getattr(default, field.name):
             used = ", ".join(sorted(takes & {f.name for f in dataclasses.fields(config)}))
             raise InputError(
                 f"{section}.{field.name} = {value!r}: is not used by {section}.kind = {config.kind!r}; leave it at "
@@ -67,18 +70,15 @@ def fit_to_kinds(config: Config, base: Config) -> Config:
     Who asks for another estimator than that of a file does not ask for the file's settings of the estimator there. What
     differs from `base` was asked for, and is kept: to be refused, if the new kind does not take it.
     """
-    ours, theirs = config.system, base.system
-    if ours.kind != theirs.kind:
-        default = SystemConfig()
-        unused = [n for n in unused_by(ours) if getattr(ours, n) == getattr(theirs, n)]
-        config = dataclasses.replace(
-            config, system=dataclasses.replace(ours, **{n: getattr(default, n) for n in unused})
-        )
+    ours, theirs, default = config.system, base.system, SystemConfig()
+    unused = set(unused_by(ours)) - set(unused_by(theirs))
+    left = {n: getattr(default, n) for n in unused if getattr(ours, n) == getattr(theirs, n)}
+    config = dataclasses.replace(config, system=dataclasses.replace(ours, **left))
     for section, family in (("solver", SOLVERS), ("estimator", ESTIMATORS), ("homeostasis", TREATMENTS)):
         ours, theirs = getattr(config, section), getattr(base, section)
         if ours.kind == theirs.kind or ours.kind not in family:
             continue
-        takes = _takes(family[ours.kind]) | {"kind"}
+        takes = _takes(family[ours.kind]) | {"kind", *_OF_EVERY_ESTIMATOR}
         if "strength" in takes:
             takes |= {"schedule", "target"}
         default, names = type(ours)(), [f.name for f in dataclasses.fields(ours)]
@@ -94,11 +94,7 @@ def build_solver(config: SolverConfig) -> AbstractSolver:
 
 
 def build_estimator(config: EstimatorConfig) -> AbstractEstimator:
-    krylov = _krylov(config)
-    takes = config.kind in ESTIMATORS and "krylov" in _takes(ESTIMATORS[config.kind])
-    # The exact gradient that every run is compared with takes it in any case.
-    own = config if takes else dataclasses.replace(config, krylov=EstimatorConfig().krylov)
-    return _from_section("estimator", own, ESTIMATORS, krylov=krylov)
+    return _from_section("estimator", config, ESTIMATORS, krylov=_krylov(config))
 
 
 def _krylov(config: EstimatorConfig) -> Krylov:
@@ -115,7 +111,7 @@ def estimator_family(config: EstimatorConfig) -> dict[str, AbstractEstimator]:
 
 def as_kind(config: EstimatorConfig, kind: str) -> EstimatorConfig:
     """The configuration of another estimator, with those settings of `config` that it takes."""
-    takes = {f.name for f in dataclasses.fields(ESTIMATORS[kind])}
+    takes = _takes(ESTIMATORS[kind]) | set(_OF_EVERY_ESTIMATOR)
     given = {name: getattr(config, name) for name in takes if hasattr(config, name)}
     if not issubclass(ESTIMATORS[kind], AbstractCircle):
         given = {name: value for name, value in given.items() if value != "auto"}

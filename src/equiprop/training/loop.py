@@ -156,7 +156,6 @@ def train(
 
     def create() -> RunDirectory:
         directory = RunDirectory.create(out, config, trainer.dataset, command)
-        directory.lock()
         directory.checkpoints.save(started, seconds=0.0)
         return directory
 
@@ -186,7 +185,7 @@ def resume(
     data set that is not the one the run began with.
     """
     directory = RunDirectory.open(run)
-    directory.checkpoints.about()
+    directory.checkpoints.about()  # that there is one, before the data are read
     config = directory.resolved_config()
     changed = {k: v for k, v in (("devices", devices), ("micro_batches", micro_batches)) if v is not None}
     trainer = Trainer(replace(config, training=replace(config.training, **changed)), dataset)

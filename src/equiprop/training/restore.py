@@ -31,7 +31,7 @@ def restore(run: str | Path, *, checkpoint: str = "last", dataset: Dataset | Non
     if checkpoint not in CHECKPOINTS:
         raise InputError(f"checkpoint = {checkpoint!r}: must be one of {', '.join(CHECKPOINTS)}")
     best = checkpoint == "best"
-    directory.checkpoints.about(best=best)
+    directory.checkpoints.about(best=best)  # that there is one, before the data are read
     config = directory.resolved_config()
     # How many devices it was trained on is of no concern to who looks at it.
     trainer = Trainer(replace(config, training=replace(config.training, devices=1, micro_batches=1)), dataset)

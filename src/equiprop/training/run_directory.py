@@ -41,26 +41,30 @@ class RunDirectory:
 
     @classmethod
     def create(cls, path: str | Path, config: Config, dataset: Dataset, command: str) -> "RunDirectory":
-        """A new one. Raises `InputError` if something is there already, or it cannot be written to."""
-        path = Path(path)
+        """A new one, locked. Raises `InputError` if something is there already, or it cannot be written to."""
+        path, topology = Path(path), config.system.topology
         cls.require_new(path)
         stored = config
         if config.dataset not in names() and Path(config.dataset).is_dir():
             # A folder of the user's is found again from anywhere.
             stored = dataclasses.replace(stored, dataset=str(Path(config.dataset).absolute()))
+        if topology:
+            # The graph is part of the run: a copy keeps the run replayable when the original changes.
+            name = "topology" + Path(topology).suffix
+            stored = dataclasses.replace(stored, system=dataclasses.replace(config.system, topology=name))
+        directory = cls(path, stored)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            if config.system.topology:
-                # The graph is part of the run: a copy keeps the run replayable when the original changes.
-                name = "topology" + Path(config.system.topology).suffix
-                shutil.copyfile(config.system.topology, path / name)
-                stored = dataclasses.replace(stored, system=dataclasses.replace(config.system, topology=name))
+            # Before anything is written: another process may have chosen the same folder at the same time.
+            directory.lock()
+            if topology:
+                shutil.copyfile(topology, path / stored.system.topology)
             _write(path / CONFIG, stored.to_toml())
             _write(path / MANIFEST, json.dumps(_manifest(config, dataset, command), indent=2) + "\n")
             _write(path / METRICS, "")
         except OSError as error:
             raise InputError(f"--out {path}: cannot be written ({error.strerror})") from error
-        return cls(path, stored)
+        return directory
 
     @staticmethod
     def require_new(path: str | Path) -> None:
