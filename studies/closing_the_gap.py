@@ -27,10 +27,7 @@ BEST = ("--config", "experiments/fashion_best.toml")
 EXACT = ("--estimator.kind", "adjoint")
 NO_SHARING = ("--homeostasis.shared-updates", "False")
 NO_HOMEOSTASIS = ("--homeostasis.kind", "none")
-ANTISYMMETRIC = (
-    "--homeostasis.kind", "antisymmetric", "--homeostasis.feedback-only", "--homeostasis.balanced",
-    "--homeostasis.strength", "100",
-)  # fmt: skip
+JACOBIAN = ("--homeostasis.kind", "jacobian")
 DIGITS = (
     *BEST, "--dataset", "digits", "--system.hidden", "64", "64", "--training.batch-size", "20", "--training.epochs", "60",
     "--training.diagnostic-samples", "100",
@@ -56,12 +53,13 @@ class Variant:
 VARIANTS = {
     "published": Variant("published settings", PUBLISHED, "exact-published"),
     "one-rate": Variant("one learning rate", (*PUBLISHED, *ONE_RATE), "exact-strong"),
-    "weak": Variant("weak feedback", (*BEST, "--estimator.nudge", "0.5", *NO_SHARING), "exact"),
-    "weak-small": Variant("small nudge", (*BEST, *NO_SHARING), "exact"),
-    "best": Variant("shared updates", BEST, "exact"),
+    "weak": Variant("weak feedback", (*BEST, *JACOBIAN, "--estimator.nudge", "0.5", *NO_SHARING), "exact"),
+    "weak-small": Variant("small nudge", (*BEST, *JACOBIAN, *NO_SHARING), "exact"),
+    "shared": Variant("shared updates", (*BEST, *JACOBIAN), "exact"),
+    "best": Variant("homeostasis\nof J − Jᵀ", BEST, "exact-antisymmetric"),
     "exact-published": Variant("exact gradient, published settings", (*PUBLISHED, *EXACT)),
     "exact-strong": Variant("exact gradient, strong feedback", (*PUBLISHED, *ONE_RATE, *EXACT)),
-    "exact": Variant("exact gradient, with homeostasis", (*BEST, *EXACT, *NO_SHARING)),
+    "exact": Variant("exact gradient, published form of homeostasis", (*BEST, *JACOBIAN, *EXACT, *NO_SHARING)),
     "exact-alone": Variant("exact gradient alone", (*BEST, *EXACT, *NO_HOMEOSTASIS)),
     "exact-alone-strong": Variant(
         "exact gradient alone, strong feedback", (*BEST, *EXACT, *NO_HOMEOSTASIS, "--system.feedback-gain", "1")
@@ -82,12 +80,15 @@ VARIANTS = {
         (*BEST, *EXACT, *NO_HOMEOSTASIS, "--optimizer.learning-rate", "0.06"),
     ),
     "best-strong": Variant(
-        "best, strong feedback", (*BEST, "--system.feedback-gain", "1", "--homeostasis.strength", "1"), "exact-strong"
+        "best, strong feedback",
+        (*BEST, *JACOBIAN, "--system.feedback-gain", "1", "--homeostasis.strength", "1"),
+        "exact-strong",
     ),
     "best-rates": Variant(
         "best, published learning rates",
         (
             *BEST,
+            *JACOBIAN,
             "--optimizer.learning-rate",
             "0.01",
             "--optimizer.learning-rates",
@@ -102,28 +103,27 @@ VARIANTS = {
         ),
         "exact",
     ),
-    "best-large": Variant("best, nudge 0.5", (*BEST, "--estimator.nudge", "0.5"), "exact"),
-    "best-sharing-only": Variant("best, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"),
+    "best-large": Variant("best, nudge 0.5", (*BEST, *JACOBIAN, "--estimator.nudge", "0.5"), "exact"),
+    "sharing-only": Variant(
+        "shared updates, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"
+    ),
     "best-alone": Variant("best, neither homeostasis nor shared updates", (*BEST, *NO_HOMEOSTASIS), "exact-alone"),
-    "best-antisymmetric": Variant("best, antisymmetric homeostasis of feedback", (*BEST, *ANTISYMMETRIC), "exact"),
-    "antisymmetric-alone": Variant("the same, no shared updates", (*BEST, *ANTISYMMETRIC, *NO_SHARING), "exact"),
-    "antisymmetric-strong": Variant(
-        "the same, no shared updates, strength 3,000",
-        (*BEST, *ANTISYMMETRIC, *NO_SHARING, "--homeostasis.strength", "3000"),
-        "exact",
+    "best-unshared": Variant("best, no shared updates", (*BEST, *NO_SHARING), "exact-antisymmetric"),
+    "best-unshared-strong": Variant(
+        "best, no shared updates, strength 3,000",
+        (*BEST, *NO_SHARING, "--homeostasis.strength", "3000"),
+        "exact-antisymmetric",
     ),
-    "exact-antisymmetric": Variant(
-        "exact gradient, antisymmetric homeostasis of feedback", (*BEST, *EXACT, *ANTISYMMETRIC, *NO_SHARING)
-    ),
+    "exact-antisymmetric": Variant("exact gradient, with homeostasis", (*BEST, *EXACT, *NO_SHARING)),
     "best-mirror": Variant(
         "best, Kolen-Pollack in place of homeostasis",
         (*BEST, "--homeostasis.kind", "kolen_pollack", "--homeostasis.strength", "1"),
         "exact",
     ),
     "best-holomorphic": Variant(
-        "best, four nudges", (*BEST, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
+        "best, four nudges", (*BEST, *JACOBIAN, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
     ),
-    "best-response": Variant("best, exact response", (*BEST, "--estimator.kind", "exact_response"), "exact"),
+    "best-response": Variant("best, exact response", (*BEST, *JACOBIAN, "--estimator.kind", "exact_response"), "exact"),
     "digits": Variant("digits", DIGITS, "digits-exact"),
     "digits-exact": Variant("digits, exact gradient", (*DIGITS, *EXACT, *NO_HOMEOSTASIS)),
     "loop": Variant("loop", LOOP, "loop-exact"),
@@ -131,8 +131,8 @@ VARIANTS = {
     "digits-loop": Variant("digits, loop", DIGITS_LOOP, "digits-loop-exact"),
     "digits-loop-exact": Variant("digits, loop, exact gradient", (*DIGITS_LOOP, *EXACT, *NO_HOMEOSTASIS)),
 }
-WATERFALL = ("published", "one-rate", "weak", "weak-small", "best")
-CEILING = ("exact", "exact-alone")
+WATERFALL = ("published", "one-rate", "weak", "weak-small", "shared", "best")
+CEILING = ("exact-alone", "exact-antisymmetric")
 
 
 def train(out: Path, names: list[str]) -> None:

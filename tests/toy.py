@@ -34,7 +34,7 @@ def config(**sections) -> Config:
         dataset="toy",
         system=SystemConfig(hidden=(8,), gain=2.0, feedback_gain=0.3),
         estimator=EstimatorConfig(kind="centered", nudge=0.3),
-        homeostasis=HomeostasisConfig(strength=1.0, probes=2, samples=0, shared_updates=False),
+        homeostasis=HomeostasisConfig(kind="jacobian", strength=1.0, probes=2, samples=0, shared_updates=False),
         optimizer=OptimizerConfig(learning_rate=0.3, schedule="constant"),
         training=TrainingConfig(epochs=3, batch_size=20, diagnostic_samples=20, seed=2, precision="float32"),
     )

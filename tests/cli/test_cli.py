@@ -67,7 +67,7 @@ def test_train_help_documents_every_key(capsys):
 def test_train_prints_and_writes(capsys, tmp_path):
     code, out, _ = call(capsys, "train", *SMALL, "--out", tmp_path / "r")
     assert code == 0
-    assert "digits: centered with jacobian homeostasis, 2 epochs" in out
+    assert "digits: centered with antisymmetric homeostasis, 2 epochs" in out
     assert "epoch 2/2" in out and "cosine to the exact gradient" in out and str(tmp_path / "r") in out
     assert (tmp_path / "r" / "summary.json").exists()
 
@@ -234,7 +234,7 @@ def test_runs_where_is_written_as_in_the_configuration(capsys, run, tmp_path):
         where = [word for condition in conditions for word in ("--where", condition)]
         return len(json.loads(call(capsys, "runs", run.parent, *where, "--json")[1])["runs"])
 
-    assert found("homeostasis.feedback_only=false") == 1 and found("homeostasis.feedback_only=true") == 0
+    assert found("homeostasis.feedback_only=true") == 1 and found("homeostasis.feedback_only=false") == 0
     assert found("estimator.shrink=5e-1") == 1 and found("estimator.shrink=0.25") == 0
     assert found("estimator.kind='centered'") == 1 and found("estimator.shrink=half") == 0
     code, _, err = call(capsys, "runs", run.parent, "--where", "estimatr.kind=centered")

@@ -12,7 +12,7 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS, Centered, Holomorphic
-from equiprop.homeostasis import JacobianHomeostasis
+from equiprop.homeostasis import AntisymmetricHomeostasis, JacobianHomeostasis, KolenPollack, NoHomeostasis
 from equiprop.training.build import (
     as_kind,
     build_estimator,
@@ -21,6 +21,7 @@ from equiprop.training.build import (
     build_solver,
     build_system,
     build_treatment,
+    decide,
     dtype_of,
     estimator_family,
     fit_to_kinds,
@@ -45,7 +46,9 @@ DATA = dataset()
 def test_settings_reach_the_objects():
     estimator = build_estimator(EstimatorConfig(kind="holomorphic", nudge=0.2, points=4, max_gain=3.0, jumped="keep"))
     assert estimator == Holomorphic(nudge=0.2, points=4, max_gain=3.0, jumped="keep")
-    treatment = build_treatment(HomeostasisConfig(strength=0.5, probes=3, samples=2, norm_term=False))
+    treatment = build_treatment(
+        Config(homeostasis=HomeostasisConfig("jacobian", 0.5, probes=3, samples=2, norm_term=False))
+    )
     assert treatment == JacobianHomeostasis(strength=0.5, probes=3, samples=2, shared_updates="auto", norm_term=False)
     assert build_solver(SolverConfig(kind="synchronous", damping=0.2)).damping == 0.2
 
@@ -100,7 +103,7 @@ REFUSED = [
     ({"solver": {"tolerance": 0.0}}, "solver.tolerance = 0.0: must be above 0"),
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean' is not known.*did you mean 'jacobian'"),
     (
-        {"homeostasis": {"kind": "none", "strength": 0.3, "samples": 5, "shared_updates": "auto", "probes": 7}},
+        {"homeostasis": {"kind": "none", "strength": "auto", "samples": 5, "shared_updates": "auto", "probes": 7}},
         "homeostasis.probes = 7: is not used by homeostasis.kind = 'none'",
     ),
     ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),
@@ -147,7 +150,7 @@ REFUSED = [
     ({"training": {"limit": 121}}, "training.limit = 121: toy has 120 training samples"),
     (
         {"training": {"precision": "float16"}},
-        "training.precision = 'float16' is not known: choose one of float32, float64",
+        "training.precision = 'float16' is not known: choose one of float32, tensorfloat32, float64",
     ),
     ({"training": {"seed": -1}}, "training.seed = -1: must be at least 0"),
     ({"training": {"seed": 2**32}}, r"training.seed = 4294967296: must be below 2\^32"),
@@ -316,3 +319,81 @@ def test_the_exact_gradient_beside_a_run_is_solved_as_asked_for():
     assert fit_to_kinds(other, base).estimator.krylov.restart == 7
     with pytest.raises(InputError, match=r"estimator\.krylov\.restart = 0"):
         build_parts(config(estimator={"krylov": KrylovConfig(restart=0)}))
+
+
+@pytest.mark.parametrize(
+    ("system", "homeostasis", "expected"),
+    [
+        ({"kind": "mlp"}, {}, ("antisymmetric", 100.0, True, True)),
+        ({"kind": "cnn"}, {}, ("antisymmetric", 100.0, True, True)),
+        ({"kind": "mlp", "feedback": "tied"}, {}, ("jacobian", 0.3, False, "auto")),
+        ({"kind": "loop"}, {}, ("jacobian", 0.3, False, "auto")),
+        ({"kind": "loop"}, {"kind": "antisymmetric"}, ("antisymmetric", 0.3, False, True)),
+        ({"kind": "mlp"}, {"kind": "jacobian"}, ("jacobian", 0.3, False, "auto")),
+        ({"kind": "mlp"}, {"kind": "jacobian", "feedback_only": True}, ("jacobian", 100.0, True, "auto")),
+        ({"kind": "mlp"}, {"strength": 2.0, "balanced": False}, ("antisymmetric", 2.0, True, False)),
+        ({"kind": "mlp"}, {"feedback_only": False}, ("antisymmetric", 0.3, False, True)),
+        ({"kind": "mlp"}, {"kind": "kolen_pollack"}, ("kolen_pollack", 0.3, "auto", "auto")),
+        ({"kind": "mlp"}, {"kind": "none"}, ("none", "auto", "auto", "auto")),
+    ],
+)
+def test_what_auto_stands_for(system, homeostasis, expected):
+    """Whatever is asked for by name is kept, and deciding twice is deciding once."""
+    asked = Config(system=SystemConfig(**system), homeostasis=HomeostasisConfig(**homeostasis))
+    found = decide(asked)
+    ours = found.homeostasis
+    assert (ours.kind, ours.strength, ours.feedback_only, ours.balanced) == expected
+    assert decide(found) == found
+    assert dataclasses.replace(found, homeostasis=asked.homeostasis) == asked
+
+
+def test_what_auto_stands_for_is_what_is_built(tmp_path):
+    assert build_treatment(Config()) == AntisymmetricHomeostasis(
+        strength=100.0, probes=5, samples=5, shared_updates="auto", feedback_only=True, balanced=True
+    )
+    assert isinstance(build_treatment(Config(homeostasis=HomeostasisConfig("none"))), NoHomeostasis)
+    assert build_treatment(Config(homeostasis=HomeostasisConfig("kolen_pollack"))) == KolenPollack(strength=0.3)
+    loop = Config(system=SystemConfig(kind="loop"))
+    assert build_treatment(loop) == JacobianHomeostasis(strength=0.3, probes=5, samples=5, shared_updates="auto")
+    # Of any graph, its own connections say whether there are pairs.
+    for feedback, kind in (("untied", "antisymmetric"), ("none", "jacobian")):
+        (tmp_path / "net.json").write_text(
+            json.dumps(
+                {
+                    "populations": {name: {"size": 4} for name in ("input", "a", "output")},
+                    "connections": [
+                        {"source": "input", "target": "a", "feedback": "none"},
+                        {"source": "a", "target": "output", "feedback": feedback},
+                    ],
+                }
+            )
+        )
+        network = Config(system=SystemConfig(kind="network", topology=str(tmp_path / "net.json")))
+        assert decide(network).homeostasis.kind == kind
+
+
+def test_the_default_homeostasis_trains_and_its_run_says_what_it_was(tmp_path):
+    """Every connection with a partner: feedback follows. The loop has none: a light hand on all weights."""
+    for kind, expected in (("mlp", "antisymmetric"), ("loop", "jacobian")):
+        system = SystemConfig(kind=kind, hidden=(8, 8), gain=2.0, feedback_gain=0.3 if kind == "mlp" else 0.05)
+        asked = dataclasses.replace(config(training={"epochs": 1}), system=system, homeostasis=HomeostasisConfig())
+        summary = train(asked, tmp_path / kind, dataset=dataset())
+        assert summary["homeostasis"] == expected
+        recorded = Config.from_file(tmp_path / kind / "config.toml")
+        assert recorded.homeostasis == decide(asked).homeostasis != asked.homeostasis
+
+
+def test_rounded_products_are_asked_for_by_name(monkeypatch):
+    """A GPU rounds the factors of its products unless JAX is told not to: neither happens unasked."""
+    assert dtype_of("tensorfloat32") == dtype_of("float32") == jnp.float32
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    with jax.default_matmul_precision("highest"):
+        assert dtype_of("float32") == jnp.float32
+        with pytest.raises(InputError, match=r"'tensorfloat32': .*does not round .*_precision', 'default'"):
+            dtype_of("tensorfloat32")
+    with jax.default_matmul_precision("default"):
+        assert dtype_of("tensorfloat32") == jnp.float32
+        with pytest.raises(InputError, match=r"'float32': .*it rounds .*_precision', 'highest'"):
+            dtype_of("float32")
+        if jax.config.jax_enable_x64:
+            assert dtype_of("float64") == jnp.float64

@@ -22,6 +22,7 @@ from equiprop.estimators import ESTIMATORS
 from equiprop.homeostasis import TREATMENTS
 from equiprop.solvers import relax
 from equiprop.training import loop
+from equiprop.training.build import decide
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.config import Config
 from equiprop.training.evaluate import evaluate
@@ -78,7 +79,7 @@ def test_run_directory(finished):
         "summary.json",
         ".lock",
     }
-    assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == config()
+    assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == decide(config())
     manifest = json.loads((out / "manifest.json").read_text())
     assert manifest["dataset_checksum"] == "checksum-0" and manifest["command"] == "equiprop train"
     assert manifest["versions"]["jax"] == jax.__version__ and "CPU cores" in manifest["device"]
@@ -403,7 +404,7 @@ PAIRS = {"samples": 5, "shared_updates": "auto"}
 COMBINATIONS = [
     (
         {"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"},
-        {"kind": "none", "strength": 0.3, "samples": 5, "shared_updates": "auto", "probes": 5},
+        {"kind": "none", "strength": "auto", "samples": 5, "shared_updates": "auto", "probes": 5},
     ),
     ({"kind": "centered", "tolerance": 0.5, "retries": 1}, {"kind": "jacobian", "schedule": "hold_symmetry"}),
     ({"kind": "holomorphic", "nudge": "auto", "points": "auto", "tolerance": 0.01}, {"schedule": "cosine"}),
@@ -501,7 +502,7 @@ def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(
     with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
         restore(out, dataset=dataset(1))
     smaller = Trainer(config(system={"hidden": (4,)}), DATA)
-    checkpoints = Checkpoints(out / "checkpoints", config())
+    checkpoints = Checkpoints(out / "checkpoints", decide(config()))
     with pytest.raises(InputError, match="are these the data that the run was trained on"):
         checkpoints.restore(checkpoints.about(), smaller.start())
 

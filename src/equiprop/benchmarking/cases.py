@@ -91,7 +91,7 @@ def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
     name = f"estimate at equilibrium, {trainer.config.estimator.kind}"
     yield _estimate(name, trainer, trainer.parts.estimator, (system, x, labels, free))
     homeostasis = _homeostasis(trainer.config)
-    treatment = build_treatment(homeostasis)
+    treatment = build_treatment(dataclasses.replace(trainer.config, homeostasis=homeostasis))
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
     yield Case(
         f"homeostasis, {homeostasis.probes} probes",

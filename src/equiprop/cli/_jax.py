@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def set_up(precision: str) -> None:
-    """Enables 64-bit numbers where asked for, and keeps compiled programs between commands.
+    """Enables 64-bit numbers and rounded products where asked for, and keeps compiled programs between commands.
 
     `JAX_COMPILATION_CACHE_DIR` names the cache's folder; by default it is the user's cache folder, if there can be one.
     """
@@ -14,6 +14,8 @@ def set_up(precision: str) -> None:
 
     if precision == "float64":
         jax.config.update("jax_enable_x64", True)
+    # On a GPU the products of JAX round their factors to ten bits unless it is told not to.
+    jax.config.update("jax_default_matmul_precision", "default" if precision == "tensorfloat32" else "highest")
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         import pooch
 

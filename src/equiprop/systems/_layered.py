@@ -105,11 +105,7 @@ class LayeredNetwork(System):
     @property
     def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
         """For each untied pair, by its forward name, the names of the forward and of the feedback weight."""
-        return {
-            c.name: (c.name, c.feedback_name)
-            for c in self.topology.connections
-            if c.feedback == "untied" and not c.lateral
-        }
+        return self.topology.reciprocal_pairs
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -104,6 +104,11 @@ class Topology:
     connections: tuple[Connection, ...]
     output: str = "output"
 
+    @property
+    def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
+        """For each connection with a feedback weight of its own, by its name, the names of the forward and of that weight."""
+        return {c.name: (c.name, c.feedback_name) for c in self.connections if c.feedback == "untied" and not c.lateral}
+
     def __post_init__(self) -> None:
         names = [p.name for p in self.populations]
         for name in names:

@@ -30,7 +30,7 @@ from equiprop.training.config import (
 _OF_EVERY_ESTIMATOR = ("krylov",)
 """Settings that serve the exact gradient which every run is compared with, whatever its own estimator takes."""
 
-PRECISIONS = ("float32", "float64")
+PRECISIONS = ("float32", "tensorfloat32", "float64")
 
 
 def _from_section(section: str, config: Any, family: Mapping[str, Callable[..., Any]], **built: Any) -> Any:
@@ -121,23 +121,53 @@ def as_kind(config: EstimatorConfig, kind: str) -> EstimatorConfig:
     return dataclasses.replace(EstimatorConfig(), **given, kind=kind)
 
 
-def build_treatment(config: HomeostasisConfig) -> AbstractTreatment:
-    default = HomeostasisConfig()
+def decide(config: Config) -> Config:
+    """`config` with what `auto` stands for in the homeostasis of its network. Raises `InputError` for a wrong topology file.
+
+    What is decided is what `docs/closing-the-gap.md` found best: where there are pairs, to let feedback weights alone follow, and
+    fast, which holds nothing back; where there are none, a light hand, since there every treatment pulls at weights that learn.
+    """
+    ours = config.homeostasis
+    pairs = _has_pairs(config.system)
+    kind = ("antisymmetric" if pairs else "jacobian") if ours.kind == "auto" else ours.kind
+    takes = _takes(TREATMENTS[kind]) if kind in TREATMENTS else set()
+    found: dict[str, Any] = {
+        "feedback_only": kind == "antisymmetric" and pairs if ours.feedback_only == "auto" else ours.feedback_only,
+        "balanced": kind == "antisymmetric",
+    }
+    found["strength"] = 100.0 if found["feedback_only"] else 0.3
+    decided = {n: value for n, value in found.items() if n in takes and getattr(ours, n) == "auto"}
+    return dataclasses.replace(config, homeostasis=dataclasses.replace(ours, kind=kind, **decided))
+
+
+def _has_pairs(config: SystemConfig) -> bool:
+    """Whether some connection has a feedback weight of its own."""
+    if config.kind == "network":
+        return bool(config.topology and Topology.from_file(config.topology).reciprocal_pairs)
+    return config.kind in ("mlp", "cnn") and config.feedback == "untied"
+
+
+def build_treatment(whole: Config) -> AbstractTreatment:
+    """The treatment of the network of a configuration."""
+    config, default = decide(whole).homeostasis, HomeostasisConfig()
     if config.kind == "none" and config.schedule != default.schedule:
         raise InputError(f"homeostasis.schedule = {config.schedule!r}: there is nothing to schedule with kind = 'none'")
     if not config.schedule.startswith("hold_") and config.target != default.target:
         raise InputError(
             f"homeostasis.target = {config.target}: is only held by schedule = 'hold_symmetry' or 'hold_angle'; leave it out"
         )
+    plain = dataclasses.replace(config, schedule=default.schedule, target=default.target)
+    if config.strength == "auto":
+        return _from_section("homeostasis", plain, TREATMENTS)
     try:
         strength = _strength(config)
     except InputError as error:
         raise InputError(f"homeostasis.{error}") from error
-    plain = dataclasses.replace(config, schedule=default.schedule, target=default.target)
     return _from_section("homeostasis", plain, TREATMENTS, strength=strength)
 
 
 def _strength(config: HomeostasisConfig) -> AbstractStrength:
+    assert config.strength != "auto"
     match config.schedule:
         case "constant":
             return Constant(config.strength)
@@ -311,7 +341,15 @@ def dtype_of(precision: str) -> Any:
         raise InputError(
             "training.precision = 'float64': enable it in JAX first, jax.config.update('jax_enable_x64', True)"
         )
-    return jnp.dtype(precision)
+    if precision != "float64" and jax.default_backend() != "cpu":
+        rounds = jax.config.jax_default_matmul_precision not in ("highest", "float32")  # pyright: ignore[reportAttributeAccessIssue]
+        if rounds != (precision == "tensorfloat32"):
+            does, wanted = ("rounds", "highest") if rounds else ("does not round", "default")
+            raise InputError(
+                f"training.precision = {precision!r}: as JAX is set up it {does} the factors of products on this device; set it "
+                f"up first, jax.config.update('jax_default_matmul_precision', {wanted!r})"
+            )
+    return jnp.dtype("float32" if precision == "tensorfloat32" else precision)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -337,6 +375,6 @@ def build_parts(config: Config) -> Parts:
         build_solver(config.solver),
         build_estimator(config.estimator),
         Adjoint(krylov=_krylov(config.estimator), max_gain=math.inf),
-        build_treatment(config.homeostasis),
+        build_treatment(config),
         augmentation,
     )

@@ -132,10 +132,12 @@ class EstimatorConfig:
 
 @dataclass(frozen=True)
 class HomeostasisConfig:
-    kind: str = "jacobian"
-    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none."""
-    strength: float = 0.3
-    """Factor on the treatment's own gradient; the first one where it is controlled."""
+    kind: str = "auto"
+    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none; auto: antisymmetric where there are untied
+    pairs of forward and feedback weights, jacobian elsewhere."""
+    strength: float | Literal["auto"] = "auto"
+    """Factor on the treatment's own gradient; the first one where it is controlled. auto: 100 where feedback weights alone are
+    moved, 0.3 elsewhere."""
     schedule: str = "constant"
     """Of the strength: constant, linear or cosine (falling to 0), warmup (over the first tenth), hold_symmetry or hold_angle
     (raised and lowered to hold the target)."""
@@ -148,10 +150,11 @@ class HomeostasisConfig:
     shared_updates: bool | Literal["auto"] = "auto"
     """Both weights of every untied pair learn from the sum of their two gradients, so that feedback does not lag behind; only the
     treatment acts on their difference (jacobian, antisymmetric, rotation, local). auto: where there are such pairs."""
-    feedback_only: bool = False
-    """The treatment moves the feedback weights of untied pairs and nothing else (jacobian, antisymmetric, rotation, local)."""
-    balanced: bool = False
-    """Every population counts alike in the loss, instead of every unit (antisymmetric)."""
+    feedback_only: bool | Literal["auto"] = "auto"
+    """The treatment moves the feedback weights of untied pairs and nothing else (jacobian, antisymmetric, rotation, local).
+    auto: antisymmetric, where there are such pairs."""
+    balanced: bool | Literal["auto"] = "auto"
+    """Every population counts alike in the loss, instead of every unit (antisymmetric, whose auto is true)."""
     step: float = 0.1
     """How far activities are clamped from equilibrium (local)."""
     decay: float = 1e-3
@@ -195,7 +198,8 @@ class TrainingConfig:
     seed: int = 0
     """Of the weights, the order of samples and the probes."""
     precision: str = "float32"
-    """float32 or float64."""
+    """float32, float64, or tensorfloat32: float32 in which products round their factors to ten bits where the device can, several
+    times as fast there. A tolerance of 1e-4 is then out of reach; docs/benchmarks.md has what is not."""
     warm_start: bool = False
     """Start the free phase of a sample where its last one ended, kept in half precision: 2 bytes a unit and training sample, in
     every checkpoint."""

@@ -17,7 +17,7 @@ from equiprop.data import Dataset, Shards
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
 from equiprop.estimators import FLAGS
-from equiprop.training.build import Parts, build_parts, build_system, dtype_of
+from equiprop.training.build import Parts, build_parts, build_system, decide, dtype_of
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number
@@ -66,7 +66,7 @@ class Trainer:
                 f"training.micro_batches = {training.micro_batches}: must divide training.batch_size = {training.batch_size}"
             )
         self.placement = Placement.over(training.devices, training.batch_size // training.micro_batches)
-        self.config = config
+        self.config = config = decide(config)
         self.dtype = dtype_of(training.precision)
         self.parts: Parts = build_parts(config)
         self.dataset = load_dataset(config.dataset) if dataset is None else dataset
@@ -155,7 +155,7 @@ def train(
     started = local(state)
 
     def create() -> RunDirectory:
-        directory = RunDirectory.create(out, config, trainer.dataset, command)
+        directory = RunDirectory.create(out, trainer.config, trainer.dataset, command)
         directory.checkpoints.save(started, seconds=0.0)
         return directory
 
