@@ -51,7 +51,7 @@ def sweep(system, x):
 
     drive, state = system.input_drive(x), system.initial_state(x)
     program = jax.jit(lambda s, d, u: block_by_block(s, d, u)[0]).lower(system, drive, state)
-    operations = program.cost_analysis()["flops"]
+    operations = (program.cost_analysis() or {})["flops"]
     short, long = (seconds(lambda n=n: relaxed(system, x, n)) for n in (20, 60))
     return (long - short) / 40, operations
 

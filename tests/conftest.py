@@ -26,6 +26,8 @@ settings.register_profile("deterministic", deadline=None, derandomize=True, max_
 settings.load_profile("deterministic")
 
 jax.config.update("jax_enable_x64", True)
+# As the commands set it, so that what a library test has compiled serves a test of a command too.
+jax.config.update("jax_default_matmul_precision", "highest")
 # The programs of the tests are tiny: compiling them fast matters more than running them fast.
 jax.config.update("jax_disable_most_optimizations", True)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)

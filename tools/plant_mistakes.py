@@ -36,6 +36,7 @@ ESTIMATORS = "tests/estimators/test_estimators.py"
 LAYERED = "tests/systems/test_layered.py"
 MOBILITY = "tests/systems/test_mobility.py"
 HOMEOSTASIS = "tests/homeostasis/test_jacobian.py"
+BUILD = "tests/training/test_build.py"
 DIAGNOSTICS = "tests/diagnostics/test_diagnostics.py"
 RELAX = "tests/solvers/test_relax.py"
 ACCELERATION = "tests/solvers/test_acceleration.py"
@@ -600,6 +601,27 @@ MISTAKES = [
         '{"strength": strength, "steps": memory["steps"] + 1}',
         '{"strength": memory["strength"], "steps": memory["steps"] + 1}',
         FAMILY,
+    ),
+    Mistake(
+        "homeostasis of a loop as strong as that of feedback weights",
+        "training/build.py",
+        '100.0 if found["feedback_only"] else 0.3',
+        '0.3 if found["feedback_only"] else 100.0',
+        BUILD,
+    ),
+    Mistake(
+        "a run that records what it was asked for instead of what it decided",
+        "training/loop.py",
+        "RunDirectory.create(out, trainer.config,",
+        "RunDirectory.create(out, config,",
+        BUILD,
+    ),
+    Mistake(
+        "products that round unasked",
+        "cli/_jax.py",
+        '"default" if precision == "tensorfloat32" else "highest"',
+        '"highest" if precision == "tensorfloat32" else "default"',
+        BUILD,
     ),
     Mistake(
         "certificate in the wrong metric",

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from equiprop.cli._jax import set_up
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS, Centered, Holomorphic
 from equiprop.homeostasis import AntisymmetricHomeostasis, JacobianHomeostasis, KolenPollack, NoHomeostasis
@@ -395,5 +396,17 @@ def test_rounded_products_are_asked_for_by_name(monkeypatch):
         assert dtype_of("tensorfloat32") == jnp.float32
         with pytest.raises(InputError, match=r"'float32': .*it rounds .*_precision', 'highest'"):
             dtype_of("float32")
-        if jax.config.jax_enable_x64:
-            assert dtype_of("float64") == jnp.float64
+        assert dtype_of("float64") == jnp.float64
+
+
+@pytest.mark.parametrize(("precision", "products"), [("float32", "highest"), ("tensorfloat32", "default")])
+def test_a_command_sets_jax_up_for_the_precision_asked_for(monkeypatch, precision, products):
+    """So that what it then builds is not refused on any device."""
+    before = jax.config.jax_default_matmul_precision
+    monkeypatch.setattr(jax, "default_backend", lambda: "gpu")
+    try:
+        set_up(precision)
+        assert jax.config.jax_default_matmul_precision == products
+        assert dtype_of(precision) == jnp.float32
+    finally:
+        jax.config.update("jax_default_matmul_precision", before)
