@@ -122,7 +122,9 @@ def as_kind(config: EstimatorConfig, kind: str) -> EstimatorConfig:
 
 
 def decide(config: Config) -> Config:
-    """`config` with what `auto` stands for in the homeostasis of its network. Raises `InputError` for a wrong topology file.
+    """`config` with what `auto` stands for in the homeostasis of its network.
+
+    Raises `InputError` for an unknown kind, or a wrong topology file.
 
     What is decided is what `docs/closing-the-gap.md` found best: where there are pairs, to let feedback weights alone follow, and
     fast, which holds nothing back; where there are none, a light hand, since there every treatment pulls at weights that learn.
@@ -130,7 +132,9 @@ def decide(config: Config) -> Config:
     ours = config.homeostasis
     pairs = _has_pairs(config.system)
     kind = ("antisymmetric" if pairs else "jacobian") if ours.kind == "auto" else ours.kind
-    takes = _takes(TREATMENTS[kind]) if kind in TREATMENTS else set()
+    if kind not in TREATMENTS:
+        raise suggest("homeostasis.kind", kind, ["auto", *TREATMENTS])
+    takes = _takes(TREATMENTS[kind])
     found: dict[str, Any] = {
         "feedback_only": kind == "antisymmetric" and pairs if ours.feedback_only == "auto" else ours.feedback_only,
         "balanced": kind == "antisymmetric",
