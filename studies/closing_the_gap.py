@@ -80,13 +80,13 @@ VARIANTS = {
         "exact gradient alone, twice the learning rate",
         (*BEST, *EXACT, *NO_HOMEOSTASIS, "--optimizer.learning-rate", "0.06"),
     ),
-    "best-strong": Variant(
-        "best, strong feedback",
+    "shared-strong": Variant(
+        "shared updates, strong feedback",
         (*BEST, *JACOBIAN, "--system.feedback-gain", "1", "--homeostasis.strength", "1"),
         "exact-strong",
     ),
-    "best-rates": Variant(
-        "best, published learning rates",
+    "shared-rates": Variant(
+        "shared updates, published learning rates",
         (
             *BEST,
             *JACOBIAN,
@@ -104,7 +104,7 @@ VARIANTS = {
         ),
         "exact",
     ),
-    "best-large": Variant("best, nudge 0.5", (*BEST, *JACOBIAN, "--estimator.nudge", "0.5"), "exact"),
+    "shared-large": Variant("shared updates, nudge 0.5", (*BEST, *JACOBIAN, "--estimator.nudge", "0.5"), "exact"),
     "sharing-only": Variant(
         "shared updates, homeostasis at strength 0", (*BEST, "--homeostasis.strength", "0"), "exact"
     ),
@@ -121,10 +121,14 @@ VARIANTS = {
         (*BEST, "--homeostasis.kind", "kolen_pollack", "--homeostasis.strength", "1"),
         "exact",
     ),
-    "best-holomorphic": Variant(
-        "best, four nudges", (*BEST, *JACOBIAN, "--estimator.kind", "holomorphic", "--estimator.points", "4"), "exact"
+    "shared-holomorphic": Variant(
+        "shared updates, four nudges",
+        (*BEST, *JACOBIAN, "--estimator.kind", "holomorphic", "--estimator.points", "4"),
+        "exact",
     ),
-    "best-response": Variant("best, exact response", (*BEST, *JACOBIAN, "--estimator.kind", "exact_response"), "exact"),
+    "shared-response": Variant(
+        "shared updates, exact response", (*BEST, *JACOBIAN, "--estimator.kind", "exact_response"), "exact"
+    ),
     "digits": Variant("digits", DIGITS, "digits-exact"),
     "digits-exact": Variant("digits, exact gradient", (*DIGITS, *EXACT, *NO_HOMEOSTASIS)),
     "loop": Variant("loop", LOOP, "loop-exact"),

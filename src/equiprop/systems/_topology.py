@@ -104,11 +104,6 @@ class Topology:
     connections: tuple[Connection, ...]
     output: str = "output"
 
-    @property
-    def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
-        """For each connection with a feedback weight of its own, by its name, the names of the forward and of that weight."""
-        return {c.name: (c.name, c.feedback_name) for c in self.connections if c.feedback == "untied" and not c.lateral}
-
     def __post_init__(self) -> None:
         names = [p.name for p in self.populations]
         for name in names:
@@ -134,6 +129,11 @@ class Topology:
                 raise suggest(f"populations.{population.name}.activation", population.activation, list(ACTIVATIONS))
         self._check_connections(names)
         self._check_reach(names)
+
+    @property
+    def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
+        """For each connection with a feedback weight of its own, by its name, the names of the forward and of that weight."""
+        return {c.name: (c.name, c.feedback_name) for c in self.connections if c.feedback == "untied" and not c.lateral}
 
     def _check_connections(self, names: list[str]) -> None:
         seen: dict[str, str] = {}
