@@ -399,6 +399,19 @@ def test_limit_uses_fewer_samples():
     assert Trainer(config(training={"limit": 50}), DATA).steps_per_epoch == 2
 
 
+@pytest.mark.parametrize(
+    ("batch_size", "epochs"),
+    [(1, 17), (2, 34), (20, 100)],  # 120 samples: 2,000 steps in 17 and 34 epochs, and never more than 100
+)
+def test_few_samples_get_more_epochs(batch_size, epochs):
+    own = config(training={"epochs": "auto", "batch_size": batch_size})
+    assert Trainer(own, DATA).config.training.epochs == epochs
+
+
+def test_many_samples_get_ten_epochs():
+    assert loop._epochs("auto", 900) == 10
+
+
 # What treatments of weight pairs do not take stands at its default, which is not that of the small configuration.
 PAIRS = {"samples": 5, "shared_updates": "auto"}
 COMBINATIONS = [

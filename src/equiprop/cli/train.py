@@ -146,6 +146,7 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
         """A bar over all steps, and a line an epoch."""
 
         def on_start(self, config: Config, steps_per_epoch: int, epoch: int) -> None:
+            assert config.training.epochs != "auto"
             self.per_epoch, self.epochs = steps_per_epoch, config.training.epochs
             treatment = (
                 "no homeostasis" if config.homeostasis.kind == "none" else f"{config.homeostasis.kind} homeostasis"

@@ -187,8 +187,8 @@ class OptimizerConfig:
 
 @dataclass(frozen=True)
 class TrainingConfig:
-    epochs: int = 10
-    """Passes through the training set."""
+    epochs: int | Literal["auto"] = "auto"
+    """Passes through the training set. auto: 10, or as many as make 2,000 steps, but at most 100."""
     batch_size: int = 50
     """Samples a step."""
     micro_batches: int = 1

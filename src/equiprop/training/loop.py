@@ -1,5 +1,6 @@
 """Training from start to summary: epochs, checkpoints, interrupts, and going on exactly where a run stopped."""
 
+import math
 import signal
 import threading
 import time
@@ -8,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn
+from typing import Any, Literal, NoReturn
 
 import jax
 import jax.numpy as jnp
@@ -49,7 +50,10 @@ class Observer:
 
 
 class Trainer:
-    """The objects of one run, built from its configuration. Raises `InputError` before anything is written."""
+    """The objects of one run, built from its configuration. Raises `InputError` before anything is written.
+
+    `config` says which homeostasis and how many epochs, where it was left open.
+    """
 
     def __init__(self, config: Config, dataset: Dataset | None = None) -> None:
         training = config.training
@@ -57,8 +61,9 @@ class Trainer:
             ("epochs", 1), ("batch_size", 1), ("micro_batches", 1), ("devices", 0), ("limit", 0), ("diagnostic_samples", 0),
             ("seed", 0),
         ):  # fmt: skip
-            if getattr(training, name) < least:
-                raise InputError(f"training.{name} = {getattr(training, name)}: must be at least {least}")
+            value = getattr(training, name)
+            if value != "auto" and value < least:
+                raise InputError(f"training.{name} = {value}: must be at least {least}")
         if training.seed >= 2**32:
             raise InputError(f"training.seed = {training.seed}: must be below 2^32, where JAX's keys begin anew")
         if training.batch_size % training.micro_batches:
@@ -66,7 +71,7 @@ class Trainer:
                 f"training.micro_batches = {training.micro_batches}: must divide training.batch_size = {training.batch_size}"
             )
         self.placement = Placement.over(training.devices, training.batch_size // training.micro_batches)
-        self.config = config = decide(config)
+        config = decide(config)
         self.dtype = dtype_of(training.precision)
         self.parts: Parts = build_parts(config)
         self.dataset = load_dataset(config.dataset) if dataset is None else dataset
@@ -79,6 +84,8 @@ class Trainer:
             placement=self.placement,
         )
         self.steps_per_epoch = self.feed.steps_per_epoch
+        self.epochs = _epochs(training.epochs, self.steps_per_epoch)
+        self.config = replace(config, training=replace(training, epochs=self.epochs))
         self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
         system_key, self.key = jax.random.split(jax.random.key(training.seed))
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
@@ -88,7 +95,7 @@ class Trainer:
             training.batch_size,
             training.micro_batches,
             self.steps_per_epoch,
-            training.epochs,
+            self.epochs,
             self.placement,
         )
         self.optimizer = self.plan.optimizer_for(self.system)
@@ -126,6 +133,11 @@ class Trainer:
             self.images if self.config.training.warm_start else None,
         )
         return self.placement.everywhere(jax.tree.map(jnp.copy, state))
+
+
+def _epochs(asked: int | Literal["auto"], steps_per_epoch: int) -> int:
+    """`asked`, or enough to train a small network on few samples, and not too many on the fewest."""
+    return min(100, max(10, math.ceil(2000 / steps_per_epoch))) if asked == "auto" else asked
 
 
 def train(
@@ -213,10 +225,9 @@ def _run(
 
     - `directory`: of the run, in process 0; `None` in the others, which compute with it and write nothing.
     """
-    epochs = trainer.config.training.epochs
     observer.on_start(trainer.config, trainer.steps_per_epoch, int(state.epoch))
     with _interrupts() as interrupted:
-        while int(state.epoch) < epochs:
+        while int(state.epoch) < trainer.epochs:
             began = time.perf_counter()
             state = _epoch(trainer, directory, state, seconds, observer, interrupted)
             finished = local(state)
