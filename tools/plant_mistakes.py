@@ -701,6 +701,13 @@ MISTAKES = [
         LOOP,
     ),
     Mistake(
+        "ten epochs for few samples",
+        "training/loop.py",
+        "min(100, max(10, math.ceil(2000 / steps_per_epoch)))",
+        "10",
+        LOOP,
+    ),
+    Mistake(
         "a run trained by two",
         "training/loop.py",
         "    on_primary(directory.lock)\n",
