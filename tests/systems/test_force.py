@@ -1,11 +1,15 @@
 """Systems from a user's own function."""
 
+import math
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import optimize
 
 from equiprop.errors import InputError
+from equiprop.estimators import Adjoint, Centered, Krylov, estimate
 from equiprop.numerics import SoftmaxCrossEntropy
 from equiprop.solvers import Alternating, relax
 from equiprop.systems import from_energy, from_force, nudged
@@ -26,6 +30,31 @@ def test_energy_descends():
     assert np.allclose(system.force(u, x), x - u @ k)
     z = u + 1j * u[::-1]
     assert np.allclose(system.force(z, x), x - z @ k)
+
+
+def test_an_activation_belongs_into_energy_and_output():
+    """Scellier & Bengio's energy, E = ½|u|² − ½φᵀWφ − φᵀx with symmetric W: what is nudged descends E + βC."""
+
+    def energy(w, u, x):
+        r = jnp.tanh(u)
+        return jnp.sum(0.5 * u**2 - r * x, axis=1) - 0.5 * jnp.einsum("bi,ij,bj->b", r, w, r)
+
+    w = 0.1 * (MATRIX + MATRIX.T)
+    system = from_energy(energy, w, initial_state=jnp.zeros(3), output=lambda u: jnp.tanh(u)[:, :2])
+    x, y = jnp.asarray(RNG.normal(size=(4, 3))), jnp.zeros((4, 2))
+    solver = Alternating(tolerance=1e-12, max_steps=1000, nudged_max_steps=1000)
+
+    def cost(w):
+        """By SciPy's root of ∂E/∂u."""
+        found = [optimize.root(lambda u, one=one: u - (1 - np.tanh(u) ** 2) * (w @ np.tanh(u) + one), np.zeros(3), tol=1e-13).x
+                 for one in np.asarray(x)]  # fmt: skip
+        return 0.5 * np.mean(np.sum(np.tanh(np.stack(found))[:, :2] ** 2, axis=1))
+
+    h, direction = 1e-5, np.ones((3, 3))
+    expected = (cost(w + h * direction) - cost(w - h * direction)) / (2 * h)
+    for estimator in (Centered(nudge=1e-2, max_gain=math.inf), Adjoint(krylov=Krylov(tolerance=1e-10))):
+        found = estimate(system, x, y, estimator, solver=solver).gradient.params
+        assert np.isclose(jnp.sum(found), expected, rtol=1e-4)
 
 
 def test_energy_must_be_per_sample():
@@ -99,3 +128,17 @@ def test_the_start_is_of_the_type_of_the_force():
     assert relax(system, x, Alternating()).settled.all()
     complex_start = nudged(system, jnp.zeros((3, 2)), 0.1j).initial_state(x)
     assert {leaf.dtype for leaf in jax.tree.leaves(complex_start)} == {jnp.dtype("complex128")}
+
+
+def test_what_samples_share_belongs_into_params():
+    """F may be asked for some samples alone, and cannot know which arrays of x to take those of."""
+    system = from_force(lambda p, u, x: x[0] @ x[1] - u, 0.0, initial_state=lambda x: jnp.zeros((len(x[0]), 2)))
+    with pytest.raises(InputError, match=r"x: holds an array of shape \[3, 2\], and the initial state is of 4 samples"):
+        relax(system, (jnp.ones((4, 3)), jnp.ones((3, 2))), Alternating())
+
+
+@pytest.mark.parametrize("start", [jnp.zeros(()), {"a": jnp.zeros((3, 2)), "b": jnp.zeros((2, 2))}, ()])
+def test_a_start_without_a_batch_is_refused(start):
+    system = from_force(lambda p, u, x: u, 0.0, initial_state=lambda x: start)
+    with pytest.raises(InputError, match=r"initial_state: gives arrays of shapes .*the batch as their first axis"):
+        system.initial_state(jnp.ones((3, 2)))

@@ -50,7 +50,8 @@ def test_force(system):
 def test_a_residual_connection_carries_the_activity_too():
     """Back as well, by as much less as the mobility is smaller."""
     sizes = {"input": 2, "a": 3, "output": 3}
-    populations = tuple(Population(n, k, "tanh", 0.5 if n == "a" else 1.0) for n, k in sizes.items())
+    kinds = {"input": (), "a": ("tanh", 0.5), "output": ("tanh",)}
+    populations = tuple(Population(n, k, *kinds[n]) for n, k in sizes.items())
     connections = (Connection("input", "a", "none"), Connection("a", "output", residual=True))
     system = LayeredNetwork.create(Topology(populations, connections), classes=3, key=jax.random.key(1))
     rng = np.random.default_rng(0)

@@ -155,10 +155,15 @@ def test_initial_weights_fill_their_range():
         (lambda: Convolution((6, 6, 1), (6, 6, 1), kernel=9, padding="valid"), r"does not divide the \[-2, -2\]"),
         (lambda: Convolution((6, 6, 1), (4, 4, 1), pool=2), r"makes \[3, 3\] of \[6, 6\], but the target is \[4, 4\]"),
         (lambda: Identity((6,), (5,)), r"carries \[6\], but the target is \[5\]"),
-        (lambda: OPERATIONS["pooled"].transposed_weight(jnp.ones(1)), "must have an odd kernel"),
-        (lambda: OPERATIONS["local"].transposed_weight(jnp.ones(1)), "cannot be symmetric"),
+        (lambda: Convolution((6, 6, 1), (6, 6, 1), temperature=2.0), "temperature = 2.0: is that of pooling"),
     ],
 )
 def test_refused(make, message):
     with pytest.raises(InputError, match=message):
         make()
+
+
+def test_which_have_a_transpose_of_their_own_kind():
+    without = {name: operation.no_transpose for name, operation in OPERATIONS.items() if operation.no_transpose}
+    assert set(without) == {"strided", "even", "pooled", "local"}
+    assert "only with an odd kernel" in without["even"] and "at every place" in without["local"]

@@ -60,6 +60,29 @@ BAD = [
         r"h->output\.residual = true: goes with weights between two populations of the same shape.*from \[3\] to \[2\]",
     ),
     (with_connection(source="h", target="h", residual=True), r"h->h\.residual = true: goes with"),
+    (
+        changed(populations=GOOD["populations"] | {"h": {"size": 3, "name": "g"}}),
+        r"populations\.h: there is no key 'name'",
+    ),
+    (
+        changed(populations=GOOD["populations"] | {"input": {"size": 4, "activation": "tanh"}}),
+        r"populations\.input\.activation = 'tanh': the input is clamped and has none",
+    ),
+    (
+        changed(populations=GOOD["populations"] | {"input": {"size": 4, "mobility": 0.5}}),
+        r"populations\.input\.mobility = 0\.5: the input is clamped and has none",
+    ),
+    (
+        with_connection(source="h", target="h", feedback="tied", angle=30),
+        r"h->h\.angle = 30\.0: is not used by feedback = 'tied'",
+    ),
+    (
+        changed(
+            populations=GOOD["populations"] | {"h": {"size": [2, 2, 1]}},
+            connections=[*GOOD["connections"], {"source": "h", "target": "h", "kind": "local"}],
+        ),
+        r"connections\.h->h\.feedback = 'untied': a lateral connection with weights of its own at every place has no transpose",
+    ),
 ]
 
 
@@ -130,3 +153,31 @@ def test_colouring_of_any_graph(data):
 
 def test_general_example_is_legal():
     assert [c.name for c in skip_and_lateral().connections if c.lateral] == ["b->b", "a->a"]
+
+
+@pytest.mark.parametrize("text", ["5", "null", "[]"])
+def test_a_file_that_holds_no_table(tmp_path, text):
+    (tmp_path / "net.json").write_text(text)
+    with pytest.raises(InputError, match=r"net\.json = .*: must be a table"):
+        Topology.from_file(tmp_path / "net.json")
+
+
+@pytest.mark.parametrize(
+    ("connections", "paired"),
+    [
+        ((), True),
+        ((Connection("a", "a", "tied"),), True),
+        ((Connection("a", "a"),), False),
+        ((Connection("a", "a", "none"),), False),
+        ((Connection("a", "output", "none"),), False),
+        ((Connection("input", "output", "none"),), True),
+    ],
+)
+def test_what_else_could_be_asymmetric_than_pairs(connections, paired):
+    populations = (Population("input", 3), Population("a", 3), Population("b", 3), Population("output", 2))
+    line = (Connection("input", "a", "none"), Connection("a", "b"), Connection("b", "output"))
+    assert Topology(populations, line + connections).paired == paired
+
+
+def test_tied_weights_alone_are_no_pairs():
+    assert not chain((4, 3, 2), activation="tanh", feedback="tied").paired

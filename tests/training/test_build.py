@@ -14,6 +14,7 @@ from equiprop.cli._jax import set_up
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS, Centered, Holomorphic
 from equiprop.homeostasis import AntisymmetricHomeostasis, JacobianHomeostasis, KolenPollack, NoHomeostasis
+from equiprop.systems import cnn, mlp
 from equiprop.training.build import (
     as_kind,
     build_estimator,
@@ -371,6 +372,27 @@ def test_what_auto_stands_for_is_what_is_built(tmp_path):
         )
         network = Config(system=SystemConfig(kind="network", topology=str(tmp_path / "net.json")))
         assert decide(network).homeostasis.kind == kind
+
+
+def test_without_feedback_nothing_is_scaled_by_it():
+    system = build_system(SystemConfig(hidden=(4, 4), feedback="none"), DATA, key=jax.random.key(0), dtype=jnp.float32)
+    assert system.mobility is None
+    with pytest.raises(InputError, match=r"feedback_gain = 0\.5: is not used by feedback = 'none'"):
+        mlp(4, (3,), 2, key=jax.random.key(0), feedback="none", feedback_gain=0.5)
+    deep = cnn((32, 32, 3), 2, key=jax.random.key(0), preset="deep_10", feedback="none")
+    assert deep.mobility is None
+
+
+def test_an_image_turned_round_is_refused(tmp_path):
+    """Of as many pixels as those of the data set, but in another order."""
+    network = {
+        "populations": {"input": {"size": [1, 4, 4]}, "output": {"size": 3}},
+        "connections": [{"source": "input", "target": "output", "feedback": "none"}],
+    }
+    (tmp_path / "net.json").write_text(json.dumps(network))
+    system = SystemConfig(kind="network", topology=str(tmp_path / "net.json"))
+    with pytest.raises(InputError, match=r"populations\.input\.size = \[1, 4, 4\]: images of toy are \[4, 4, 1\]"):
+        build_system(system, DATA, key=jax.random.key(0), dtype=jnp.float32)
 
 
 def test_the_default_homeostasis_trains_and_its_run_says_what_it_was(tmp_path):

@@ -12,6 +12,7 @@ from equiprop.numerics.activations import shifted_sigmoid as shifted_sigmoid
 from equiprop.numerics.activations import tanh as tanh
 from equiprop.numerics.complex import real_dtype as real_dtype
 from equiprop.numerics.complex import real_linear as real_linear
+from equiprop.numerics.convolution import check_padding as check_padding
 from equiprop.numerics.convolution import convolve as convolve
 from equiprop.numerics.convolution import convolve_locally as convolve_locally
 from equiprop.numerics.costs import COSTS as COSTS

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import AbstractCost, SquaredError
+from equiprop.numerics import AbstractCost, SquaredError, trees
 from equiprop.systems._system import Block, System
 
 
@@ -36,8 +36,24 @@ class FunctionSystem(System):
         return self.function(self.params, state, drive)
 
     def initial_state(self, x: Any) -> PyTree:
-        """The start, in the one floating type that it and the force are of."""
+        """The start, in the one floating type that it and the force are of.
+
+        Raises `InputError` where the state has no batch axis, or an array of x not as many samples as the state.
+        """
         state = jax.tree.map(jnp.asarray, self.start(x))
+        axes = {leaf.shape[:1] for leaf in jax.tree.leaves(state)}
+        if len(axes) != 1 or () in axes:
+            shapes = [list(leaf.shape) for leaf in jax.tree.leaves(state)]
+            raise InputError(
+                f"initial_state: gives arrays of shapes {shapes}: all must have the batch as their first axis"
+            )
+        batch = trees.batch_size(state)
+        for shape in (jnp.shape(leaf) for leaf in jax.tree.leaves(x)):
+            if shape[:1] != (batch,):
+                raise InputError(
+                    f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x must "
+                    "have the batch as its first axis; what all samples share belongs into params"
+                )
         force = jax.eval_shape(lambda: self.force(state, self.input_drive(x)))
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
         return jax.tree.map(lambda a: a.astype(dtype), state)
@@ -85,7 +101,7 @@ def from_force(
     **Arguments:**
 
     - `force`: `force(params, state, x)` is F for a whole batch, in the structure of the state. For complex estimators it is
-      called with a complex state.
+      called with a complex state. Every array of x has the batch as its first axis; F may be asked for some of its samples alone.
     - `params`: θ, any pytree of arrays; its inexact arrays are trained.
     - `initial_state`: a function from the input batch to the state batch, or the state of one sample (no batch axis), with
       which every sample starts.
@@ -97,7 +113,7 @@ def from_force(
       by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
     Raises `InputError` if the initial state has no array, or a mobility is not above 0; and when first used, if the activity
-    changes the structure of the state, or the inputs have no batch axis and the initial state none of its own.
+    changes the structure of the state, or an array of the inputs has no batch axis.
     """
     if callable(initial_state):
         start = initial_state
@@ -115,13 +131,16 @@ def from_energy(
     params: PyTree,
     *,
     initial_state: Callable[[Any], PyTree] | PyTree,
-    activity: Callable[[PyTree], PyTree] = _identity,
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
     holomorphic: bool = True,
     mobility: PyTree | None = None,
 ) -> FunctionSystem:
     """A system that descends an energy: F = −∂E/∂u. The other arguments are those of `from_force`.
+
+    There is no `activity`: the state is what the energy is a function of, and the nudge adds βC to the energy, so that what is
+    nudged descends E + βC. An activation φ belongs into both, as in the network of Scellier & Bengio (2017,
+    doi:10.3389/fncom.2017.00024): `energy` in terms of φ(u), and `output` too.
 
     **Arguments:**
 
@@ -133,7 +152,6 @@ def from_energy(
         _Descent(energy, mobilities),
         params,
         initial_state=initial_state,
-        activity=activity,
         output=output,
         cost=cost,
         holomorphic=holomorphic,
@@ -161,7 +179,7 @@ class _Repeated:
         if len(axes) != 1 or None in axes:
             raise InputError(
                 "initial_state is that of one sample, and the inputs do not tell how many there are: every array of x must have "
-                "the batch as its first axis; give initial_state a function of x otherwise"
+                "the batch as its first axis; what all samples share belongs into params"
             )
         batch = axes.pop()
         return jax.tree.map(lambda a: jnp.broadcast_to(a, (batch, *a.shape)), self.single)

@@ -10,12 +10,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import convolve, convolve_locally, real_linear, softmax_pool
+from equiprop.numerics import check_padding, convolve, convolve_locally, real_linear, softmax_pool
 
 Shape = tuple[int, ...]
 """Of one sample of a population: `(units,)`, or `(height, width, channels)`."""
-
-PADDINGS = ("same", "valid")
 
 
 @dataclass(frozen=True)
@@ -64,12 +62,14 @@ class Operation(abc.ABC):
         """Standard normal activities of the source."""
         return jax.random.normal(key, (batch, *self.source), dtype)
 
+    @property
+    def no_transpose(self) -> str | None:
+        """Why no weight of this kind acts, laterally, as the transpose of another; `None` where one does."""
+        return None
+
     def transposed_weight(self, weight: Array) -> Array:
-        """The weight with which a lateral connection acts as the transpose of itself."""
-        del weight
-        raise InputError(
-            f"a lateral connection of kind {type(self).__name__.lower()} cannot be symmetric; write 'none'"
-        )
+        """The weight with which a lateral connection acts as the transpose of itself, unless `no_transpose`."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -140,10 +140,11 @@ class Windowed(Operation):
         for name in ("kernel", "stride", "pool"):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} = {getattr(self, name)}: must be at least 1")
-        if self.padding not in PADDINGS:
-            raise InputError(f"padding = {self.padding!r}: must be one of {', '.join(PADDINGS)}")
+        check_padding(self.padding)
         if not 0 < self.temperature < math.inf:
             raise InputError(f"temperature = {self.temperature}: must be a finite number above 0")
+        if self.pool == 1 and self.temperature != 1:
+            raise InputError(f"temperature = {self.temperature}: is that of pooling, and pool = 1; leave it out")
         before = self._before_pooling
         if min(before) < 1 or any(side % self.pool for side in before):
             raise InputError(
@@ -191,9 +192,13 @@ class Convolution(Windowed):
     def linear(self, weight: Any, r: Array) -> Array:
         return real_linear(lambda a: convolve(a, weight, self.stride, self.padding), r)
 
-    def transposed_weight(self, weight: Array) -> Array:
+    @property
+    def no_transpose(self) -> str | None:
         if self.stride > 1 or self.pool > 1 or self.kernel % 2 == 0:
-            raise InputError("a lateral convolution must have an odd kernel, stride = 1 and pool = 1")
+            return "a lateral convolution has a transpose only with an odd kernel, stride = 1 and pool = 1"
+        return None
+
+    def transposed_weight(self, weight: Array) -> Array:
         return jnp.swapaxes(weight[::-1, ::-1], 2, 3)
 
 
@@ -204,6 +209,10 @@ class LocallyConnected(Windowed):
     @property
     def weight_shape(self) -> Shape:
         return *self._before_pooling, self.fan_in, self.target[-1]
+
+    @property
+    def no_transpose(self) -> str:
+        return "a lateral connection with weights of its own at every place has no transpose of its kind"
 
     def linear(self, weight: Any, r: Array) -> Array:
         places = weight.reshape(*weight.shape[:2], self.source[-1], self.kernel, self.kernel, self.target[-1])

@@ -125,13 +125,14 @@ def cnn(
     The others are those of `mlp`. Raises `InputError` for an unknown preset, or images that its pooling does not divide.
     """
     start = _preset(preset)
+    gain_back = 1.0 if feedback == "none" else start.feedback_gain
     topology = cnn_topology(
         image,
         preset=preset,
         activation=start.activation if activation is None else activation,
         feedback=feedback,
         weight_angle=weight_angle,
-        feedback_gain=start.feedback_gain if feedback_gain is None else feedback_gain,
+        feedback_gain=gain_back if feedback_gain is None else feedback_gain,
     )
     gain = start.gain if gain is None else gain
     return LayeredNetwork.create(topology, classes=classes, key=key, cost=cost, gain=gain, dtype=dtype)

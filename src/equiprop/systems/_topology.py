@@ -125,15 +125,31 @@ class Topology:
                     f"populations.{population.name}.mobility = {population.mobility}: mobilities are relative to that of the "
                     "output, which is 1"
                 )
+            if population.name == INPUT:
+                self._check_input(population)
             if population.activation not in ACTIVATIONS:
                 raise suggest(f"populations.{population.name}.activation", population.activation, list(ACTIVATIONS))
         self._check_connections(names)
         self._check_reach(names)
 
+    def _check_input(self, population: Population) -> None:
+        for field in fields(Population)[2:]:
+            if getattr(population, field.name) != field.default:
+                raise InputError(
+                    f"populations.{INPUT}.{field.name} = {getattr(population, field.name)!r}: the input is clamped and has none; "
+                    "leave it out"
+                )
+
     @property
     def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
         """For each connection with a feedback weight of its own, by its name, the names of the forward and of that weight."""
         return {c.name: (c.name, c.feedback_name) for c in self.connections if c.feedback == "untied" and not c.lateral}
+
+    @property
+    def paired(self) -> bool:
+        """Whether there are such pairs and nothing else that could be asymmetric: no one-way and no untied lateral connection."""
+        back = [c.feedback if not c.lateral else f"lateral {c.feedback}" for c in self.connections if c.source != INPUT]
+        return "untied" in back and set(back) <= {"untied", "tied", "lateral tied"}
 
     def _check_connections(self, names: list[str]) -> None:
         seen: dict[str, str] = {}
@@ -146,6 +162,10 @@ class Topology:
                 raise suggest(f"{where}.feedback", connection.feedback, list(FEEDBACK))
             if not 0 <= connection.angle <= 180:
                 raise InputError(f"{where}.angle = {connection.angle}: must be between 0 and 180 degrees")
+            if connection.feedback != "untied" and connection.angle != Connection.angle:
+                raise InputError(
+                    f"{where}.angle = {connection.angle}: is not used by feedback = {connection.feedback!r}; leave it out"
+                )
             if connection.target == INPUT:
                 raise InputError(f"{where}: the input is clamped, nothing can lead to it")
             if connection.source == INPUT and connection.feedback != "none":
@@ -179,9 +199,11 @@ class Topology:
                     f"{connection.kind!r} from {shapes[0]} to {shapes[1]}"
                 )
         try:
-            self.operation(connection)
+            operation = self.operation(connection)
         except InputError as error:
             raise InputError(f"{where}.{error}") from error
+        if connection.lateral and connection.feedback == "untied" and operation.no_transpose:
+            raise InputError(f"{where}.feedback = 'untied': {operation.no_transpose}; write 'tied' or 'none'")
 
     def operation(self, connection: Connection) -> Operation:
         """What the connection does to the activity of its source."""
@@ -250,7 +272,7 @@ class Topology:
         if not isinstance(populations, Mapping) or not isinstance(connections, list):
             raise InputError(f"{where}: needs a table 'populations' and a list 'connections'")
         return cls(
-            tuple(_record(Population, {"name": n, **_table(p, f"{where}: populations.{n}")}, f"{where}: populations.{n}")
+            tuple(_record(Population, _table(p, f"{where}: populations.{n}"), f"{where}: populations.{n}", name=n)
                   for n, p in populations.items()),
             tuple(_record(Connection, _table(c, f"{where}: connections[{i}]"), f"{where}: connections[{i}]")
                   for i, c in enumerate(connections)),
@@ -268,7 +290,7 @@ class Topology:
             raise InputError(f"topology {path}: cannot be read ({error.strerror})") from error
         except ValueError as error:
             raise InputError(f"topology {path}: is not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
-        return cls.from_mapping(data, f"topology {path}")
+        return cls.from_mapping(_table(data, f"topology {path}"), f"topology {path}")
 
 
 def _table(value: object, where: str) -> dict[str, Any]:
@@ -277,8 +299,8 @@ def _table(value: object, where: str) -> dict[str, Any]:
     return dict(value)
 
 
-def _record(kind: type, values: dict[str, Any], where: str) -> Any:
-    types = {f.name: f.type for f in fields(kind)}
+def _record(kind: type, values: dict[str, Any], where: str, **given: Any) -> Any:
+    types = {f.name: f.type for f in fields(kind) if f.name not in given}
     for key, value in values.items():
         if key not in types:
             raise unknown_key(where, key, list(types))
@@ -289,7 +311,7 @@ def _record(kind: type, values: dict[str, Any], where: str) -> Any:
         elif not isinstance(value, types[key]) or (isinstance(value, bool) and types[key] is not bool):  # pyright: ignore
             raise InputError(f"{where}.{key} = {value!r}: must be of type {types[key].__name__}")  # pyright: ignore
     try:
-        return kind(**values)
+        return kind(**values, **given)
     except TypeError as error:
         raise InputError(f"{where}: {str(error).split(') ', 1)[-1]}") from error
 
@@ -329,20 +351,25 @@ def chain(
 
     **Arguments:**
 
+    - `angle`: where untied.
     - `feedback_gain`: γ, the factor on everything that leads back; the mobility of a layer is γ to the power of its distance
       from the output.
     """
     sizes = tuple(sizes)
+    if feedback == "none" and feedback_gain != 1:
+        raise InputError(f"feedback_gain = {feedback_gain}: is not used by feedback = 'none'; leave it out")
     if not 0 < feedback_gain < math.inf:
         raise InputError(f"feedback_gain = {feedback_gain}: must be a finite number above 0")
     names = [INPUT, *(f"hidden_{i}" for i in range(1, len(sizes) - 1)), "output"]
     distances = range(len(sizes) - 1, -1, -1)
     return Topology(
         tuple(
-            Population(name, size, activation, 1.0 if name == INPUT else feedback_gain**distance)
+            Population(name, size) if name == INPUT else Population(name, size, activation, feedback_gain**distance)
             for name, size, distance in zip(names, sizes, distances, strict=True)
         ),
-        tuple(Connection(a, b, "none" if a == INPUT else feedback, angle) for a, b in pairwise(names)),
+        tuple(
+            Connection(a, b, "none") if a == INPUT else Connection(a, b, feedback, angle) for a, b in pairwise(names)
+        ),
     )
 
 

@@ -126,17 +126,17 @@ def decide(config: Config) -> Config:
 
     Raises `InputError` for an unknown kind, or a wrong topology file.
 
-    What is decided is what `docs/closing-the-gap.md` found best: where there are pairs, to let feedback weights alone follow, and
-    fast, which holds nothing back; where there are none, a light hand, since there every treatment pulls at weights that learn.
+    What is decided is what `docs/closing-the-gap.md` found best: where all is in pairs, to let feedback weights alone follow, and
+    fast, which holds nothing back; elsewhere a light hand, since there every treatment pulls at weights that learn.
     """
     ours = config.homeostasis
-    pairs = _has_pairs(config.system)
-    kind = ("antisymmetric" if pairs else "jacobian") if ours.kind == "auto" else ours.kind
+    paired = _is_paired(config.system)
+    kind = ("antisymmetric" if paired else "jacobian") if ours.kind == "auto" else ours.kind
     if kind not in TREATMENTS:
         raise suggest("homeostasis.kind", kind, ["auto", *TREATMENTS])
     takes = _takes(TREATMENTS[kind])
     found: dict[str, Any] = {
-        "feedback_only": kind == "antisymmetric" and pairs if ours.feedback_only == "auto" else ours.feedback_only,
+        "feedback_only": kind == "antisymmetric" and paired if ours.feedback_only == "auto" else ours.feedback_only,
         "balanced": kind == "antisymmetric",
     }
     found["strength"] = 100.0 if found["feedback_only"] else 0.3
@@ -144,10 +144,10 @@ def decide(config: Config) -> Config:
     return dataclasses.replace(config, homeostasis=dataclasses.replace(ours, kind=kind, **decided))
 
 
-def _has_pairs(config: SystemConfig) -> bool:
-    """Whether some connection has a feedback weight of its own."""
+def _is_paired(config: SystemConfig) -> bool:
+    """`Topology.paired` of the network."""
     if config.kind == "network":
-        return bool(config.topology and Topology.from_file(config.topology).reciprocal_pairs)
+        return bool(config.topology and Topology.from_file(config.topology).paired)
     return config.kind in ("mlp", "cnn") and config.feedback == "untied"
 
 
@@ -212,6 +212,7 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
         if size < 1:
             raise InputError(f"system.hidden = {list(config.hidden)}: every population needs at least 1 unit")
     sizes = (inputs, *config.hidden, classes)
+    feedback_gain = 1.0 if config.feedback == "none" else config.feedback_gain
     try:
         match config.kind:
             case "mlp":
@@ -220,7 +221,7 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
                     activation=config.activation,
                     feedback=config.feedback,
                     angle=config.weight_angle,
-                    feedback_gain=config.feedback_gain,
+                    feedback_gain=feedback_gain,
                 )
             case "loop":
                 return loop(sizes, activation=config.activation)
@@ -231,7 +232,7 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
                     activation=config.activation,
                     feedback=config.feedback,
                     weight_angle=config.weight_angle,
-                    feedback_gain=config.feedback_gain,
+                    feedback_gain=feedback_gain,
                 )
     except InputError as error:
         raise InputError(_in_terms_of_section(str(error), config)) from error
@@ -240,9 +241,14 @@ def build_topology(config: SystemConfig, dataset: Dataset) -> Topology:
     if not config.topology:
         raise InputError("system.topology = '': system.kind = 'network' needs a topology file")
     topology = Topology.from_file(config.topology)
-    size = topology.population("input").units
-    if size != inputs:
+    size = topology.population("input").size
+    if isinstance(size, int) and size != inputs:
         raise InputError(f"populations.input.size = {size}: images of {dataset.name} have {inputs} pixels")
+    if isinstance(size, tuple) and size != _as_image(dataset):
+        raise InputError(
+            f"populations.input.size = {list(size)}: images of {dataset.name} are {list(_as_image(dataset))}, height, width and "
+            "channels"
+        )
     return topology
 
 

@@ -133,8 +133,8 @@ class EstimatorConfig:
 @dataclass(frozen=True)
 class HomeostasisConfig:
     kind: str = "auto"
-    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none; auto: antisymmetric where there are untied
-    pairs of forward and feedback weights, jacobian elsewhere."""
+    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none; auto: antisymmetric where weights come in
+    untied pairs, forward and feedback, or are tied; jacobian elsewhere."""
     strength: float | Literal["auto"] = "auto"
     """Factor on the treatment's own gradient; the first one where it is controlled. auto: 100 where feedback weights alone are
     moved, 0.3 elsewhere."""
@@ -152,7 +152,7 @@ class HomeostasisConfig:
     treatment acts on their difference (jacobian, antisymmetric, rotation, local). auto: where there are such pairs."""
     feedback_only: bool | Literal["auto"] = "auto"
     """The treatment moves the feedback weights of untied pairs and nothing else (jacobian, antisymmetric, rotation, local).
-    auto: antisymmetric, where there are such pairs."""
+    auto: antisymmetric, where nothing else could be asymmetric."""
     balanced: bool | Literal["auto"] = "auto"
     """Every population counts alike in the loss, instead of every unit (antisymmetric, whose auto is true)."""
     step: float = 0.1
@@ -174,7 +174,8 @@ class OptimizerConfig:
     momentum: float = 0.9
     """Of sgd; the first moment's decay of adamw."""
     weight_decay: float = 0.0
-    """Decay of weights (not of biases), decoupled and times the learning rate."""
+    """Decay of weights (not of biases): added to the gradient before the momentum (sgd), or decoupled, times the learning rate
+    (adamw)."""
     schedule: str = "cosine"
     """constant or cosine (to 0 at the last step)."""
     learning_rates: dict[str, float] = field(default_factory=dict)
