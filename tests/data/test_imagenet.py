@@ -3,6 +3,7 @@
 import pickle
 import re
 import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -292,6 +293,28 @@ def test_a_file_that_changes_after_loading_is_refused(paths: list[Path]) -> None
     paths[0].unlink()
     with pytest.raises(InputError, match=str(paths[0])):
         train.load(0)
+
+
+@pytest.mark.parametrize("rows", [2, 50])
+def test_a_last_file_that_changes_after_loading_is_refused(rows: int, data_folder: Path) -> None:
+    """Of it only a part is kept, the rest being held out; what counts is the file."""
+    put(data_folder, layout_of("npz"), contents())
+    train = shards_of(data.load("imagenet32"))
+    parts = contents()
+    parts[9]["data"], parts[9]["labels"] = some_rows(rows, 0), [1] * rows
+    put(data_folder, layout_of("npz"), parts)
+    with pytest.raises(InputError, match=f"shard 9 now has {rows} images .*and had 40.*load the dataset again"):
+        train.load(9)
+
+
+def test_a_header_that_is_no_python_is_refused(data_folder: Path) -> None:
+    paths = put(data_folder, layout_of("npz"), contents())
+    header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (12, 3072"
+    header += b" " * (117 - len(header)) + b"\n"
+    with zipfile.ZipFile(paths[0], "w") as archive:
+        archive.writestr("data.npy", b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header)
+        archive.writestr("labels.npy", b"")
+    assert refusal().startswith(f"{paths[0]} is not a whole npz file")
 
 
 @pytest.mark.parametrize("index", [-1, 10])

@@ -83,24 +83,28 @@ class Shards:
         """
         if not 0 <= index < len(self.counts):
             raise InputError(f"shard = {index} does not exist: there are {len(self.counts)}, from 0")
+        split = self._checked(index)
+        split.images.setflags(write=False)
+        split.labels.setflags(write=False)
+        return split
+
+    def _checked(self, index: int) -> Split:
         split = self.read(index)
         if len(split) != self.counts[index] or split.image_shape != self.image_shape:
             raise InputError(
                 f"shard {index} now has {len(split)} images {list(split.image_shape)}, and had {self.counts[index]} "
                 f"{list(self.image_shape)}: its file was changed, load the dataset again"
             )
-        split.images.setflags(write=False)
-        split.labels.setflags(write=False)
         return split
 
     def keep_of_last(self, kept: np.ndarray) -> "Shards":
         """The same shards, the last with only those of its images whose indices, ascending, are given."""
         last = len(self.counts) - 1
-        return replace(self, counts=(*self.counts[:-1], len(kept)), read=partial(_read_but_keep, self.read, last, kept))
+        return replace(self, counts=(*self.counts[:-1], len(kept)), read=partial(_read_but_keep, self, last, kept))
 
 
-def _read_but_keep(read: Callable[[int], Split], last: int, kept: np.ndarray, index: int) -> Split:
-    split = read(index)
+def _read_but_keep(whole: Shards, last: int, kept: np.ndarray, index: int) -> Split:
+    split = whole._checked(index)
     return Split(_keep(split.images, kept), split.labels[kept]) if index == last else split
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 
 from equiprop.data._dataset import Split
+from equiprop.data._split import mixed
 from equiprop.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
 _MODES = ("RGB", "L")
+_ORDER_SEED = 5001
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,8 @@ class _Kind:
 def read_image_folder(folder: Path) -> tuple[Split, Split | None, Split, tuple[str, ...]]:
     """The training, validation and test images of `train/CLASS/*`, `validation/CLASS/*` and `test/CLASS/*`.
 
-    The classes are the folders in `train`. Everything is sorted by name; names that begin with a dot are passed over.
+    The classes are the folders in `train`, sorted by name; names that begin with a dot are passed over. The images of a split,
+    sorted by name, are then mixed in an order that depends on their number alone, so that its first ones are of all classes.
 
     **Returns:** the three splits, the second `None` where there is no folder `validation`, and the classes. Images are
     uint8 `[n, height, width, 3]`, of grey ones `[n, height, width]`, and labels int32 `[n]`.
@@ -60,7 +63,7 @@ def read_image_folder(folder: Path) -> tuple[Split, Split | None, Split, tuple[s
         if (folder / name).is_dir() or name != "validation"
     }
     kind = _kind(found["train"][0][0])
-    splits = {name: _split(files, kind) for name, files in found.items()}
+    splits = {name: _split([files[i] for i in mixed(len(files), _ORDER_SEED)], kind) for name, files in found.items()}
     return splits["train"], splits.get("validation"), splits["test"], tuple(classes)
 
 

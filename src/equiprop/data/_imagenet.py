@@ -1,6 +1,7 @@
 """Downsampled ImageNet, 32 by 32: ten files of training images and one of validation images, as npz or as pickles."""
 
 import hashlib
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from equiprop.errors import InputError
 
 CLASSES = 1000
 _FIRST_LABEL = 1
-_FAULTS = (EOFError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+_FAULTS = (EOFError, RuntimeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
 """What reading a damaged or foreign npz may raise."""
 
 

@@ -35,8 +35,8 @@ def load(name: str) -> Dataset:
     A tenth of the training images is held out, by the same rule, unless there is `validation/CLASS/*.png`. There is no
     checksum to verify, and `mean` and `scale` are those of the training images (`pixel_statistics`).
 
-    **Returns:** the dataset; its arrays are read-only, and each split is in the order of the source (of a folder, sorted
-    by name).
+    **Returns:** the dataset; its arrays are read-only, and each split is in the order of the source (of a folder of images,
+    mixed: see `read_image_folder`).
 
     **Raises:** `InputError` where the name is neither in the catalogue nor a folder, a file is corrupt, or a file is
     missing and cannot be downloaded.
