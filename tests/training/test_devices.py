@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
 import pytest
 
 from equiprop.errors import InputError
+from equiprop.training.devices import Placement
 from equiprop.training.loop import Trainer
 from toy import config, dataset
 
@@ -76,6 +78,14 @@ def test_four_devices_and_two_in_two_pieces(alone, tmp_path):
     found = list(np.load(tmp_path / "weights.npz").values())
     assert same(found[: len(alone)], alone) and same(found[len(alone) :], alone)
     assert "training.batch_size: 18 samples at once do not divide among 4 devices" in answer.stdout
+
+
+def test_a_process_without_a_device_is_refused(monkeypatch):
+    devices = [SimpleNamespace(process_index=index) for index in (0, 0, 1, 1)]
+    monkeypatch.setattr(jax, "devices", lambda: devices)
+    monkeypatch.setattr(jax, "process_count", lambda: 2)
+    with pytest.raises(InputError, match=r"training\.devices = 2: leaves 1 of 2 processes without a device"):
+        Placement.over(2, 16)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from equiprop.data import Split
 from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS
 from equiprop.homeostasis import TREATMENTS
@@ -142,14 +143,14 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(finished, tmp
 
 
 class StopAt(Observer):
-    """Presses Ctrl-C when the given step is done, in calls of one step."""
+    """Presses Ctrl-C, or sends another signal, when the given step is done, in calls of one step."""
 
-    def __init__(self, epoch, step):
-        self.at = (epoch, step)
+    def __init__(self, epoch, step, number=signal.SIGINT):
+        self.at, self.number = (epoch, step), number
 
     def on_steps(self, epoch, step, loss):
         if (epoch, step) == self.at:
-            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(self.number)
 
 
 @pytest.fixture
@@ -236,11 +237,31 @@ def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, s
         assert np.allclose(new[seen], u[seen], atol=2e-3)
 
 
-def test_the_handler_of_ctrl_c_is_put_back(tmp_path, single_steps):
-    before = signal.getsignal(signal.SIGINT)
-    with pytest.raises(Interrupted):
-        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(1, 1))
-    assert signal.getsignal(signal.SIGINT) is before
+def test_a_warm_start_in_pieces_is_the_same():
+    weights, kept = zip(*(
+        (jax.tree.leaves(eqx.filter(end.system, eqx.is_inexact_array)), jax.tree.leaves(end.equilibria))
+        for pieces in (1, 2)
+        for trainer in [Trainer(config(training={"warm_start": True, "micro_batches": pieces}), DATA)]
+        for end in [trainer.advance(trainer.start(), trainer.images, 3)]
+    ), strict=True)  # fmt: skip
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
+    assert all(np.allclose(a, b, atol=2e-3) for a, b in zip(*kept, strict=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_ways_to_be_stopped_are_heard_and_their_handlers_put_back(tmp_path, single_steps, number):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"checkpoint .* is written"):
+        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(1, 1, number))
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_split_without_images_is_refused_before_the_work(tmp_path, name):
+    empty = Split(DATA.validation.images[:0], DATA.validation.labels[:0])
+    with pytest.raises(InputError, match=f"dataset = 'toy': its {name} split is empty"):
+        train(config(), tmp_path / "run", dataset=dataclasses.replace(DATA, **{name: empty}))
+    assert not (tmp_path / "run").exists()
 
 
 def test_training_in_a_thread(tmp_path):
@@ -492,18 +513,34 @@ def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
     assert resume(out, dataset=DATA)["epochs"] == 1
 
 
-def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch):
+@pytest.mark.parametrize("at", ["_read_about", "restore"])
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch, at):
     """As by a run that goes on: the newer one is read in its place."""
     trainer = Trainer(config(), DATA)
     checkpoints = Checkpoints(tmp_path / "c", config())
     state = trainer.start()
     checkpoints.save(state, seconds=0.0)
-    stale = checkpoints.about()
     later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
-    checkpoints.save(later, seconds=0.0)
-    seen = iter([stale, checkpoints.about()])
-    monkeypatch.setattr(checkpoints, "about", lambda *, best: next(seen))
+    whole, replaced = getattr(checkpoints, at), []
+
+    def replace_first(*arguments):
+        if not replaced:
+            replaced.append(True)
+            checkpoints.save(later, seconds=0.0)
+        return whole(*arguments)
+
+    monkeypatch.setattr(checkpoints, at, replace_first)
     assert checkpoints.newest(trainer.start())[0].epoch == 1
+    replaced.clear()
+    assert checkpoints.about().epoch == 1
+
+
+def test_what_a_killed_process_left_is_removed(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    for name in (".writing-12345678", ".removed-12345678"):
+        (tmp_path / "run" / "checkpoints" / name / "arrays").mkdir(parents=True)
+    resume(tmp_path / "run", dataset=DATA)
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
 
 
 def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(finished, tmp_path):

@@ -17,8 +17,8 @@ def pairs_of(system: System) -> tuple[LayeredNetwork, dict[str, tuple[str, str]]
     """The network with the names of its untied pairs. Raises `InputError` where there are none."""
     if not isinstance(system, LayeredNetwork) or not system.reciprocal_pairs:
         raise InputError(
-            "the system has no untied pair of forward and feedback weights to bring together; "
-            "use homeostasis.kind = 'jacobian' without shared_updates, which needs none"
+            "the system has no untied pair of forward and feedback weights to bring together; use homeostasis.kind = 'jacobian' "
+            "with neither shared_updates nor feedback_only, which needs none"
         )
     return system, system.reciprocal_pairs
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from equiprop.training.step import TrainState
 _ABOUT = "about.json"
 _ARRAYS = "arrays"
 _BEST = "best"
+_WRITING, _REMOVED = ".writing-", ".removed-"
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ class Checkpoints:
 
         epoch, step = int(state.epoch), int(state.step)
         name = f"{_BEST}-epoch-{epoch:04d}" if best else f"epoch-{epoch:04d}-step-{step:06d}"
-        partial = self.folder / f".writing-{uuid.uuid4().hex[:8]}"
+        partial = self.folder / f"{_WRITING}{uuid.uuid4().hex[:8]}"
         arrays = _arrays(state)
         about = {
             "epoch": epoch,
@@ -75,7 +76,7 @@ class Checkpoints:
                 os.fsync(file.fileno())
             target = self.folder / name
             if target.exists():
-                shutil.rmtree(target)
+                self._remove(name)
             partial.rename(target)
         except (OSError, ValueError) as error:
             shutil.rmtree(partial, ignore_errors=True)
@@ -90,8 +91,21 @@ class Checkpoints:
             ) from error
         for old in self._names(best):
             if old != name:
-                shutil.rmtree(self.folder / old, ignore_errors=True)
+                self._remove(old)
         return target
+
+    def _remove(self, name: str) -> None:
+        """At once for who looks for it, however long its files take."""
+        hidden = self.folder / f"{_REMOVED}{uuid.uuid4().hex[:8]}"
+        with suppress(OSError):
+            (self.folder / name).rename(hidden)
+            shutil.rmtree(hidden)
+
+    def tidy(self) -> None:
+        """Removes what a killed process left half written or half removed. For who alone trains the run."""
+        for left in self.folder.glob(".*"):
+            if left.name.startswith((_WRITING, _REMOVED)):
+                shutil.rmtree(left, ignore_errors=True)
 
     def newest(self, like: TrainState, *, best: bool = False) -> tuple[About, TrainState]:
         """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
@@ -100,11 +114,12 @@ class Checkpoints:
         `InputError` if there is none, or for what `restore` raises.
         """
         while True:
-            about = self.about(best=best)
+            name = self._newest_name(best)
             try:
+                about = self._read_about(self.folder / name)
                 return about, self.restore(about, like)
             except InputError:
-                if about.path.exists():
+                if self._newest_name(best) == name:
                     raise
 
     def restore(self, about: About, like: TrainState) -> TrainState:
@@ -146,10 +161,21 @@ class Checkpoints:
 
     def about(self, *, best: bool = False) -> About:
         """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
+        while True:
+            name = self._newest_name(best)
+            try:
+                return self._read_about(self.folder / name)
+            except InputError:
+                if self._newest_name(best) == name:
+                    raise
+
+    def _newest_name(self, best: bool) -> str:
         names = self._names(best)
         if not names:
             raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
-        path = self.folder / names[-1]
+        return names[-1]
+
+    def _read_about(self, path: Path) -> About:
         try:
             data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
             config = Config.from_mapping(data["config"], str(path / _ABOUT))

@@ -36,6 +36,13 @@ _KOLEN_POLLACK = (
 )
 _AKROUT = "Akrout et al., Deep learning without weight transport, NeurIPS 2019, arXiv:1904.05391"
 _GMRES = "Saad & Schultz, GMRES: a generalized minimal residual algorithm, SIAM J. Sci. Stat. Comput. 1986, doi:10.1137/0907058"
+_ANDERSON = (
+    "Walker & Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 2011, doi:10.1137/10078356X"
+)
+_WEAK_FEEDBACK = (
+    "Xie & Seung, Equivalence of backpropagation and contrastive Hebbian learning in a layered network, Neural Comput. 2003, "
+    "doi:10.1162/089976603762552988"
+)
 
 _ESTIMATOR = {
     "one_sided": (_EQUILIBRIUM_PROPAGATION,),
@@ -59,9 +66,22 @@ _HOMEOSTASIS = {
     "kolen_pollack": (_KOLEN_POLLACK, _AKROUT),
     "weight_mirror": (_AKROUT,),
 }
+_SHARING = ("jacobian", "antisymmetric", "rotation", "local")
+_SOLVER = {"newton": (_GMRES,), "anderson": (_ANDERSON,)}
 
 
 def citations(config: Config) -> list[str]:
     """Each paper once, in the order of the options."""
-    found = [*_ESTIMATOR[config.estimator.kind], *_HOMEOSTASIS[config.homeostasis.kind]]
+    found = [*_SOLVER.get(config.solver.kind, ()), *_ESTIMATOR[config.estimator.kind]]
+    found += _HOMEOSTASIS[config.homeostasis.kind]
+    if config.homeostasis.kind in _SHARING and _shares(config):
+        found.append(_KOLEN_POLLACK)
+    if config.system.kind in ("mlp", "cnn") and config.system.feedback != "none" and config.system.feedback_gain != 1:
+        found.append(_WEAK_FEEDBACK)
     return list(dict.fromkeys(found))
+
+
+def _shares(config: Config) -> bool:
+    """Whether pairs of weights, where there are any, learn from the sum of their gradients."""
+    pairs = config.system.kind == "network" or (config.system.kind != "loop" and config.system.feedback == "untied")
+    return pairs if config.homeostasis.shared_updates == "auto" else config.homeostasis.shared_updates

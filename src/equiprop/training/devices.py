@@ -31,12 +31,19 @@ class Placement:
         - `devices`: how many, of all processes together; 0 for all there are.
         - `batch_size`: of what is computed at once.
 
-        Raises `InputError` where there are fewer devices, or the batch does not divide among them.
+        Raises `InputError` where there are fewer devices, one of several processes would have none, or the batch does not
+        divide among them.
         """
         found = jax.devices()
         if not 0 <= devices <= len(found):
             raise InputError(f"training.devices = {devices}: there are {len(found)}; write 0 for all of them")
         chosen = found[: devices or len(found)]
+        idle = jax.process_count() - len({device.process_index for device in chosen})
+        if idle:
+            raise InputError(
+                f"training.devices = {devices}: leaves {idle} of {jax.process_count()} processes without a device; write 0 for "
+                "all of them, or start fewer processes"
+            )
         if batch_size % len(chosen):
             raise InputError(
                 f"training.batch_size: {batch_size} samples at once do not divide among {len(chosen)} devices; make it a "

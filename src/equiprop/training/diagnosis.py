@@ -112,6 +112,10 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
         return f"{100 * found[name]:.1f} %"
 
     kind, nudge = config.estimator.kind, config.estimator.nudge
+    lower = f"lower estimator.nudge below {nudge}"
+    again = f"{lower}, or set estimator.tolerance to try those again at a smaller one"
+    if nudge == "auto":
+        lower = again = f"lower estimator.tolerance below {config.estimator.tolerance}"
     exact = kind in ("adjoint", "recurrent_backprop", "neumann", "unrolled", "dyadic")
     if found["diverged_fraction"] > 0:
         lines.append(
@@ -142,14 +146,12 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if found["jumped_fraction"] > 0.01:
         lines.append(
             f"{percent('jumped_fraction')} of samples respond as much in the even as in the odd part of the nudge, or jump "
-            f"to another branch: lower estimator.nudge below {nudge}, or set estimator.tolerance to try those again at a "
-            "smaller one."
+            f"to another branch: {again}."
         )
     verdicts = found["analyticity"] or {}
     if kind in ("holomorphic", "corrected", "continuous_time") and verdicts.get("singularity", 0) > 0.01:
         lines.append(
-            f"the circle of nudges crosses a singularity for {100 * verdicts['singularity']:.1f} % of samples: "
-            f"lower estimator.nudge below {nudge}."
+            f"the circle of nudges crosses a singularity for {100 * verdicts['singularity']:.1f} % of samples: {lower}."
         )
     if verdicts.get("not_analytic", 0) > 0.01:
         lines.append(
@@ -164,8 +166,7 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     bar = found["error_bar"]
     if bar is not None and bar > 0.3 and not exact:
         lines.append(
-            f"the median error bar is {bar:.2f}: the nudge is too large for its response; "
-            "lower estimator.nudge or use more points."
+            f"the median error bar is {bar:.2f}: the nudge is too large for its response; {lower}, or use more points."
         )
     bias = found["bias"]
     if bias["asymmetry"] is not None and bias["asymmetry"] > max(0.2, bias["finite_nudge"]) and not exact:
@@ -176,7 +177,7 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     elif bias["finite_nudge"] is not None and bias["finite_nudge"] > 0.2 and not exact:
         lines.append(
             f"most of the error is the finite nudge ({bias['finite_nudge']:.2f} of the exact vector, against "
-            f"{bias['asymmetry']:.2f} by asymmetry): lower estimator.nudge below {nudge}, or use more points."
+            f"{bias['asymmetry']:.2f} by asymmetry): {lower}, or use more points."
         )
     if found["certified_fraction"] < 0.99 and not exact:
         lines.append(

@@ -75,6 +75,11 @@ class Trainer:
         self.dtype = dtype_of(training.precision)
         self.parts: Parts = build_parts(config)
         self.dataset = load_dataset(config.dataset) if dataset is None else dataset
+        for name in ("validation", "test"):
+            if not len(self.dataset.split(name)):
+                raise InputError(
+                    f"dataset = {self.dataset.name!r}: its {name} split is empty, and every run reports on it"
+                )
         self.feed = Feed(
             self.dataset,
             batch_size=training.batch_size,
@@ -203,6 +208,7 @@ def resume(
     trainer = Trainer(replace(config, training=replace(config.training, **changed)), dataset)
     directory.require_data(trainer.dataset)
     on_primary(directory.lock)
+    on_primary(directory.checkpoints.tidy)
     try:
         about, state = directory.checkpoints.newest(trainer.start())
         state = trainer.placement.everywhere(state)
@@ -400,7 +406,7 @@ def _summary(
 
 @contextmanager
 def _interrupts() -> Iterator[threading.Event]:
-    """Ctrl-C sets the event instead of tearing a step apart; a second one stops at once.
+    """Ctrl-C, or the SIGTERM of a scheduler, sets the event instead of tearing a step apart; a second one stops at once.
 
     Outside of the main thread Python delivers no signals, and none are caught.
     """
@@ -415,8 +421,10 @@ def _interrupts() -> Iterator[threading.Event]:
             raise KeyboardInterrupt
         asked.set()
 
-    previous = signal.signal(signal.SIGINT, handler)
+    previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield asked
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, old in previous.items():
+            # That of JAX's own service, which is not Python's and cannot be put back, lets no SIGTERM end a process.
+            signal.signal(number, signal.SIG_DFL if old is None else old)

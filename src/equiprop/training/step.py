@@ -13,7 +13,7 @@ from equiprop.data import Dataset, Split
 from equiprop.estimators import COUNTS, Estimate, estimate, merge
 from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.numerics import trees
-from equiprop.solvers import Equilibrium, Status, relax
+from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork
 from equiprop.training.build import Parts, build_optimizer
 from equiprop.training.config import OptimizerConfig
@@ -135,28 +135,19 @@ class Plan:
         return jax.lax.fori_loop(0, steps, lambda _, s: self._one_step(s, images, order, keys), state)
 
     def _estimated(
-        self, system: LayeredNetwork, x: Array, labels: Array, warm: Equilibrium | None, key: PRNGKeyArray
+        self, system: LayeredNetwork, x: Array, labels: Array, start: PyTree | None, key: PRNGKeyArray
     ) -> Estimate:
-        """Of a batch in one piece, or piece after piece."""
-        pieces = self.micro_batches
+        """Of a batch in one piece, or piece after piece; from the state `start`, where there is one."""
+        solver, pieces = self.parts.solver, self.micro_batches
+
+        def one(piece: tuple[Array, Array, PyTree | None, PRNGKeyArray]) -> Estimate:
+            x, labels, start, key = piece
+            warm = None if start is None else relax(system, x, solver, state=start)
+            return estimate(system, x, labels, self.parts.estimator, solver=solver, equilibrium=warm, key=key)
+
         if pieces == 1:
-            return estimate(
-                system,
-                self.placement.spread(x),
-                self.placement.spread(labels),
-                self.parts.estimator,
-                solver=self.parts.solver,
-                equilibrium=warm,
-                key=key,
-            )
-
-        def one(piece: tuple[Array, Array, Equilibrium | None, PRNGKeyArray]) -> Estimate:
-            x, labels, warm, key = piece
-            return estimate(
-                system, x, labels, self.parts.estimator, solver=self.parts.solver, equilibrium=warm, key=key
-            )
-
-        split = self.placement.spread(trees.split_copies((x, labels, warm), pieces), axis=1)
+            return one((*self.placement.spread((x, labels, start)), key))
+        split = self.placement.spread(trees.split_copies((x, labels, start), pieces), axis=1)
         return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
 
     def _one_step(
@@ -168,16 +159,15 @@ class Plan:
         system = state.system
         estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
         x = self.parts.augmentation(x, key=image_key)
-        equilibria, warm = state.equilibria, None
+        cold, equilibria, start = system.initial_state(x), state.equilibria, None
         if equilibria is not None:
-            cold = system.initial_state(x)
             start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), equilibria, cold)
-            warm = relax(system, x, self.parts.solver, state=start)
-            fits = trees.max_abs(warm.state) < float(jnp.finfo(jnp.float16).max)
-            found = trees.select(warm.settled & fits, warm.state, cold)
-            equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
-        answer = self._estimated(system, x, labels, warm, estimator_key)
+        answer = self._estimated(system, x, labels, start, estimator_key)
         free = answer.equilibrium
+        if equilibria is not None:
+            fits = trees.max_abs(free.state) < float(jnp.finfo(jnp.float16).max)
+            found = trees.select(free.settled & fits, free.state, cold)
+            equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
         progress = (state.epoch * self.steps_per_epoch + state.step) / self.total_steps
         treated = self.parts.treatment.treat(
             answer.gradient,
