@@ -51,8 +51,8 @@ class FunctionSystem(System):
         for shape in (jnp.shape(leaf) for leaf in jax.tree.leaves(x)):
             if shape[:1] != (batch,):
                 raise InputError(
-                    f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x must "
-                    "have the batch as its first axis; what all samples share belongs into params"
+                    f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x "
+                    "must have the batch as its first axis; what all samples share belongs into params"
                 )
         force = jax.eval_shape(lambda: self.force(state, self.input_drive(x)))
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
