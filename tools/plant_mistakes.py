@@ -41,7 +41,6 @@ DIAGNOSTICS = "tests/diagnostics/test_diagnostics.py"
 RELAX = "tests/solvers/test_relax.py"
 ACCELERATION = "tests/solvers/test_acceleration.py"
 NUMERICS = "tests/numerics"
-BUILD = "tests/training/test_build.py"
 LOOP = "tests/training/test_loop.py"
 REFERENCES = "tests/estimators/test_references.py"
 BARS = "tests/estimators/test_error_bar.py"
@@ -698,6 +697,41 @@ MISTAKES = [
         "training/restore.py",
         "    directory.require_data(trainer.dataset)\n",
         "",
+        LOOP,
+    ),
+    Mistake(
+        "first images of one class",
+        "data/_image_folder.py",
+        "[files[i] for i in mixed(len(files), _ORDER_SEED)]",
+        "files",
+        "tests/data/test_image_folder.py",
+    ),
+    Mistake(
+        "mobilities without feedback",
+        "training/build.py",
+        'feedback_gain = 1.0 if config.feedback == "none" else config.feedback_gain',
+        "feedback_gain = config.feedback_gain",
+        BUILD,
+    ),
+    Mistake(
+        "homeostasis of pairs alone beside other asymmetry",
+        "systems/_topology.py",
+        'set(back) <= {"untied", "tied", "lateral tied"}',
+        "True",
+        "tests/systems/test_topology.py",
+    ),
+    Mistake(
+        "a scheduler that is not heard",
+        "training/loop.py",
+        "for number in (signal.SIGINT, signal.SIGTERM)}",
+        "for number in (signal.SIGINT,)}",
+        LOOP,
+    ),
+    Mistake(
+        "a warm start that is forgotten",
+        "training/step.py",
+        "warm = None if start is None else relax(",
+        "warm = None if start is not None else relax(",
         LOOP,
     ),
     Mistake(
