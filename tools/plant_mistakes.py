@@ -721,10 +721,10 @@ MISTAKES = [
         "tests/systems/test_topology.py",
     ),
     Mistake(
-        "a scheduler that is not heard",
+        "the handler of a scheduler's signal not put back",
         "training/loop.py",
-        "for number in (signal.SIGINT, signal.SIGTERM)}",
-        "for number in (signal.SIGINT,)}",
+        "for number, old in previous.items():",
+        "for number, old in [(signal.SIGINT, previous[signal.SIGINT])]:",
         LOOP,
     ),
     Mistake(
