@@ -142,9 +142,24 @@ def test_compare(capsys, run, tmp_path):
     assert json.loads((tmp_path / "comparison.json").read_text()) == document
 
 
+def test_an_epoch_that_left_samples_out_says_so():
+    from equiprop.cli.train import epoch_line
+
+    metrics = {
+        "epoch": 1,
+        "epoch_seconds": 1.0,
+        "train_loss": 2.0,
+        "validation_error_percent": 90.0,
+        "settled_fraction": 1.0,
+    }
+    assert epoch_line(metrics | {"left_out_fraction": 0.25}, 2).endswith("settled 100.0 %  left out 25.0 %")
+    assert epoch_line(metrics | {"left_out_fraction": 0.0}, 2).endswith("settled 100.0 %")
+
+
 def test_compare_of_a_fresh_network_prints_a_table(capsys):
-    only = ("--estimators", "centered", "holomorphic", "continuous_time")
+    only = ("--estimators", "centered", "holomorphic", "continuous_time", "--estimator.max-gain", "0.1")
     code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20", *only)
+    assert "bounded: cut to estimator.max_gain = 0.1, which the exact gradient here is not" in out
     assert code == 0 and "a fresh network on digits" in out and "centered" in out
     assert all(f"{name}: not available" in out for name in ("holomorphic", "continuous_time"))
     assert "adjoint" not in out
@@ -287,7 +302,7 @@ MISTAKES = [
     (["train", "--estimator.nudge", "0"], "estimator.nudge = 0.0: must be a finite number other than 0"),
     (
         ["train", "--estimator.kind", "holomorphic", "--estimator.points", "0"],
-        "estimator.points = 0: must be at least 1",
+        "estimator.points = 0: must be a whole number, at least 1",
     ),
     (
         ["train", "--estimator.kind", "holomorphic", "--system.activation", "relu"],

@@ -429,7 +429,7 @@ def test_float32(untied, estimator, reference):
     [
         ("one_sided", {"nudge": 0.0}, "nudge = 0.0: must be a finite number other than 0"),
         ("centered", {"nudge": np.inf}, "nudge = inf"),
-        ("holomorphic", {"points": 0}, "points = 0: must be at least 1"),
+        ("holomorphic", {"points": 0}, "points = 0: must be a whole number, at least 1"),
         ("centered", {"max_gain": 0.0}, "max_gain = 0.0: must be above 0"),
         ("centered", {"jump_threshold": -1.0}, "jump_threshold = -1.0"),
         ("adjoint", {"unsettled": "ignore"}, "unsettled = 'ignore' is not known: choose one of keep, drop"),

@@ -27,6 +27,7 @@ def test_a_finished_run(write_run: WriteRun) -> None:
         "symmetry": "0.800",
         "weight_angle_deg": "30.0 (h1<->out)",
         "settled_percent": "99.9",
+        "left_out_percent": "–",
         "seconds": "4.5",
     }
 
@@ -36,6 +37,11 @@ def test_the_numbers_behind_it_are_not_rounded(write_run: WriteRun) -> None:
     assert values["settled_percent"] == 100 * 0.9996
     assert values["cosine_smallest"] == 0.83
     assert values["run"] == "homeostasis"
+
+
+def test_samples_that_the_gradient_leaves_out_are_shown(write_run: WriteRun) -> None:
+    summary = {"settled_fraction": 1.0, "left_out_fraction": 0.25}
+    assert _texts(write_run(summary=summary))["left_out_percent"] == "25.0"
 
 
 def test_an_unfinished_run_shows_its_last_epoch(write_run: WriteRun) -> None:

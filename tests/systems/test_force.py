@@ -142,3 +142,30 @@ def test_a_start_without_a_batch_is_refused(start):
     system = from_force(lambda p, u, x: u, 0.0, initial_state=lambda x: start)
     with pytest.raises(InputError, match=r"initial_state: gives arrays of shapes .*the batch as their first axis"):
         system.initial_state(jnp.ones((3, 2)))
+
+
+@pytest.mark.parametrize("force", [lambda p, u, x: u[:, :1], lambda p, u, x: {"u": u}])
+def test_a_force_of_another_shape_is_refused(force):
+    """It would be broadcast, silently."""
+    system = from_force(force, 0.0, initial_state=jnp.zeros(2))
+    with pytest.raises(
+        InputError, match=r"force: must have the structure and the shapes of the state, \[3, 2\]; it has"
+    ):
+        relax(system, jnp.ones((3, 1)), Alternating())
+
+
+def test_an_energy_summed_over_the_batch_is_refused():
+    system = from_energy(lambda p, u, x: jnp.sum(u**2)[None], 0.0, initial_state=jnp.zeros(2))
+    with pytest.raises(InputError, match=r"energy: must return one number per sample.*\(1,\) for 3 samples"):
+        relax(system, jnp.ones((3, 1)), Alternating())
+
+
+def test_a_batch_of_no_samples_is_refused():
+    system = from_force(lambda p, u, x: -u, 0.0, initial_state=jnp.zeros(2))
+    with pytest.raises(InputError, match="the batch holds no sample"):
+        relax(system, jnp.ones((0, 1)), Alternating())
+
+
+def test_one_mobility_for_each_leaf():
+    with pytest.raises(InputError, match=r"mobility = .*one for each leaf"):
+        from_force(lambda p, u, x: -u, 0.0, initial_state=jnp.zeros(2), mobility=jnp.ones(2))

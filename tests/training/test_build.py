@@ -85,7 +85,7 @@ REFUSED = [
     ({"estimator": {"kind": "centred"}}, "estimator.kind = 'centred' is not known.*did you mean 'centered'"),
     ({"estimator": {"points": 4}}, "estimator.points = 4: is not used by estimator.kind = 'centered'"),
     ({"estimator": {"nudge": 0.0}}, "estimator.nudge = 0.0: must be a finite number other than 0"),
-    ({"estimator": {"kind": "holomorphic", "points": 0}}, "estimator.points = 0: must be at least 1"),
+    ({"estimator": {"kind": "holomorphic", "points": 0}}, "estimator.points = 0: must be a whole number, at least 1"),
     ({"estimator": {"max_gain": -1.0}}, r"estimator.max_gain = -1.0: must be above 0 \(inf for off\)"),
     ({"estimator": {"jumped": "hide"}}, "estimator.jumped = 'hide' is not known: choose one of keep, drop"),
     (
@@ -328,6 +328,7 @@ def test_the_exact_gradient_beside_a_run_is_solved_as_asked_for():
     [
         ({"kind": "mlp"}, {}, ("antisymmetric", 100.0, True, True)),
         ({"kind": "cnn"}, {}, ("antisymmetric", 100.0, True, True)),
+        ({"kind": "mlp", "hidden": ()}, {}, ("jacobian", 0.3, False, "auto")),
         ({"kind": "mlp", "feedback": "tied"}, {}, ("jacobian", 0.3, False, "auto")),
         ({"kind": "loop"}, {}, ("jacobian", 0.3, False, "auto")),
         ({"kind": "loop"}, {"kind": "antisymmetric"}, ("antisymmetric", 0.3, False, True)),

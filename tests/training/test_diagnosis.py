@@ -7,13 +7,14 @@ import numpy as np
 import pytest
 
 from equiprop.diagnostics import period
+from equiprop.estimators import FLAGS
 from equiprop.solvers import Synchronous, relax
 from equiprop.systems import from_force
 from equiprop.training.diagnosis import advice
 from toy import config
 
 GOOD = {
-    **{f"{name}_fraction": 0.0 for name in ("diverged", "oscillating", "out_of_steps", "jumped", "bounded")},
+    **{f"{name}_fraction": 0.0 for name in (*FLAGS, "diverged", "oscillating", "out_of_steps", "left_out")},
     "period": None,
     "contraction_largest": 0.5,
     "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unsettled": 0.0},
@@ -50,7 +51,17 @@ def test_nothing_to_say_of_a_healthy_network():
             r"crosses a singularity for 10\.0 %",
         ),
         ({"analyticity": {"not_analytic": 0.1}}, {}, "not analytic at any radius"),
-        ({"bounded_fraction": 0.05}, {}, "close to a bifurcation"),
+        ({"bounded_fraction": 0.05, "contraction_largest": None}, {}, "close to a bifurcation"),
+        (
+            {"bounded_fraction": 0.05, "contraction_largest": 0.4},
+            {},
+            r"far from a bifurcation, raise estimator\.max_gain",
+        ),
+        (
+            {"left_out_fraction": 1.0, "inaccurate_fraction": 0.9, "unsettled_fraction": 0.2},
+            {},
+            r"100\.0 % of samples are left out of the gradient \(unsettled 20\.0 %, inaccurate 90\.0 %\)",
+        ),
         ({"error_bar": 0.5}, {}, "the median error bar is 0.50"),
         ({"bias": {"finite_nudge": 0.1, "asymmetry": 0.5, "total": 0.5}}, {}, "most of the error is asymmetry"),
         ({"bias": {"finite_nudge": 0.5, "asymmetry": 0.1, "total": 0.5}}, {}, "most of the error is the finite nudge"),

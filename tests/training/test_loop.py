@@ -564,6 +564,18 @@ def test_metrics_hold_an_epoch_once(finished, tmp_path):
     assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1, "a": 2}\n'
 
 
+@pytest.mark.parametrize("damage", [lambda lines: lines[:1], lambda lines: [], lambda lines: [lines[0], "x", lines[2]]])
+def test_a_run_that_lost_lines_of_its_metrics_is_not_gone_on_with(finished, tmp_path, damage):
+    """Its summary would hold figures of another epoch."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text("\n".join(damage(path.read_text().splitlines())))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    with pytest.raises(InputError, match=r"metrics\.jsonl: the line of epoch \d is missing or damaged"):
+        resume(tmp_path / "run", dataset=DATA)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == before
+
+
 def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)

@@ -53,7 +53,7 @@ def _one_line(box: str) -> str:
     rows = [row.strip(" │|") for row in box.splitlines() if not re.match(r"^[╭╰]", row.strip())]
     words = [row.strip() for row in rows if row.strip() and not set(row.strip()) <= set("─-")]
     text = re.sub(r"\s+", " ", " ".join(words))
-    return re.sub(r"For full helptext, (run|see) ", "see ", text) or "the options cannot be read"
+    return re.sub(r"For full helptext, (run|see):? ", "see ", text) or "the options cannot be read"
 
 
 def config_defaults(arguments: list[str]) -> Config:

@@ -54,6 +54,7 @@ def run(arguments: list[str]) -> None:
         "samples": int(x.shape[0]),
         "nudge": config.estimator.nudge,
         "points": config.estimator.points,
+        "max_gain": config.estimator.max_gain,
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     if options.out is not None:
@@ -74,6 +75,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         *((f"cosine {name}", True) for name in populations),
         ("sweeps", True),
         ("seconds", True),
+        ("bounded", True),
         ("left out", True),
     ]
     table = [
@@ -85,6 +87,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
             *(figure(row.populations[name]["cosine"]) for name in populations),
             figure(row.relaxation_steps, 1),
             figure(row.seconds),
+            str(row.bounded),
             str(row.left_out),
         ]
         for row in rows
@@ -97,6 +100,8 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         columns,
         table,
     )
+    if any(row.bounded for row in rows):
+        print(f"bounded: cut to estimator.max_gain = {document['max_gain']}, which the exact gradient here is not")
     for row in rows:
         if row.refused:
             print(f"{row.estimator}: not available: {row.refused}")

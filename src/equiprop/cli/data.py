@@ -93,7 +93,7 @@ def _fetch(options: Options) -> None:
         print_json({"folders": folders})
     elif not options.quiet:
         for name, folder in folders.items():
-            print(f"{name}: {folder}")
+            print(f"{name}: {folder if entry(name).files else 'built in'}")
 
 
 def _verify(options: Options) -> None:

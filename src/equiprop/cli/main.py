@@ -67,7 +67,10 @@ def _run(arguments: list[str]) -> int:
             raise
         return _failed(f"{error.filename}: {error.strerror}", 2)
     except KeyboardInterrupt:
-        return _failed("interrupted", 130)
+        _failed("interrupted", 130)
+        sys.stdout.flush()
+        # At once: a compilation that is still running in a thread of JAX would crash an orderly end.
+        os._exit(130)
     return 0
 
 

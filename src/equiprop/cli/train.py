@@ -135,6 +135,11 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
         f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {figure(cosine)}, "
         f"symmetry {figure(summary['symmetry'])}, settled {100 * summary['settled_fraction']:.1f} %"
     )
+    if summary["left_out_fraction"] > 0.5:
+        console.print(
+            f"{100 * summary['left_out_fraction']:.1f} % of samples were left out of the gradient in the last epoch: "
+            f"equiprop diagnose {out} says why"
+        )
     console.print(f"run directory: {out}")
     return summary
 
@@ -151,7 +156,10 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
             treatment = (
                 "no homeostasis" if config.homeostasis.kind == "none" else f"{config.homeostasis.kind} homeostasis"
             )
-            console.print(f"{config.dataset}: {config.estimator.kind} with {treatment}, {self.epochs} epochs -> {out}")
+            plural = "" if self.epochs == 1 else "s"
+            console.print(
+                f"{config.dataset}: {config.estimator.kind} with {treatment}, {self.epochs} epoch{plural} -> {out}"
+            )
             # The first call compiles; until it returns there is nothing to count.
             self.task = bar.add_task(
                 "compiling", total=steps_per_epoch * self.epochs, completed=epoch * steps_per_epoch
@@ -172,9 +180,11 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
+    left_out = metrics["left_out_fraction"]
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  {metrics['epoch_seconds']:6.1f} s"
         f"  loss {figure(metrics['train_loss'])}"
         f"  validation error {metrics['validation_error_percent']:5.2f} %"
         f"  cosine {figure(cosine)}  settled {100 * metrics['settled_fraction']:.1f} %"
+        + (f"  left out {100 * left_out:.1f} %" if left_out >= 0.0005 else "")
     )

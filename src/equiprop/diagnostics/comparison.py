@@ -30,6 +30,7 @@ class Row:
     - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
     - `seconds`: one evaluation on the whole batch, compiled, the free phase left out; the median of several.
     - `left_out`: samples not in the gradient.
+    - `bounded`: samples whose error vector was cut to the estimator's `max_gain`, which the exact gradient here is not.
     - `populations`: per population the mean `cosine` and `relative_error` of the error vectors.
     - `refused`: why the estimator does not serve this system; then there are no figures.
     """
@@ -41,6 +42,7 @@ class Row:
     relaxation_steps: float = math.nan
     seconds: float = math.nan
     left_out: int = 0
+    bounded: int = 0
     populations: Mapping[str, Mapping[str, float]] | None = None
     refused: str | None = None
 
@@ -112,6 +114,7 @@ def _row(name: str, estimator: AbstractEstimator, answer: Estimate, agreement: A
         relaxation_steps=float(own_steps.mean()),
         seconds=seconds,
         left_out=int((~kept).sum()),
+        bounded=int(np.asarray(answer.bounded).sum()),
         populations={
             population: {
                 "cosine": float(agreement.cosine[population]),

@@ -117,5 +117,5 @@ def check_circle(nudge: object, points: object) -> None:
             raise InputError(f"{name} = {value!r}: must be a number or 'auto'")
     if not isinstance(nudge, str):
         check_nudge(nudge)  # pyright: ignore[reportArgumentType]
-    if not isinstance(points, str) and points < 1:  # pyright: ignore[reportOperatorIssue]
-        raise InputError(f"points = {points}: must be at least 1")
+    if not isinstance(points, str) and not (isinstance(points, int) and points >= 1):
+        raise InputError(f"points = {points}: must be a whole number, at least 1")

@@ -141,4 +141,7 @@ def _outcome(run: Run) -> str:
     settled = latest(run, "settled_fraction")
     if number(settled) is not None:
         found.append(f"{percent(settled, 1)} % of samples settled")
+    left_out = number(latest(run, "left_out_fraction"))
+    if left_out is not None and left_out >= 0.0005:
+        found.append(f"{percent(left_out, 1)} % left out of the gradient")
     return ", ".join(found) if found else f"no result recorded {after}"

@@ -29,15 +29,18 @@ _SYMMETRY = (
 )
 _SETTLED = (
     "Settled samples met the tolerance of the solver. Beside it stand what became of the others and which samples were "
-    "treated specially: oscillating between two states, diverging, bounded (their error vector was shortened), or "
-    "jumped (the nudge carried them to another equilibrium); one sample can be several of these. Small shares matter: "
-    "the samples that do not settle are the hard ones."
+    "treated specially: oscillating between two states, diverging, out of steps, unsettled (without nudge or with), bounded "
+    "(their error vector was shortened), jumped (the nudge carried them to another equilibrium), inaccurate (an error bar above "
+    "the tolerance asked for), or left out of the gradient; one sample can be several of these. Small shares matter: the samples "
+    "that do not settle are the hard ones."
 )
+_UNSETTLED = ("oscillating", "diverged", "out_of_steps", "unsettled")
 _COST = (
     "The error bar is the median over samples of a bound on the relative error of the error vector, against the exact "
     "response: of one or two nudges what the estimate leaves of its linear equation, of more nudges what their Fourier "
     "coefficients tell. It covers the finite nudge and unfinished relaxation, not the asymmetry. Where it does not fall with "
-    "more points, the response is not holomorphic, or the nudge reaches a singularity. Relaxation steps are a mean over samples."
+    "more points, the response is not holomorphic, or the nudge reaches a singularity. Relaxation steps are a mean over samples. "
+    "The time of the first epoch includes compilation."
 )
 
 
@@ -115,11 +118,11 @@ def symmetry_figure(runs: Sequence[Run]) -> str | None:
 
 
 def settled_figure(runs: Sequence[Run]) -> str | None:
-    """Shares of samples that settled, oscillated, diverged, were bounded or jumped, over epochs, as SVG, or None."""
-    settled = _panel(runs, "settled", "% of samples", "settled_fraction", factor=100, include=(100.0,))
+    """Shares of samples by how they settled and how they were treated, over epochs, as SVG, or None."""
+    settled = _panel(runs, "settled", "% of samples", "settled_fraction", factor=100, include=(95.0, 100.0))
     rest = [
-        _panel(runs, name, "% of samples", f"{name}_fraction", factor=100)
-        for name in ("oscillating", "diverged", "bounded", "jumped")
+        _panel(runs, name.replace("_", " "), "% of samples", f"{name}_fraction", factor=100)
+        for name in (*_UNSETTLED, "bounded", "jumped", "inaccurate", "left_out")
     ]
     return _picture(
         runs, "settled", "Settled and flagged samples over epochs", [settled, *_same_axis(rest, (0.0, 1.0))]
@@ -135,7 +138,7 @@ def cost_figure(runs: Sequence[Run]) -> str | None:
         [
             _panel(runs, "error bar, median", "relative error", "error_bar", spread=6),
             _panel(runs, "relaxation, mean", "steps per sample", "relaxation_steps", include=(0.0,)),
-            _panel(runs, "time", "seconds per epoch", "epoch_seconds", include=(0.0,)),
+            _panel(runs, "time", "seconds per epoch", "epoch_seconds", spread=6),
         ],
     )
 

@@ -65,6 +65,7 @@ COLUMNS = (
     Column("symmetry", "symmetry"),
     Column("weight_angle_deg", "weight angle (°)"),
     Column("settled_percent", "settled (%)"),
+    Column("left_out_percent", "left out (%)"),
     Column("seconds", "seconds"),
 )
 
@@ -82,8 +83,6 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
 def _row(run: Run, label: str) -> Row:
     cosines = latest(run, "cosine_to_adjoint")
     total = cosines.get(TOTAL) if isinstance(cosines, dict) else None
-    settled = latest(run, "settled_fraction")
-    fraction = number(settled)
     estimator, settings = estimator_label(run)
     treatment, strength = homeostasis_label(run)
     cells = (
@@ -97,7 +96,8 @@ def _row(run: Run, label: str) -> Row:
         _extreme(cosines, 3, smallest=True),
         _cell(latest(run, "symmetry"), 3),
         _extreme(latest(run, "weight_angle_deg"), 1, smallest=False),
-        Cell(percent(settled, 1), None if fraction is None else 100 * fraction),
+        _share(latest(run, "settled_fraction")),
+        _share(latest(run, "left_out_fraction")),
         _cell(seconds(run), 1),
     )
     return Row(run, cells)
@@ -105,6 +105,11 @@ def _row(run: Run, label: str) -> Row:
 
 def _cell(value: Any, digits: int) -> Cell:
     return Cell(fixed(value, digits), number(value))
+
+
+def _share(value: Any) -> Cell:
+    fraction = number(value)
+    return Cell(percent(value, 1), None if fraction is None else 100 * fraction)
 
 
 def _extreme(value: Any, digits: int, *, smallest: bool) -> Cell:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from equiprop.reporting._numbers import is_unbounded, number
@@ -92,7 +93,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
     while len(set(names)) < len(names) and depth < longest:
         depth += 1
         names = [
-            name if names.count(name) == 1 else "/".join(run.path.resolve().parts[-depth:])
+            name if names.count(name) == 1 else str(Path(*run.path.resolve().parts[-depth:]))
             for name, run in zip(names, runs, strict=True)
         ]
     # The same folder given twice has no path to tell it by.

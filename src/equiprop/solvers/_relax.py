@@ -179,6 +179,8 @@ def relax(
     drive = system.input_drive(x) if drive is None else drive
     state = system.initial_state(x) if state is None else state
     batch = trees.batch_size(state)
+    if not batch:
+        raise InputError("the batch holds no sample; give at least one")
     real = jnp.finfo(trees.dtype_of(state)).dtype
     goal = jnp.broadcast_to(jnp.asarray(solver.tolerance if tolerance is None else tolerance, real), (batch,))
     max_steps = solver.nudged_max_steps if nudged else solver.max_steps

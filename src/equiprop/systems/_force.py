@@ -19,6 +19,10 @@ def _identity(value: Any) -> Any:
     return value
 
 
+def _shapes(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda leaf: list(leaf.shape), tree)
+
+
 class FunctionSystem(System):
     """F(θ, u, x) from a function of the user. Made by `from_force` and `from_energy`."""
 
@@ -55,6 +59,10 @@ class FunctionSystem(System):
                     "must have the batch as its first axis; what all samples share belongs into params"
                 )
         force = jax.eval_shape(lambda: self.force(state, self.input_drive(x)))
+        if _shapes(force) != _shapes(state):
+            raise InputError(
+                f"force: must have the structure and the shapes of the state, {_shapes(state)}; it has {_shapes(force)}"
+            )
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
         return jax.tree.map(lambda a: a.astype(dtype), state)
 
@@ -112,8 +120,8 @@ def from_force(
     - `mobility`: one number for each leaf of the state, in its structure, 1 where the cost reads: what the force is to be divided
       by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
-    Raises `InputError` if the initial state has no array, or a mobility is not above 0; and when first used, if the activity
-    changes the structure of the state, or an array of the inputs has no batch axis.
+    Raises `InputError` if the initial state has no array, or a mobility is not above 0; and when first used, if the force has
+    not the shapes of the state, the activity not its structure, or an array of the inputs no batch axis.
     """
     if callable(initial_state):
         start = initial_state
@@ -163,8 +171,8 @@ def _checked(mobility: PyTree) -> tuple[tuple[float, ...], Any]:
     """As what can be compared and hashed: its numbers, and their structure."""
     leaves, structure = jax.tree.flatten(mobility)
     for value in leaves:
-        if not 0 < value < math.inf:
-            raise InputError(f"mobility = {value}: must be a finite number above 0")
+        if jnp.ndim(value) or not 0 < value < math.inf:
+            raise InputError(f"mobility = {value}: must be a finite number above 0, one for each leaf of the state")
     return tuple(float(value) for value in leaves), structure
 
 
@@ -194,8 +202,11 @@ class _Descent:
 
     def __call__(self, params: PyTree, state: PyTree, x: Any) -> PyTree:
         value, pullback = jax.vjp(lambda u: self.energy(params, u, x), state)
-        if value.ndim != 1:
-            raise InputError(f"energy: must return one number per sample, [batch], not an array of shape {value.shape}")
+        if value.shape != (trees.batch_size(state),):
+            raise InputError(
+                f"energy: must return one number per sample, [batch], not an array of shape {value.shape} for "
+                f"{trees.batch_size(state)} samples"
+            )
         slope = pullback(jnp.ones_like(value))[0]
         if self.mobilities is None:
             return jax.tree.map(jnp.negative, slope)

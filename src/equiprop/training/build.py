@@ -148,7 +148,7 @@ def _is_paired(config: SystemConfig) -> bool:
     """`Topology.paired` of the network."""
     if config.kind == "network":
         return bool(config.topology and Topology.from_file(config.topology).paired)
-    return config.kind in ("mlp", "cnn") and config.feedback == "untied"
+    return config.feedback == "untied" and (config.kind == "cnn" or (config.kind == "mlp" and bool(config.hidden)))
 
 
 def build_treatment(whole: Config) -> AbstractTreatment:

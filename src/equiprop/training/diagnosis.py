@@ -117,6 +117,13 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if nudge == "auto":
         lower = again = f"lower estimator.tolerance below {config.estimator.tolerance}"
     exact = kind in ("adjoint", "recurrent_backprop", "neumann", "unrolled", "dyadic")
+    if found["left_out_fraction"] > 0.01:
+        flags = ("unsettled", "bounded", "jumped", "inaccurate")
+        why = ", ".join(f"{name} {percent(name + '_fraction')}" for name in flags if found[f"{name}_fraction"] > 0)
+        lines.append(
+            f"{percent('left_out_fraction')} of samples are left out of the gradient ({why}): mend what flags them, or keep them "
+            "by the estimator's setting of that name."
+        )
     if found["diverged_fraction"] > 0:
         lines.append(
             f"{percent('diverged_fraction')} of samples diverge: lower system.gain or optimizer.learning_rate, or damp."
@@ -161,7 +168,12 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if found["bounded_fraction"] > 0.01:
         lines.append(
             f"{percent('bounded_fraction')} of error vectors are bounded by estimator.max_gain = "
-            f"{config.estimator.max_gain}: the network is close to a bifurcation."
+            f"{config.estimator.max_gain}, and the exact ones they are compared with are not: "
+            + (
+                "the network is close to a bifurcation."
+                if contraction is None or contraction > 0.95
+                else "the network is far from a bifurcation, raise estimator.max_gain if their gradient is wanted whole."
+            )
         )
     bar = found["error_bar"]
     if bar is not None and bar > 0.3 and not exact:

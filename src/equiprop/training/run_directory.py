@@ -131,17 +131,27 @@ class RunDirectory:
             os.fsync(file.fileno())
 
     def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
-        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file."""
+        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file.
+
+        Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
+        """
         kept = {}
         path = self.path / METRICS
-        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         for line in text.splitlines():
             try:
                 values = json.loads(line)
-            except ValueError:
+                number = values["epoch"]
+            except (ValueError, TypeError, KeyError):
                 continue
-            if values["epoch"] <= epoch:
-                kept[values["epoch"]] = values
+            if number <= epoch:
+                kept[number] = values
+        missing = [number for number in range(1, epoch + 1) if number not in kept]
+        if missing:
+            raise InputError(
+                f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
+                "back as it was, or train anew"
+            )
         with self._writing(METRICS):
             _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
         return list(kept.values())
