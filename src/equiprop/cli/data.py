@@ -109,6 +109,7 @@ def _verify(options: Options) -> None:
         )
     elif not options.quiet:
         rows = [[name, file.filename, file.state] for name, files in states.items() for file in files]
+        rows += [[name, "–", "built in"] for name, files in states.items() if not files]
         print_table(f"files in {data_directory()}", [("dataset", False), ("file", False), ("state", False)], rows)
     bad = [(name, file) for name, files in states.items() for file in files if not file.ok]
     # Nobody needs every dataset there is; but what is there must be whole.
