@@ -163,7 +163,16 @@ def test_refused(make, message):
         make()
 
 
-def test_which_have_a_transpose_of_their_own_kind():
-    without = {name: operation.no_transpose for name, operation in OPERATIONS.items() if operation.no_transpose}
-    assert set(without) == {"strided", "even", "pooled", "local"}
-    assert "only with an odd kernel" in without["even"] and "at every place" in without["local"]
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("strided", "only with an odd kernel"),
+        ("even", "only with an odd kernel"),
+        ("pooled", "only with an odd kernel"),
+        ("local", "has no transpose of its kind"),
+    ],
+)
+def test_which_have_no_transpose_of_their_own_kind(name, message):
+    operation, weight, *_ = given(name)
+    with pytest.raises(InputError, match=message):
+        operation.transposed_weight(weight)

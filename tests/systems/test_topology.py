@@ -81,7 +81,7 @@ BAD = [
             populations=GOOD["populations"] | {"h": {"size": [2, 2, 1]}},
             connections=[*GOOD["connections"], {"source": "h", "target": "h", "kind": "local"}],
         ),
-        r"connections\.h->h\.feedback = 'untied': a lateral connection with weights of its own at every place has no transpose",
+        r"connections\.h->h\.feedback = 'untied': a lateral connection of this kind has no transpose of its kind",
     ),
 ]
 

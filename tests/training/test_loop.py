@@ -22,7 +22,7 @@ from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS
 from equiprop.homeostasis import TREATMENTS
 from equiprop.solvers import relax
-from equiprop.training import loop
+from equiprop.training import checkpoint, loop
 from equiprop.training.build import decide
 from equiprop.training.checkpoint import Checkpoints
 from equiprop.training.config import Config
@@ -285,7 +285,7 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[3])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 import os, signal
 from toy import config, dataset
-from equiprop.training import loop
+from equiprop.training import checkpoint, loop
 
 loop._CALL_SECONDS = 0.0
 
@@ -513,15 +513,15 @@ def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
     assert resume(out, dataset=DATA)["epochs"] == 1
 
 
-@pytest.mark.parametrize("at", ["_read_about", "restore"])
-def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch, at):
+@pytest.mark.parametrize(("where", "at"), [(checkpoint, "_about"), (Checkpoints, "restore")])
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch, where, at):
     """As by a run that goes on: the newer one is read in its place."""
     trainer = Trainer(config(), DATA)
     checkpoints = Checkpoints(tmp_path / "c", config())
     state = trainer.start()
     checkpoints.save(state, seconds=0.0)
     later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
-    whole, replaced = getattr(checkpoints, at), []
+    whole, replaced = getattr(where, at), []
 
     def replace_first(*arguments):
         if not replaced:
@@ -529,7 +529,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypat
             checkpoints.save(later, seconds=0.0)
         return whole(*arguments)
 
-    monkeypatch.setattr(checkpoints, at, replace_first)
+    monkeypatch.setattr(where, at, replace_first)
     assert checkpoints.newest(trainer.start())[0].epoch == 1
     replaced.clear()
     assert checkpoints.about().epoch == 1

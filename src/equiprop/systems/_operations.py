@@ -62,14 +62,10 @@ class Operation(abc.ABC):
         """Standard normal activities of the source."""
         return jax.random.normal(key, (batch, *self.source), dtype)
 
-    @property
-    def no_transpose(self) -> str | None:
-        """Why no weight of this kind acts, laterally, as the transpose of another; `None` where one does."""
-        return None
-
     def transposed_weight(self, weight: Array) -> Array:
-        """The weight with which a lateral connection acts as the transpose of itself, unless `no_transpose`."""
-        raise NotImplementedError
+        """The weight with which a lateral connection acts as the transpose of itself. Raises `InputError` where none does."""
+        del weight
+        raise InputError("a lateral connection of this kind has no transpose of its kind")
 
 
 @dataclass(frozen=True)
@@ -192,13 +188,9 @@ class Convolution(Windowed):
     def linear(self, weight: Any, r: Array) -> Array:
         return real_linear(lambda a: convolve(a, weight, self.stride, self.padding), r)
 
-    @property
-    def no_transpose(self) -> str | None:
-        if self.stride > 1 or self.pool > 1 or self.kernel % 2 == 0:
-            return "a lateral convolution has a transpose only with an odd kernel, stride = 1 and pool = 1"
-        return None
-
     def transposed_weight(self, weight: Array) -> Array:
+        if self.stride > 1 or self.pool > 1 or self.kernel % 2 == 0:
+            raise InputError("a lateral convolution has a transpose only with an odd kernel, stride = 1 and pool = 1")
         return jnp.swapaxes(weight[::-1, ::-1], 2, 3)
 
 
@@ -209,10 +201,6 @@ class LocallyConnected(Windowed):
     @property
     def weight_shape(self) -> Shape:
         return *self._before_pooling, self.fan_in, self.target[-1]
-
-    @property
-    def no_transpose(self) -> str:
-        return "a lateral connection with weights of its own at every place has no transpose of its kind"
 
     def linear(self, weight: Any, r: Array) -> Array:
         places = weight.reshape(*weight.shape[:2], self.source[-1], self.kernel, self.kernel, self.target[-1])

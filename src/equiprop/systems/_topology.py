@@ -9,6 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.numerics import ACTIVATIONS
 from equiprop.systems._operations import OPERATIONS, Operation, Shape
@@ -202,8 +204,11 @@ class Topology:
             operation = self.operation(connection)
         except InputError as error:
             raise InputError(f"{where}.{error}") from error
-        if connection.lateral and connection.feedback == "untied" and operation.no_transpose:
-            raise InputError(f"{where}.feedback = 'untied': {operation.no_transpose}; write 'tied' or 'none'")
+        if connection.lateral and connection.feedback == "untied":
+            try:
+                jax.eval_shape(operation.transposed_weight, jax.ShapeDtypeStruct(operation.weight_shape or (), float))
+            except InputError as error:
+                raise InputError(f"{where}.feedback = 'untied': {error}; write 'tied' or 'none'") from error
 
     def operation(self, connection: Connection) -> Operation:
         """What the connection does to the activity of its source."""

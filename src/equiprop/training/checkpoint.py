@@ -7,11 +7,11 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,8 @@ import numpy as np
 from equiprop.errors import InputError
 from equiprop.training.config import WHERE, Config, differences
 from equiprop.training.step import TrainState
+
+T = TypeVar("T")
 
 _ABOUT = "about.json"
 _ARRAYS = "arrays"
@@ -113,14 +115,12 @@ class Checkpoints:
         A run that is still being trained may remove it meanwhile for a newer one, which is then read in its place. Raises
         `InputError` if there is none, or for what `restore` raises.
         """
-        while True:
-            name = self._newest_name(best)
-            try:
-                about = self._read_about(self.folder / name)
-                return about, self.restore(about, like)
-            except InputError:
-                if self._newest_name(best) == name:
-                    raise
+
+        def read(path: Path) -> tuple[About, TrainState]:
+            about = _about(path)
+            return about, self.restore(about, like)
+
+        return self._of_newest(best, read)
 
     def restore(self, about: About, like: TrainState) -> TrainState:
         """The state in `about`, in the structure of `like`.
@@ -161,10 +161,14 @@ class Checkpoints:
 
     def about(self, *, best: bool = False) -> About:
         """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
+        return self._of_newest(best, _about)
+
+    def _of_newest(self, best: bool, read: Callable[[Path], T]) -> T:
+        """What `read` finds in the newest checkpoint; in the next one, where that was replaced meanwhile."""
         while True:
             name = self._newest_name(best)
             try:
-                return self._read_about(self.folder / name)
+                return read(self.folder / name)
             except InputError:
                 if self._newest_name(best) == name:
                     raise
@@ -175,13 +179,14 @@ class Checkpoints:
             raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
         return names[-1]
 
-    def _read_about(self, path: Path) -> About:
-        try:
-            data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-            config = Config.from_mapping(data["config"], str(path / _ABOUT))
-            return About(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
+
+def _about(path: Path) -> About:
+    try:
+        data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
+        config = Config.from_mapping(data["config"], str(path / _ABOUT))
+        return About(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
 
 
 def _checkpointer() -> Any:

@@ -133,8 +133,8 @@ class EstimatorConfig:
 @dataclass(frozen=True)
 class HomeostasisConfig:
     kind: str = "auto"
-    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none; auto: antisymmetric where weights come in
-    untied pairs, forward and feedback, or are tied; jacobian elsewhere."""
+    """jacobian, antisymmetric, rotation, local, kolen_pollack, weight_mirror or none; auto: antisymmetric where untied pairs
+    of forward and feedback weights are all that could be asymmetric, jacobian elsewhere."""
     strength: float | Literal["auto"] = "auto"
     """Factor on the treatment's own gradient; the first one where it is controlled. auto: 100 where feedback weights alone are
     moved, 0.3 elsewhere."""

@@ -141,11 +141,10 @@ class RunDirectory:
         for line in text.splitlines():
             try:
                 values = json.loads(line)
-                number = values["epoch"]
+                if values["epoch"] <= epoch:
+                    kept[values["epoch"]] = values
             except (ValueError, TypeError, KeyError):
                 continue
-            if number <= epoch:
-                kept[number] = values
         missing = [number for number in range(1, epoch + 1) if number not in kept]
         if missing:
             raise InputError(

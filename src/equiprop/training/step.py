@@ -159,8 +159,9 @@ class Plan:
         system = state.system
         estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
         x = self.parts.augmentation(x, key=image_key)
-        cold, equilibria, start = system.initial_state(x), state.equilibria, None
+        equilibria, cold, start = state.equilibria, None, None
         if equilibria is not None:
+            cold = system.initial_state(x)
             start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), equilibria, cold)
         answer = self._estimated(system, x, labels, start, estimator_key)
         free = answer.equilibrium
