@@ -14,7 +14,7 @@ import time
 import jax
 import jax.numpy as jnp
 
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.solvers._sweeps import block_by_block
 from equiprop.systems import cnn
 
@@ -47,10 +47,10 @@ def sweep(system, x):
     """Seconds of a sweep of the batch, and its operations."""
 
     def relaxed(s, x, steps):
-        return relax(s, x, Alternating(tolerance=1e-30, max_steps=steps, damping=0.0)).state
+        return relax(s, x, GaussSeidel(tolerance=1e-30, max_steps=steps, damping=0.0)).state
 
-    drive, state = system.input_drive(x), system.initial_state(x)
-    program = jax.jit(lambda s, d, u: block_by_block(s, d, u)[0]).lower(system, drive, state)
+    injection, state = system.injection(x), system.initial_state(x)
+    program = jax.jit(lambda s, d, u: block_by_block(s, d, u)[0]).lower(system, injection, state)
     operations = (program.cost_analysis() or {})["flops"]
     short, long = (seconds(lambda n=n: relaxed(system, x, n)) for n in (20, 60))
     return (long - short) / 40, operations

@@ -15,10 +15,10 @@ import jax.numpy as jnp
 
 from equiprop.estimators import Centered, estimate
 from equiprop.numerics import convolution
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import cnn
 
-SOLVER = Alternating(tolerance=1e-30, max_steps=12, nudged_max_steps=12)
+SOLVER = GaussSeidel(tolerance=1e-30, max_steps=12, nudged_max_steps=12)
 BATCH = {"small": 50, "published": 10}
 
 
@@ -28,7 +28,7 @@ def programs(preset):
     labels = jnp.arange(len(x)) % 10
 
     def step(s):
-        return estimate(s, x, labels, Centered(nudge=0.5, unsettled="keep"), solver=SOLVER).gradient
+        return estimate(s, x, labels, Centered(nudge=0.5, unconverged="keep"), solver=SOLVER).gradient
 
     def loop(s, steps):
         return jax.lax.fori_loop(0, steps, lambda _, s: jax.tree.map(lambda a, g: a - 1e-3 * g, s, step(s)), s)

@@ -25,6 +25,7 @@ import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter  # noqa: E402
 
 from equiprop.estimators import (  # noqa: E402
+    GMRES,
     Adjoint,
     Centered,
     ContinuousTime,
@@ -32,7 +33,6 @@ from equiprop.estimators import (  # noqa: E402
     Dyadic,
     ExactResponse,
     Holomorphic,
-    Krylov,
     Neumann,
     OneSided,
     RecurrentBackprop,
@@ -40,11 +40,11 @@ from equiprop.estimators import (  # noqa: E402
     estimate,
 )
 from equiprop.numerics import trees  # noqa: E402
-from equiprop.solvers import Alternating, relax  # noqa: E402
+from equiprop.solvers import GaussSeidel, relax  # noqa: E402
 from equiprop.training.restore import restore  # noqa: E402
 
 NUDGES = (0.02, 0.05, 0.1, 0.2, 0.5)
-TIGHT = Alternating(tolerance=1e-10, max_steps=3000, nudged_max_steps=3000)
+TIGHT = GaussSeidel(tolerance=1e-10, max_steps=3000, nudged_max_steps=3000)
 
 RESPONSE = {
     "one-sided": [OneSided(nudge=b) for b in NUDGES],
@@ -79,7 +79,7 @@ def main() -> None:
     free = eqx.filter_jit(relax)(system, x, TIGHT)
     response, exact = (
         eqx.filter_jit(estimate)(
-            system, x, labels, which(krylov=Krylov(tolerance=1e-10), max_gain=math.inf), solver=TIGHT, equilibrium=free
+            system, x, labels, which(krylov=GMRES(tolerance=1e-10), clip=math.inf), solver=TIGHT, equilibrium=free
         ).error_vector
         for which in (ExactResponse, Adjoint)
     )

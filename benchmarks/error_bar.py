@@ -2,7 +2,7 @@
 
     python benchmarks/error_bar.py
 
-For the settled samples: the share whose error is below the bar, the share whose bar is within a factor of ten of the error, the
+For the converged samples: the share whose error is below the bar, the share whose bar is within a factor of ten of the error, the
 median of bar/error, and the median error.
 """
 
@@ -49,17 +49,19 @@ def line(name: str, estimator: AbstractEstimator) -> str:
     transpose = estimator.tends_to == "adjoint"
     reference = exact(system, x, y, answer.equilibrium.state, transpose=transpose)
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
-    settled = ~np.asarray(answer.unsettled)
-    ratio = (np.asarray(answer.error_bar) / error)[settled]
+    converged = ~np.asarray(answer.unconverged)
+    ratio = (np.asarray(answer.error_bar) / error)[converged]
     covered, near = np.mean(ratio >= 1), np.mean((ratio >= 0.1) & (ratio <= 10))
     return (
-        f"| {name} | {settled.sum()} | {100 * covered:.1f} | {100 * near:.1f} | {np.median(ratio):.1f} "
-        f"| {np.median(error[settled]):.1e} |"
+        f"| {name} | {converged.sum()} | {100 * covered:.1f} | {100 * near:.1f} | {np.median(ratio):.1f} "
+        f"| {np.median(error[converged]):.1e} |"
     )
 
 
 def main() -> None:
-    print("| bar | settled of 300 | error below the bar, % | within a factor 10, % | median bar/error | median error |")
+    print(
+        "| bar | converged of 300 | error below the bar, % | within a factor 10, % | median bar/error | median error |"
+    )
     print("|---|---|---|---|---|---|")
     for nudge in (0.1, 0.3):
         for name, make in BARS.items():

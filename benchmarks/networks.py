@@ -31,7 +31,9 @@ def trainer(
 ) -> Trainer:
     """A fresh network with everything that the default recipe says."""
     default = Config()
-    estimator = {"kind": kind, "nudge": 0.05, "jumped": "keep"} | ({"points": points} if kind == "holomorphic" else {})
+    estimator = {"kind": kind, "nudge": 0.05, "branch_switch": "keep"} | (
+        {"points": points} if kind == "holomorphic" else {}
+    )
     config = dataclasses.replace(
         default,
         dataset="random",

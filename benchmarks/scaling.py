@@ -3,7 +3,7 @@
 python benchmarks/scaling.py [docs/images/scaling.svg]
 
 The sweeps of a phase are fixed in number, so that what is asked is the price of the arithmetic and not how long a network
-takes to settle. All steps of one axis are timed in turn, round after round.
+takes to converge. All steps of one axis are timed in turn, round after round.
 """
 
 import dataclasses
@@ -36,7 +36,7 @@ AXES = {
 
 
 def fixed(chosen: Trainer) -> Trainer:
-    solver = SolverConfig(kind="fixed_step", max_steps=20, nudged_max_steps=10, damping=0.0)
+    solver = SolverConfig(kind="fixed_iterations", max_steps=20, nudged_max_steps=10, damping=0.0)
     return Trainer(dataclasses.replace(chosen.config, solver=solver), chosen.dataset)
 
 

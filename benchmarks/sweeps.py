@@ -7,14 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from equiprop.benchmarking import Case, measure
-from equiprop.solvers import Alternating
+from equiprop.solvers import GaussSeidel
 from equiprop.systems import mlp, nudged
 
 TIMES = 200
-solver = Alternating(damping=0.0)
+solver = GaussSeidel(damping=0.0)
 system = mlp(784, (256, 256), 10, key=jax.random.key(0))
 x, y = jax.random.normal(jax.random.key(1), (50, 784)), jnp.zeros(50, jnp.int32)
-drive, state = system.input_drive(x), system.initial_state(x)
+injection, state = system.injection(x), system.initial_state(x)
 twice = lambda tree: jax.tree.map(lambda a: jnp.concatenate([a, a]), tree)  # noqa: E731
 nudge = jnp.repeat(jnp.asarray([0.5, -0.5]), 50)
 
@@ -31,7 +31,7 @@ cases = [
         Case(
             f"sweep, {rows} rows",
             repeated(lambda u, s, d: solver.sweep(s, d, u)[0]),
-            (jax.tree.map(lambda a, n=rows: a[:n], state), system, jax.tree.map(lambda a, n=rows: a[:n], drive)),
+            (jax.tree.map(lambda a, n=rows: a[:n], state), system, jax.tree.map(lambda a, n=rows: a[:n], injection)),
             TIMES,
         )
         for rows in (3, 6, 12, 25, 50)
@@ -39,7 +39,7 @@ cases = [
     Case(
         "nudged sweep, 100 rows",
         repeated(lambda u, s, d, t, b: solver.sweep(nudged(s, t, b), d, u)[0]),
-        (twice(state), system, twice(drive), twice(y), nudge),
+        (twice(state), system, twice(injection), twice(y), nudge),
         TIMES,
     ),
 ]

@@ -233,11 +233,11 @@ def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
 
     restored = restore(run)
     images, solver, system = restored.trainer.images, restored.trainer.parts.solver, restored.system
-    nudged = {f"nudge {b}": Centered(nudge=b, max_gain=2.0, jumped="keep") for b in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)}
+    nudged = {f"nudge {b}": Centered(nudge=b, clip=2.0, branch_switch="keep") for b in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)}
     estimators = {
-        "exact": Adjoint(max_gain=math.inf),
-        "exact, bounded": Adjoint(max_gain=2.0),
-        "exact response": ExactResponse(max_gain=2.0),
+        "exact": Adjoint(clip=math.inf),
+        "exact, clipped": Adjoint(clip=2.0),
+        "exact response": ExactResponse(clip=2.0),
         **nudged,
     }
 
@@ -301,22 +301,22 @@ def tail(run: Path, samples: int = 2000) -> None:
     def errors(estimator: Any) -> Any:
         return flat(estimate(system, x, labels, estimator, solver=solver, equilibrium=free).error_vector)
 
-    exact = errors(Adjoint(max_gain=math.inf))
-    nudged = {b: errors(Centered(nudge=b, max_gain=math.inf, jumped="keep")) for b in (0.05, 0.5)}
-    pull = np.asarray(trees.norm(system.cost_gradient(system.activity(free.state), labels)))
+    exact = errors(Adjoint(clip=math.inf))
+    nudged = {b: errors(Centered(nudge=b, clip=math.inf, branch_switch="keep")) for b in (0.05, 0.5)}
+    cost_gradient = np.asarray(trees.norm(system.cost_gradient(system.activity(free.state), labels)))
     length = np.linalg.norm(exact, axis=1)
     print(f"sweeps of the free phase: mean {np.mean(free.steps):.1f}, largest {np.max(free.steps)}")
     print(
         "| decile of ‖∇C‖ | mean ‖∇C‖ | median gain ‖δ‖/‖∇C‖ | share of Σ‖δ‖² | cosine, nudge 0.05 | cosine, nudge 0.5 |"
     )
     print("|---|---|---|---|---|---|")
-    for number, rows in enumerate(np.array_split(np.argsort(pull), 10), 1):
+    for number, rows in enumerate(np.array_split(np.argsort(cost_gradient), 10), 1):
         cosines = [
             np.sum(mine[rows] * exact[rows]) / np.linalg.norm(mine[rows]) / np.linalg.norm(exact[rows])
             for mine in nudged.values()
         ]
         print(
-            f"| {number} | {pull[rows].mean():.4f} | {np.median(length[rows] / pull[rows]):.2f} | "
+            f"| {number} | {cost_gradient[rows].mean():.4f} | {np.median(length[rows] / cost_gradient[rows]):.2f} | "
             f"{np.sum(length[rows] ** 2) / np.sum(length**2):.3f} | {cosines[0]:.3f} | {cosines[1]:.3f} |"
         )
 
@@ -324,7 +324,7 @@ def tail(run: Path, samples: int = 2000) -> None:
 def jumps(run: Path, samples: int = 5000) -> None:
     """Samples whose response is more even than odd, and those whose output the cost itself makes unstable.
 
-    Under the nudge −β the output feels +β∇C: where β times the largest eigenvalue of D^½(∂²C/∂r²)D^½ exceeds 1, that pull
+    Under the nudge −β the output feels +β∇C: where β times the largest eigenvalue of D^½(∂²C/∂r²)D^½ exceeds 1, that force
     grows faster with the output than the leak does, and the equilibrium from which it started is gone.
     """
     import jax
@@ -343,16 +343,18 @@ def jumps(run: Path, samples: int = 5000) -> None:
     hessian = jax.vmap(jax.hessian(lambda r, y: system.cost(r[None], y[None])[0]))(output, labels)
     root = jnp.sqrt(system.output(system.slope(free.state)))
     curvature = np.asarray(jnp.linalg.eigvalsh(root[:, :, None] * hessian * root[:, None, :])[:, -1])
-    exact = estimate(system, x, labels, Adjoint(max_gain=math.inf), solver=solver, equilibrium=free).error_vector
+    exact = estimate(system, x, labels, Adjoint(clip=math.inf), solver=solver, equilibrium=free).error_vector
     energy = np.sum([np.sum(np.asarray(a, float) ** 2, axis=1) for a in jax.tree.leaves(exact)], axis=0)
     percent = lambda share: f"{100 * share:.1f}"  # noqa: E731
-    print("| nudge β | jumped, % | their share of Σ‖δ‖², % | βλ > 1, % | of those jumped, % |")
+    print("| nudge β | branch_switch, % | their share of Σ‖δ‖², % | βλ > 1, % | of those branch_switch, % |")
     print("|---|---|---|---|---|")
     for nudge in (0.02, 0.05, 0.1, 0.2, 0.5):
-        jumped = np.asarray(estimate(system, x, labels, Centered(nudge=nudge), solver=solver, equilibrium=free).jumped)
+        branch_switch = np.asarray(
+            estimate(system, x, labels, Centered(nudge=nudge), solver=solver, equilibrium=free).branch_switch
+        )
         steep = nudge * curvature > 1
-        among = percent(jumped[steep].mean()) if steep.any() else ""
-        shares = [percent(v) for v in (jumped.mean(), energy[jumped].sum() / energy.sum(), steep.mean())]
+        among = percent(branch_switch[steep].mean()) if steep.any() else ""
+        shares = [percent(v) for v in (branch_switch.mean(), energy[branch_switch].sum() / energy.sum(), steep.mean())]
         print(f"| {nudge} | {' | '.join(shares)} | {among} |")
 
 

@@ -4,11 +4,11 @@ Most tests of estimators are not about the free phase, which would be compiled o
 """
 
 from equiprop.estimators import estimate
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 
 
 def estimated(system, x, y, estimator, *, solver=None, key=None):
     """As `estimate`."""
-    solver = Alternating() if solver is None else solver
+    solver = GaussSeidel() if solver is None else solver
     free = relax(system, x, solver) if estimator.needs_free_phase else None
     return estimate(system, x, y, estimator, solver=solver, equilibrium=free, key=key)

@@ -39,7 +39,7 @@ class Exact:
             parts = [p.reshape(a.shape) for p, a in zip(jnp.split(u, ends[:-1], axis=1), leaves, strict=True)]
             state = jax.tree.unflatten(structure, parts)
             flatten = lambda tree: jnp.concatenate([a.reshape(len(a), -1) for a in jax.tree.leaves(tree)], axis=1)  # noqa: E731
-            return flatten(system.force(state, system.input_drive(x))), flatten(system.activity(state))
+            return flatten(system.force(state, system.injection(x))), flatten(system.activity(state))
 
         u = flat(free.state)
         membrane, slope = np.empty((len(u), ends[-1], ends[-1])), np.empty_like(u)
@@ -47,12 +47,12 @@ class Exact:
             up, down = both(u + unit), both(u - unit)
             membrane[:, :, k] = (up[0] - down[0]) / (2 * STEP)
             slope[:, k] = ((up[1] - down[1]) / (2 * STEP))[:, k]
-        pull = flat(system.cost_gradient(system.activity(free.state), y))
+        cost_gradient = flat(system.cost_gradient(system.activity(free.state), y))
         mobility = jax.tree.map(jnp.ones_like, free.state)
         if system.mobility is not None:
             mobility = jax.tree.map(jnp.full_like, free.state, system.mobility)
-        response = -slope * np.linalg.solve(membrane, pull[..., None])[..., 0] / flat(mobility)
-        adjoint = -np.linalg.solve(np.swapaxes(membrane, 1, 2), (slope * pull)[..., None])[..., 0]
+        response = -slope * np.linalg.solve(membrane, cost_gradient[..., None])[..., 0] / flat(mobility)
+        adjoint = -np.linalg.solve(np.swapaxes(membrane, 1, 2), (slope * cost_gradient)[..., None])[..., 0]
         return cls(response, adjoint, _gradient(system, x, y, solver, parameters))
 
 

@@ -68,7 +68,7 @@ class Dense:
         root = np.sqrt(self.mobility)
         return jacobian * root / root[:, None]
 
-    def drive(self, x):
+    def injection(self, x):
         result = np.zeros(len(self.matrix))
         for name, part in self.slices.items():
             result[part] += np.asarray(self.network.biases[name])
@@ -78,7 +78,7 @@ class Dense:
         return result
 
     def force(self, u, x):
-        return shifted_sigmoid(u) @ self.matrix + self.drive(x) - u
+        return shifted_sigmoid(u) @ self.matrix + self.injection(x) - u
 
     def equilibrium(self, x):
         answer = optimize.root(lambda u: self.force(u, x), np.zeros(len(self.matrix)), tol=1e-13)

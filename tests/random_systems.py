@@ -5,11 +5,11 @@ import functools
 import jax.numpy as jnp
 import numpy as np
 
-from equiprop.solvers import Synchronous
+from equiprop.solvers import Jacobi
 from equiprop.systems import from_force
 
 SYSTEMS, UNITS, READ = 300, 10, 4
-SOLVER = Synchronous(tolerance=1e-7, max_steps=2000, nudged_max_steps=2000, damping=0.3)
+SOLVER = Jacobi(tolerance=1e-7, max_steps=2000, nudged_max_steps=2000, damping=0.3)
 
 
 def _activity(u):
@@ -45,5 +45,5 @@ def exact(system, x, y, state, *, transpose):
     r = 0.5 + 0.5 * np.tanh(2 * u - 1)
     jacobian = np.asarray(x["w"]) - np.einsum("bi,ij->bij", 1 / (4 * r * (1 - r)), np.eye(UNITS))
     jacobian = np.swapaxes(jacobian, 1, 2) if transpose else jacobian
-    pull = np.concatenate([r[:, :READ] - np.asarray(y), np.zeros((SYSTEMS, UNITS - READ))], axis=1)
-    return -np.linalg.solve(jacobian, pull[..., None])[..., 0]
+    cost_gradient = np.concatenate([r[:, :READ] - np.asarray(y), np.zeros((SYSTEMS, UNITS - READ))], axis=1)
+    return -np.linalg.solve(jacobian, cost_gradient[..., None])[..., 0]

@@ -149,8 +149,8 @@ MISTAKES = [
     Mistake(
         "sign of the nudge",
         "systems/_nudged.py",
-        "trees.scale(self.nudge, only_block(pull, only))",
-        "trees.scale(-self.nudge, only_block(pull, only))",
+        "trees.scale(self.nudge, only_block(cost_gradient, only))",
+        "trees.scale(-self.nudge, only_block(cost_gradient, only))",
         LAYERED,
     ),
     Mistake(
@@ -205,19 +205,19 @@ MISTAKES = [
     Mistake(
         "sign of the adjoint",
         "estimators/adjoint.py",
-        "trees.negative(problem.membrane_pull)",
-        "problem.membrane_pull",
+        "trees.negative(problem.state_cost_gradient)",
+        "problem.state_cost_gradient",
         ESTIMATORS,
     ),
     Mistake(
-        "slope left out of the response",
+        "slope excluded of the response",
         "estimators/exact_response.py",
         "problem.system.error_vector_of(to_activity(answer.value))",
         "problem.system.error_vector_of(answer.value)",
         ESTIMATORS,
     ),
     Mistake(
-        "direct gradient of the readout left out",
+        "direct gradient of the readout excluded",
         "estimators/_estimate.py",
         "+ jnp.sum(share(free_kept) * direct)",
         "+ 0 * jnp.sum(share(free_kept) * direct)",
@@ -385,7 +385,7 @@ MISTAKES = [
         "tests/benchmarking",
     ),
     Mistake(
-        "a settled sample that ends extrapolated",
+        "a converged sample that ends extrapolated",
         "solvers/_relax.py",
         "state = trees.select(active, state, taken.swept)",
         "state = trees.select(active, state, state)",
@@ -434,17 +434,17 @@ MISTAKES = [
         REFERENCES,
     ),
     Mistake(
-        "dyadic pull without the slope",
+        "dyadic cost_gradient without the slope",
         "estimators/dyadic.py",
-        "pull = to_state(self.system.cost_gradient(activity, self.target))[0]",
-        "pull = self.system.cost_gradient(activity, self.target)",
+        "cost_gradient = to_state(self.system.cost_gradient(activity, self.target))[0]",
+        "cost_gradient = self.system.cost_gradient(activity, self.target)",
         REFERENCES,
     ),
     Mistake(
-        "adjoint dynamics with the pull reversed",
+        "adjoint dynamics with the cost_gradient reversed",
         "estimators/recurrent_backprop.py",
-        "trees.add(self.pullback(state)[0], self.pull)",
-        "trees.subtract(self.pullback(state)[0], self.pull)",
+        "trees.add(self.pullback(state)[0], self.cost_gradient)",
+        "trees.subtract(self.pullback(state)[0], self.cost_gradient)",
         REFERENCES,
     ),
     Mistake(
@@ -497,9 +497,9 @@ MISTAKES = [
         CONTINUOUS,
     ),
     Mistake(
-        "residual bar without the pull",
+        "residual bar without the cost_gradient",
         "estimators/_problem.py",
-        "trees.add(membrane(in_state), pull)",
+        "trees.add(membrane(in_state), cost_gradient)",
         "membrane(in_state)",
         BARS,
     ),
@@ -527,8 +527,8 @@ MISTAKES = [
     Mistake(
         "inaccurate samples kept",
         "estimators/_estimate.py",
-        'for name in ("unsettled", "bounded", "jumped", "inaccurate"):\n        kept',
-        'for name in ("unsettled", "bounded", "jumped"):\n        kept',
+        'for name in ("unconverged", "clipped", "branch_switch", "inaccurate"):\n        kept',
+        'for name in ("unconverged", "clipped", "branch_switch"):\n        kept',
         BARS,
     ),
     Mistake(

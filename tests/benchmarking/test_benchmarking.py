@@ -11,7 +11,7 @@ import pytest
 
 from equiprop.benchmarking import Case, cases, feedforward, measure, plain
 from equiprop.estimators import Centered, Holomorphic, estimate
-from equiprop.solvers import FixedStep
+from equiprop.solvers import FixedIterations
 from equiprop.systems import LayeredNetwork, Stage, convolutional
 from equiprop.training.loop import Trainer
 from toy import config, dataset
@@ -68,8 +68,8 @@ def test_plain_is_the_estimate_by_fixed_steps(trainer, kind, points):
     system = trainer.system if kind == "chain" else convolutions()
     x, labels = trainer.images.batch(jnp.arange(20))
     estimator = Centered(nudge=0.3) if points == 2 else Holomorphic(nudge=0.3, points=points)
-    estimator = dataclasses.replace(estimator, jumped="keep", unsettled="keep", max_gain=float("inf"))
-    solver = FixedStep(max_steps=150, nudged_max_steps=60)
+    estimator = dataclasses.replace(estimator, branch_switch="keep", unconverged="keep", clip=float("inf"))
+    solver = FixedIterations(max_steps=150, nudged_max_steps=60)
     answer = estimate(system, x, labels, estimator, solver=solver)
     found = gradient(plain(SGD, 20, 1, points=points, nudge=0.3, nudged_steps=60), trainer, system)
     for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(answer.gradient), strict=True):

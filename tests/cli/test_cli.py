@@ -150,16 +150,16 @@ def test_an_epoch_that_left_samples_out_says_so():
         "epoch_seconds": 1.0,
         "train_loss": 2.0,
         "validation_error_percent": 90.0,
-        "settled_fraction": 1.0,
+        "converged_fraction": 1.0,
     }
-    assert epoch_line(metrics | {"left_out_fraction": 0.25}, 2).endswith("settled 100.0 %  left out 25.0 %")
-    assert epoch_line(metrics | {"left_out_fraction": 0.0}, 2).endswith("settled 100.0 %")
+    assert epoch_line(metrics | {"excluded_fraction": 0.25}, 2).endswith("converged 100.0 %  excluded 25.0 %")
+    assert epoch_line(metrics | {"excluded_fraction": 0.0}, 2).endswith("converged 100.0 %")
 
 
 def test_compare_of_a_fresh_network_prints_a_table(capsys):
-    only = ("--estimators", "centered", "holomorphic", "continuous_time", "--estimator.max-gain", "0.1")
+    only = ("--estimators", "centered", "holomorphic", "continuous_time", "--estimator.clip", "0.1")
     code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20", *only)
-    assert "bounded: cut to estimator.max_gain = 0.1, which the exact gradient here is not" in out
+    assert "clipped: cut to estimator.clip = 0.1, which the exact gradient here is not" in out
     assert code == 0 and "a fresh network on digits" in out and "centered" in out
     assert all(f"{name}: not available" in out for name in ("holomorphic", "continuous_time"))
     assert "adjoint" not in out
@@ -213,7 +213,7 @@ def test_diagnose(capsys, run):
     code, out, _ = call(capsys, "diagnose", run, "--samples", "30", "--json")
     found = json.loads(out)
     assert code == 0 and found["samples"] == 30
-    fractions = [found[f"{name}_fraction"] for name in ("settled", "oscillating", "out_of_steps", "diverged")]
+    fractions = [found[f"{name}_fraction"] for name in ("converged", "oscillating", "max_steps", "diverged")]
     assert sum(fractions) == pytest.approx(1)
     assert 0.4 < found["symmetry"] <= 1 and found["residual_largest"] < 1e-3
     assert set(found["cosine_to_adjoint"]) == {"hidden_1", "output", "total"}
@@ -226,7 +226,7 @@ def test_diagnose(capsys, run):
     assert found["epoch"] == 2 and call(capsys, "diagnose", run, "--system.gain", "2")[0] == 2
     _, out, _ = call(capsys, "diagnose", *SMALL, "--samples", "30")
     assert "a fresh network on digits, on 30 validation samples" in out
-    for words in ("settled", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
+    for words in ("converged", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
         assert words in out
 
 
@@ -396,10 +396,10 @@ def test_console_script():
 
 
 def test_another_kind_than_the_files_leaves_its_settings_behind(capsys, tmp_path, no_steps):
-    (tmp_path / "c.toml").write_text('[estimator]\nkind = "holomorphic"\npoints = 8\nmax_gain = 3.0\n')
+    (tmp_path / "c.toml").write_text('[estimator]\nkind = "holomorphic"\npoints = 8\nclip = 3.0\n')
     options = ("--config", tmp_path / "c.toml", "--estimator.kind", "adjoint", "--homeostasis.kind", "none")
     code, _, _ = call(capsys, "train", *options, "--system.hidden", "8", "--out", tmp_path / "r", "--quiet")
     written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())["estimator"]
-    assert code == 130 and written["kind"] == "adjoint" and written["points"] == 6 and written["max_gain"] == 3.0
+    assert code == 130 and written["kind"] == "adjoint" and written["points"] == 6 and written["clip"] == 3.0
     code, _, err = call(capsys, "train", *options, "--estimator.points", "4", "--out", tmp_path / "s")
     assert code == 2 and "estimator.points = 4: is not used by estimator.kind = 'adjoint'" in err

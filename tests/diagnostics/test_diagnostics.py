@@ -9,22 +9,22 @@ import numpy as np
 import pytest
 
 from equiprop.diagnostics import alignment, compare, parameter_names, symmetry, weight_angle
-from equiprop.estimators import Adjoint, Centered, Estimate, ExactResponse, Holomorphic, Krylov, estimate
-from equiprop.solvers import Alternating, relax
+from equiprop.estimators import GMRES, Adjoint, Centered, Estimate, ExactResponse, Holomorphic, estimate
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import mlp
 from networks import KINDS, batch, network
 from oracle import Dense
 
 X, Y = batch()
-SOLVER = Alternating(tolerance=1e-10, max_steps=1000)
+SOLVER = GaussSeidel(tolerance=1e-10, max_steps=1000)
 
 
 @pytest.fixture(scope="module")
 def pair():
     system = network("untied")
-    krylov = Krylov(tolerance=1e-11)
+    krylov = GMRES(tolerance=1e-11)
     run = eqx.filter_jit(lambda s, e: estimate(s, X, Y, e, solver=SOLVER))
-    return system, run(system, ExactResponse(krylov=krylov)), run(system, Adjoint(krylov=krylov, max_gain=math.inf))
+    return system, run(system, ExactResponse(krylov=krylov)), run(system, Adjoint(krylov=krylov, clip=math.inf))
 
 
 def cosine(a, b):
@@ -74,7 +74,7 @@ def test_symmetry(kind, key):
     dense = Dense.of(system)
     matrix = dense.in_metric(dense.matrix.T)
     s, a = np.linalg.norm((matrix + matrix.T) / 2), np.linalg.norm((matrix - matrix.T) / 2)
-    state = relax(system, X, Alternating()).state
+    state = relax(system, X, GaussSeidel()).state
     found = eqx.filter_jit(symmetry)(system, X, state, probes=1500, key=key)
     assert abs(float(found.symmetry) - s / (s + a)) < 5 * float(found.standard_error) + 0.03
     assert float(found.symmetric_norm) == pytest.approx(s, rel=0.05)
@@ -83,7 +83,7 @@ def test_symmetry(kind, key):
 
 def test_standard_error_shrinks_with_probes(key):
     system = network("untied")
-    state = relax(system, X, Alternating()).state
+    state = relax(system, X, GaussSeidel()).state
     few, many = (eqx.filter_jit(symmetry)(system, X, state, probes=n, key=key) for n in (20, 2000))
     assert 3 < float(few.standard_error / many.standard_error) < 30
 

@@ -8,13 +8,13 @@ import pytest
 
 from at_rest import estimated
 from equiprop.errors import InputError
-from equiprop.estimators import ContinuousTime, ExactResponse, Holomorphic, Krylov, Problem, estimate
-from equiprop.solvers import Alternating, Status, relax
+from equiprop.estimators import GMRES, ContinuousTime, ExactResponse, Holomorphic, Problem, estimate
+from equiprop.solvers import GaussSeidel, Status, relax
 from equiprop.systems import from_force
 from networks import batch, network
 from oracle import Dense, gradient_by_name
 
-SOLVER = Alternating(tolerance=1e-10, max_steps=2000, nudged_max_steps=2000)
+SOLVER = GaussSeidel(tolerance=1e-10, max_steps=2000, nudged_max_steps=2000)
 TRIALS = 100
 
 
@@ -32,7 +32,7 @@ def test_the_oracle_is_reached_without_a_free_phase(untied):
     response = np.array([dense.response(u, int(b)) for u, b in zip(states, y, strict=True)])
     assert np.allclose(dense.flat(answer.error_vector), response, rtol=0, atol=1e-6 * np.abs(response).max())
     assert np.allclose(dense.flat(answer.equilibrium.state), states, atol=1e-6)
-    assert (answer.equilibrium.status == Status.SETTLED).all() and not answer.unsettled.any()
+    assert (answer.equilibrium.status == Status.CONVERGED).all() and not answer.unconverged.any()
     parts = [
         dense.parameter_gradient(u, np.asarray(a), int(b), d) for u, a, b, d in zip(states, x, y, response, strict=True)
     ]
@@ -41,7 +41,7 @@ def test_the_oracle_is_reached_without_a_free_phase(untied):
 
 
 @pytest.mark.parametrize("points", [3, 4])
-def test_settled_positions_are_the_cauchy_estimate(untied, points):
+def test_converged_positions_are_the_cauchy_estimate(untied, points):
     """With enough sweeps at each position, the lock-in is the N-point rule at the same radius."""
     x, y = batch()
     lock_in, circle = (
@@ -58,7 +58,7 @@ def test_settled_positions_are_the_cauchy_estimate(untied, points):
 def test_a_smoothly_turning_nudge_lags_in_second_order(untied):
     """One sweep at each of many positions: the lag turns the phase, and the in-phase part loses only its square."""
     x, y = batch()
-    reference = estimated(untied, x, y, ExactResponse(krylov=Krylov(tolerance=1e-10)), solver=SOLVER)
+    reference = estimated(untied, x, y, ExactResponse(krylov=GMRES(tolerance=1e-10)), solver=SOLVER)
     errors = []
     for points in (200, 400):
         turning = ContinuousTime(nudge=0.05, points=points, steps_per_point=1, dead_time=0.0, periods=1, warmup=2)
@@ -90,8 +90,8 @@ def test_noise_averages_out_over_periods(untied):
     listening = ContinuousTime(nudge=0.2, points=4, steps_per_point=40, periods=16, noise=0.04)
     start = untied.initial_state(x)
     free = eqx.filter_jit(relax)(untied, x, SOLVER)
-    problem = Problem(untied, x, untied.input_drive(x), y, free, SOLVER, jax.random.key(2))
-    heard = eqx.filter_jit(lambda p: listening.listen(p))(problem)
+    problem = Problem(untied, x, untied.injection(x), y, free, SOLVER, jax.random.key(2))
+    heard = eqx.filter_jit(lambda p: listening.record(p))(problem)
     assert heard.running["output"].shape == (16, *start["output"].shape)
     reference = estimated(untied, x, y, Holomorphic(nudge=0.2, points=4), solver=SOLVER)
     dense = Dense.of(untied)
@@ -115,7 +115,7 @@ def test_noise_needs_a_key_and_the_key_decides(untied):
 def test_too_few_sweeps_are_flagged(untied):
     x, y = batch()
     answer = estimated(untied, x, y, ContinuousTime(steps_per_point=2, dead_time=0.0), solver=SOLVER)
-    assert answer.unsettled.all() and (answer.equilibrium.status == Status.OSCILLATING).all()
+    assert answer.unconverged.all() and (answer.equilibrium.status == Status.OSCILLATING).all()
     assert (answer.weight == 0).all()
 
 
@@ -123,7 +123,7 @@ def test_an_exploding_sample_is_diverged_and_the_others_are_not():
     system = from_force(lambda p, u, x: x * u**3 + p - u, jnp.asarray(0.1), initial_state=jnp.full(1, 2.0))
     x = jnp.asarray([[0.0], [3.0]])
     answer = estimated(system, x, jnp.ones((2, 1)), ContinuousTime(nudge=0.1))
-    assert answer.equilibrium.status.tolist() == [Status.SETTLED, Status.DIVERGED]
+    assert answer.equilibrium.status.tolist() == [Status.CONVERGED, Status.DIVERGED]
     assert answer.weight.tolist() == [1, 0] and np.isfinite(answer.gradient.params)
 
 

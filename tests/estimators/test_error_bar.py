@@ -16,7 +16,7 @@ from equiprop.estimators import (
     OneSided,
     RecurrentBackprop,
 )
-from equiprop.solvers import Alternating
+from equiprop.solvers import GaussSeidel
 from equiprop.systems import from_force, mlp
 from networks import CLASSES, INPUTS, batch
 from oracle import Dense
@@ -36,14 +36,14 @@ CALIBRATED = {
 
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_calibration(name):
-    """Of the settled samples, the error of 95 in 100 is below the bar, and the bar is within a factor of ten for 80 in 100."""
+    """Of the converged samples, the error of 95 in 100 is below the bar, and the bar is within a factor of ten for 80 in 100."""
     system, x, y = random_systems()
     answer = estimated(system, x, y, CALIBRATED[name], solver=SOLVER)
     reference = exact(system, x, y, answer.equilibrium.state, transpose=name == "corrected")
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
-    settled = ~np.asarray(answer.unsettled)
-    assert settled.sum() >= 200
-    ratio = (np.asarray(answer.error_bar) / error)[settled]
+    converged = ~np.asarray(answer.unconverged)
+    assert converged.sum() >= 200
+    ratio = (np.asarray(answer.error_bar) / error)[converged]
     assert np.mean(ratio >= 1) >= 0.95
     assert np.mean((ratio >= 0.1) & (ratio <= 10)) >= 0.8
 
@@ -56,7 +56,7 @@ def test_calibration_of_linear_solves(estimator):
     reference = exact(system, x, y, answer.equilibrium.state, transpose=not isinstance(estimator, ExactResponse))
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
     # Full GMRES in ten dimensions is exact; what remains is the rounding of both sides.
-    ratio = ((np.asarray(answer.error_bar) + 1e-12) / error)[~np.asarray(answer.unsettled)]
+    ratio = ((np.asarray(answer.error_bar) + 1e-12) / error)[~np.asarray(answer.unconverged)]
     assert np.mean(ratio >= 1) >= 0.95
 
 
@@ -76,7 +76,7 @@ def test_samples_above_the_tolerance_are_tried_again_and_only_those():
     once = estimated(system, x, y, Centered(nudge=0.3), solver=SOLVER)
     tolerance = float(np.median(once.error_bar))
     answer = estimated(system, x, y, Centered(nudge=0.3, tolerance=tolerance, retries=1), solver=SOLVER)
-    hopeful = np.asarray(once.equilibrium.settled)
+    hopeful = np.asarray(once.equilibrium.converged)
     again = (np.asarray(once.error_bar) > tolerance) & hopeful
     assert 20 < again.sum() < SYSTEMS - 20
     assert np.array_equal(answer.retried, again)
@@ -85,7 +85,7 @@ def test_samples_above_the_tolerance_are_tried_again_and_only_those():
     assert np.array_equal(answer.error_vector[~again], once.error_vector[~again])
     assert np.array_equal(answer.relaxation_steps[~again], once.relaxation_steps[~again])
     assert (np.asarray(answer.relaxation_steps)[again] > np.asarray(once.relaxation_steps)[again]).all()
-    # What is still above is left out, and counted.
+    # What is still above is excluded, and counted.
     assert np.array_equal(answer.inaccurate, np.asarray(answer.error_bar) > tolerance)
     assert int(answer.counts["inaccurate"]) < again.sum() and int(answer.counts["retried"]) == again.sum()
     assert (np.asarray(answer.weight)[np.asarray(answer.inaccurate)] == 0).all()
@@ -97,7 +97,7 @@ def test_automatic_radius_and_points_reach_the_tolerance_or_say_so(tolerance):
     answer = estimated(system, x, y, Holomorphic(radius="auto", points="auto", tolerance=tolerance), solver=SOLVER)
     reference = exact(system, x, y, answer.equilibrium.state, transpose=False)
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)
-    said = np.asarray(answer.inaccurate | answer.unsettled)
+    said = np.asarray(answer.inaccurate | answer.unconverged)
     assert said.mean() < 0.1
     assert np.mean(error[~said] <= tolerance) >= 0.95
     assert (np.asarray(answer.nudge) > 0).all() and len(np.unique(np.asarray(answer.nudge))) > SYSTEMS / 2
@@ -112,7 +112,7 @@ def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
     system = jax.tree.map(lambda a: a.astype(jnp.float32), shallow())
     x, y = batch()
     estimator = Holomorphic(nudge="auto", points="auto", tolerance=1e-9)
-    answer = estimated(system, x.astype(jnp.float32), y, estimator, solver=Alternating())
+    answer = estimated(system, x.astype(jnp.float32), y, estimator, solver=GaussSeidel())
     assert answer.inaccurate.all() and (answer.weight == 0).all()
 
 
@@ -123,7 +123,7 @@ def test_points_are_chosen_for_a_given_radius():
     exact_response = np.array(
         [dense.response(dense.equilibrium(np.asarray(a)), int(b)) for a, b in zip(x, y, strict=True)]
     )
-    solver = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+    solver = GaussSeidel(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
     answer = estimated(system, x, y, Holomorphic(nudge=0.3, points="auto", tolerance=1e-3), solver=solver)
     error = np.linalg.norm(dense.flat(answer.error_vector) - exact_response, axis=1)
     assert (error < 1e-3 * np.linalg.norm(exact_response, axis=1)).all() and not answer.inaccurate.any()

@@ -11,23 +11,23 @@ from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import (
     ESTIMATORS,
+    GMRES,
     Adjoint,
     Centered,
     ExactResponse,
     Holomorphic,
-    Krylov,
     OneSided,
     Problem,
     estimate,
 )
 from equiprop.estimators._circle import circle, harmonics, relax_circle, relax_nudged
-from equiprop.solvers import Alternating, FixedStep, relax
+from equiprop.solvers import FixedIterations, GaussSeidel, relax
 from equiprop.systems import mlp
 from networks import BATCH, CLASSES, IMAGE, INPUTS, batch, network
 from oracle import Dense, gradient_by_name
 
-SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
-KRYLOV = Krylov(tolerance=1e-12, restart=30, max_restarts=20)
+SOLVER = GaussSeidel(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+KRYLOV = GMRES(tolerance=1e-12, restart=30, max_restarts=20)
 X, Y = batch()
 
 
@@ -39,7 +39,7 @@ def run(system, estimator, x=X, y=Y, solver=SOLVER):
 def respond(system, estimator, points, nudge):
     """The response at a nudge that is traced, so that one program serves them all."""
     free = relax(system, X, SOLVER)
-    problem = Problem(system, X, system.input_drive(X), Y, free, SOLVER)
+    problem = Problem(system, X, system.injection(X), Y, free, SOLVER)
     return estimator.respond_at(problem, points, nudge * jnp.ones(BATCH))
 
 
@@ -53,7 +53,7 @@ class Case:
         pairs = list(zip(self.states, np.asarray(Y), strict=True))
         self.exact = np.array([self.dense.adjoint(u, y) for u, y in pairs])
         self.response = np.array([self.dense.response(u, y) for u, y in pairs])
-        self.pull = np.array([np.linalg.norm(self.dense.cost_gradient(u, y)) for u, y in pairs])
+        self.cost_gradient = np.array([np.linalg.norm(self.dense.cost_gradient(u, y)) for u, y in pairs])
 
     def error(self, answer, reference):
         """Relative error of the error vectors, per sample."""
@@ -146,7 +146,7 @@ def test_a_convolutional_network():
         _, expected, bound = estimators[name]
         error = np.linalg.norm(flat(answer.error_vector) - expected, axis=1) / np.linalg.norm(expected, axis=1)
         assert (error < bound).all(), name
-        assert answer.equilibrium.settled.all() and (answer.weight == 1).all(), name
+        assert answer.equilibrium.converged.all() and (answer.weight == 1).all(), name
 
 
 def test_response_is_not_the_adjoint_without_symmetry(untied):
@@ -206,7 +206,7 @@ def test_only_half_of_the_circle_is_relaxed(untied):
         assert len(circle(points)) == -(-(points + 1) // 2) if points > 1 else 1
     system = untied.system
     free = eqx.filter_jit(relax)(system, X, SOLVER)
-    problem = Problem(system, X, system.input_drive(X), Y, free, SOLVER)
+    problem = Problem(system, X, system.injection(X), Y, free, SOLVER)
     everywhere = np.exp(2j * np.pi * np.arange(5) / 5)
     phases, half = (
         eqx.filter_jit(relax_nudged)(problem, jnp.asarray(0.2 * unit)[:, None] * jnp.ones(BATCH))
@@ -222,17 +222,17 @@ def test_only_half_of_the_circle_is_relaxed(untied):
 
 def test_phases_begun_where_they_are_predicted_end_where_those_from_rest_do(untied):
     """The same states, in fewer sweeps."""
-    system, solver = untied.system, Alternating(tolerance=1e-9, nudged_max_steps=500, damping=0.0)
+    system, solver = untied.system, GaussSeidel(tolerance=1e-9, nudged_max_steps=500, damping=0.0)
 
     @eqx.filter_jit
     def phases(system):
         free = relax(system, X, solver)
-        problem = Problem(system, X, system.input_drive(X), Y, free, solver)
+        problem = Problem(system, X, system.injection(X), Y, free, solver)
         radius = jnp.full(BATCH, 0.05)
         return relax_circle(problem, 6, radius), relax_nudged(problem, jnp.asarray(circle(6))[:, None] * radius)
 
     predicted, from_rest = phases(system)
-    assert predicted.settled.all() and from_rest.settled.all()
+    assert predicted.converged.all() and from_rest.converged.all()
     for a, b in zip(jax.tree.leaves(predicted.state), jax.tree.leaves(from_rest.state), strict=True):
         assert np.allclose(a, b, atol=1e-8)
     # Half of the four phases are real ones, which begin at rest.
@@ -248,10 +248,10 @@ def test_residual_bar_follows_the_error(untied, estimator):
 
 def test_bar_of_an_unfinished_relaxation(untied):
     """With too few nudged steps the response is not there yet, and the bar says so."""
-    solver = FixedStep(max_steps=500, nudged_max_steps=2, tolerance=1e-10)
+    solver = FixedIterations(max_steps=500, nudged_max_steps=2, tolerance=1e-10)
     answer = run(untied.system, Centered(nudge=0.1), X, Y, solver)
     assert (answer.error_bar > 0.1).all()
-    assert answer.unsettled.all() and (answer.weight == 0).all()
+    assert answer.unconverged.all() and (answer.weight == 0).all()
 
 
 def test_kinks_are_refused_or_shown():
@@ -263,7 +263,7 @@ def test_kinks_are_refused_or_shown():
     def bars(system):
         free = relax(system, X, SOLVER)
         circles = [
-            Holomorphic(points=n, nudge=0.8, allow_non_holomorphic=True, unsettled="keep", error_bar="aliasing")
+            Holomorphic(points=n, nudge=0.8, allow_non_holomorphic=True, unconverged="keep", error_bar="aliasing")
             for n in (4, 8)
         ]
         return [
@@ -276,16 +276,16 @@ def test_kinks_are_refused_or_shown():
     assert eight > 0.1 * four
 
 
-def test_max_gain_bounds_and_flags(untied):
-    gain = np.linalg.norm(untied.exact, axis=1) / untied.pull
+def test_clip_bounds_and_flags(untied):
+    gain = np.linalg.norm(untied.exact, axis=1) / untied.cost_gradient
     limit = float(np.sort(gain)[1] * 1.0001)
-    answer = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit))
-    assert np.array_equal(answer.bounded, gain > limit)
-    assert 0 < int(answer.counts["bounded"]) < BATCH
+    answer = run(untied.system, Adjoint(krylov=KRYLOV, clip=limit))
+    assert np.array_equal(answer.clipped, gain > limit)
+    assert 0 < int(answer.counts["clipped"]) < BATCH
     expected = untied.exact * np.minimum(1, limit / gain)[:, None]
     assert np.allclose(untied.dense.flat(answer.error_vector), expected, rtol=1e-8, atol=1e-12)
     assert_gradient(answer, untied.gradient(expected), 1e-8)
-    dropped = run(untied.system, Adjoint(krylov=KRYLOV, max_gain=limit, bounded="drop"))
+    dropped = run(untied.system, Adjoint(krylov=KRYLOV, clip=limit, clipped="drop"))
     assert np.array_equal(dropped.weight, (gain <= limit).astype(float))
 
 
@@ -300,14 +300,14 @@ def test_jump_to_another_branch_is_flagged_and_dropped():
     """Near the fold a positive nudge carries the unit to the other state, a negative one does not."""
     system, y = bistable(), jnp.full((2, 1), 1.0)
     x = jnp.asarray([[0.5], [-1.0]])
-    answer = run(system, Centered(nudge=0.2), x, y, Alternating(tolerance=1e-8, max_steps=500))
-    assert answer.jumped.tolist() == [True, False]
+    answer = run(system, Centered(nudge=0.2), x, y, GaussSeidel(tolerance=1e-8, max_steps=500))
+    assert answer.branch_switch.tolist() == [True, False]
     assert answer.weight.tolist() == [0, 1]
-    kept = run(system, Centered(nudge=0.2, jumped="keep"), x, y, Alternating(tolerance=1e-8))
+    kept = run(system, Centered(nudge=0.2, branch_switch="keep"), x, y, GaussSeidel(tolerance=1e-8))
     assert kept.weight.tolist() == [1, 1]
-    many = run(system, Holomorphic(nudge=0.2, points=6), x, y, Alternating(tolerance=1e-8, max_steps=500))
-    assert many.jumped.tolist()[1] is False
-    assert bool(many.jumped[0]) or bool(many.unsettled[0]) or float(many.error_bar[0]) > 0.5
+    many = run(system, Holomorphic(nudge=0.2, points=6), x, y, GaussSeidel(tolerance=1e-8, max_steps=500))
+    assert many.branch_switch.tolist()[1] is False
+    assert bool(many.branch_switch[0]) or bool(many.unconverged[0]) or float(many.error_bar[0]) > 0.5
 
 
 def test_a_strongly_bent_response_is_no_jump():
@@ -317,28 +317,28 @@ def test_a_strongly_bent_response_is_no_jump():
     system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
     x, y = jnp.zeros((1, 1)), jnp.ones((1, 1))
     many = run(system, Holomorphic(nudge=0.6, points=8), x, y)
-    assert not many.jumped.any() and float(many.error_bar[0]) < 0.06
+    assert not many.branch_switch.any() and float(many.error_bar[0]) < 0.06
     assert np.isclose(many.error_vector[0, 0], -1.0, rtol=0.05)
-    assert run(system, Holomorphic(nudge=0.6, points=2), x, y).jumped.all()
+    assert run(system, Holomorphic(nudge=0.6, points=2), x, y).branch_switch.all()
 
 
-def test_what_is_left_out_does_not_spoil_the_rest(untied):
+def test_what_is_excluded_does_not_spoil_the_rest(untied):
     """A sample of NaN is dropped, counted, and the gradient is that of the others."""
     x = X.at[2].set(jnp.nan)
     answer = run(untied.system, Adjoint(krylov=KRYLOV), x, Y, SOLVER)
     assert answer.weight.tolist() == [1, 1, 0, 1]
     counts = {name: int(v) for name, v in answer.counts.items()}
-    assert counts["samples"] == 4 and counts["diverged"] == 1 and counts["left_out"] == 1 and counts["settled"] == 3
+    assert counts["samples"] == 4 and counts["diverged"] == 1 and counts["excluded"] == 1 and counts["converged"] == 3
     assert_gradient(answer, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 3), 1e-8)
 
 
-def test_unsettled_samples_by_policy(untied):
-    solver = FixedStep(max_steps=12, nudged_max_steps=12, tolerance=1e-3)
+def test_unconverged_samples_by_policy(untied):
+    solver = FixedIterations(max_steps=12, nudged_max_steps=12, tolerance=1e-3)
     free = eqx.filter_jit(relax)(untied.system, X, solver)
-    assert 0 < int(free.settled.sum()) < BATCH or pytest.fail("the example must have both kinds")
+    assert 0 < int(free.converged.sum()) < BATCH or pytest.fail("the example must have both kinds")
     dropped = run(untied.system, Centered(nudge=0.5), X, Y, solver)
-    kept = run(untied.system, Centered(nudge=0.5, unsettled="keep"), X, Y, solver)
-    assert np.array_equal(dropped.weight, (~dropped.unsettled).astype(float))
+    kept = run(untied.system, Centered(nudge=0.5, unconverged="keep"), X, Y, solver)
+    assert np.array_equal(dropped.weight, (~dropped.unconverged).astype(float))
     assert (kept.weight == 1).all()
 
 
@@ -349,9 +349,9 @@ def test_nothing_kept_gives_zero(untied):
 
 
 def test_not_converged_is_said(untied):
-    """One Krylov vector is not enough: flagged, and dropped by default."""
-    answer = run(untied.system, Adjoint(krylov=Krylov(tolerance=1e-10, restart=1, max_restarts=1)))
-    assert answer.unsettled.all() and (answer.weight == 0).all() and (answer.error_bar > 1e-10).all()
+    """One GMRES vector is not enough: flagged, and dropped by default."""
+    answer = run(untied.system, Adjoint(krylov=GMRES(tolerance=1e-10, restart=1, max_restarts=1)))
+    assert answer.unconverged.all() and (answer.weight == 0).all() and (answer.error_bar > 1e-10).all()
 
 
 def test_near_a_bifurcation_the_adjoint_stays_finite_and_bounded():
@@ -360,8 +360,8 @@ def test_near_a_bifurcation_the_adjoint_stays_finite_and_bounded():
 
     system = from_force(lambda p, u, x: p * jnp.tanh(u) - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
     y = jnp.ones((1, 1))
-    answer = run(system, Adjoint(max_gain=2.0), jnp.zeros((1, 1)), y, Alternating())
-    assert bool(answer.unsettled[0]) or bool(answer.bounded[0])
+    answer = run(system, Adjoint(clip=2.0), jnp.zeros((1, 1)), y, GaussSeidel())
+    assert bool(answer.unconverged[0]) or bool(answer.clipped[0])
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(answer.gradient))
 
 
@@ -417,7 +417,7 @@ def test_rotation_identities(untied):
 )
 def test_float32(untied, estimator, reference):
     system = jax.tree.map(lambda a: a.astype(jnp.float32), untied.system)
-    answer = run(system, estimator, X.astype(jnp.float32), Y, Alternating())
+    answer = run(system, estimator, X.astype(jnp.float32), Y, GaussSeidel())
     assert all(
         a.dtype == jnp.float32 for a in jax.tree.leaves((answer.gradient, answer.error_vector, answer.error_bar))
     )
@@ -430,9 +430,9 @@ def test_float32(untied, estimator, reference):
         ("one_sided", {"nudge": 0.0}, "nudge = 0.0: must be a finite number other than 0"),
         ("centered", {"nudge": np.inf}, "nudge = inf"),
         ("holomorphic", {"points": 0}, "points = 0: must be a whole number, at least 1"),
-        ("centered", {"max_gain": 0.0}, "max_gain = 0.0: must be above 0"),
-        ("centered", {"jump_threshold": -1.0}, "jump_threshold = -1.0"),
-        ("adjoint", {"unsettled": "ignore"}, "unsettled = 'ignore' is not known: choose one of keep, drop"),
+        ("centered", {"clip": 0.0}, "clip = 0.0: must be above 0"),
+        ("centered", {"branch_switch_threshold": -1.0}, "branch_switch_threshold = -1.0"),
+        ("adjoint", {"unconverged": "ignore"}, "unconverged = 'ignore' is not known: choose one of keep, drop"),
     ],
 )
 def test_bad_settings(kind, options, message):
@@ -443,4 +443,4 @@ def test_bad_settings(kind, options, message):
 @pytest.mark.parametrize(("name", "value"), [("tolerance", 0.0), ("restart", 0), ("max_restarts", 0)])
 def test_bad_krylov(name, value):
     with pytest.raises(InputError, match=f"{name} = {value}"):
-        Krylov(**{name: value})
+        GMRES(**{name: value})

@@ -8,12 +8,12 @@ import pytest
 from at_rest import estimated
 from equiprop.estimators import ESTIMATORS, Centered, ExactResponse, Holomorphic, Unrolled, estimate
 from equiprop.numerics import SquaredError
-from equiprop.solvers import Alternating, Status, Synchronous, relax
+from equiprop.solvers import GaussSeidel, Jacobi, Status, relax
 from equiprop.systems import from_force
 
 ORDINARY, POLE, BISTABLE, CYCLE, NAN_AT_START, SINGULAR = range(6)
 NAMES = ("ordinary", "pole", "bistable", "cycle", "nan_at_start", "singular")
-SOLVER = Alternating(tolerance=1e-8, max_steps=400, nudged_max_steps=400, damping=0.4)
+SOLVER = GaussSeidel(tolerance=1e-8, max_steps=400, nudged_max_steps=400, damping=0.4)
 
 
 def force(p, u, x):
@@ -76,16 +76,16 @@ def test_every_sample_has_a_name_and_no_number_is_silent(answer):
     name, found = answer
     status = [Status(int(s)) for s in found.equilibrium.status]
     kept = np.asarray(found.weight) > 0
-    assert status[ORDINARY] == Status.SETTLED and kept[ORDINARY]
+    assert status[ORDINARY] == Status.CONVERGED and kept[ORDINARY]
     assert status[NAN_AT_START] == Status.DIVERGED and not kept[NAN_AT_START]
     assert status[CYCLE] == Status.OSCILLATING and not kept[CYCLE]
     # The gradient is made of what is kept, and finite.
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(found.gradient))
     assert np.isfinite(np.asarray(found.error_vector)[kept]).all()
     assert not np.isnan(found.error_bar).any() and np.isinf(found.error_bar[NAN_AT_START])
-    assert int(found.counts["left_out"]) == int((~kept).sum())
+    assert int(found.counts["excluded"]) == int((~kept).sum())
     # Where J is singular no linear method has an answer, and a nudge that moves it is far off: it is said either way.
-    flags = found.unsettled | found.bounded | found.jumped | found.non_analytic
+    flags = found.unconverged | found.clipped | found.branch_switch | found.non_analytic
     assert bool(flags[SINGULAR]) or float(found.error_bar[SINGULAR]) > 0.2, name
 
 
@@ -106,15 +106,15 @@ def test_a_pole_within_reach_shows_in_the_bar(estimator):
     error = np.linalg.norm(np.asarray(found.error_vector - exact.error_vector)[POLE])
     length = np.linalg.norm(np.asarray(exact.error_vector)[POLE])
     assert float(found.error_bar[POLE]) > 0.3 * error / length
-    assert bool(found.unsettled[POLE]) or bool(found.jumped[POLE]) or float(found.error_bar[POLE]) > 0.05
+    assert bool(found.unconverged[POLE]) or bool(found.branch_switch[POLE]) or float(found.error_bar[POLE]) > 0.05
 
 
 def test_a_jump_to_the_other_state_is_named():
     found = estimated(SYSTEM, X, Y, Centered(nudge=0.2), solver=SOLVER)
-    assert bool(found.jumped[BISTABLE]) and float(found.weight[BISTABLE]) == 0
+    assert bool(found.branch_switch[BISTABLE]) and float(found.weight[BISTABLE]) == 0
 
 
-def test_what_is_left_out_leaves_no_trace_of_its_target():
+def test_what_is_excluded_leaves_no_trace_of_its_target():
     """A label that is missing, for a cost with a parameter of its own."""
 
     class Scaled(SquaredError):
@@ -138,10 +138,10 @@ def test_unrolling_leaves_no_trace_of_a_sample_that_overflows(whole):
     """The second sample is found at rest by damped sweeps, and escapes under the plain ones that are unrolled."""
     system = from_force(lambda p, u, x: p * x - u**3 - u, jnp.ones(()), initial_state=jnp.zeros(1))
     x = jnp.asarray([[0.3], [40.0]])
-    free = relax(system, x, Synchronous(damping=0.99, max_steps=4000))
-    assert free.settled.all()
+    free = relax(system, x, Jacobi(damping=0.99, max_steps=4000))
+    assert free.converged.all()
     unrolled = Unrolled(steps=20, whole=whole)
-    found = estimate(system, x, jnp.zeros((2, 1)), unrolled, solver=Synchronous(damping=0.0), equilibrium=free)
+    found = estimate(system, x, jnp.zeros((2, 1)), unrolled, solver=Jacobi(damping=0.0), equilibrium=free)
     assert found.weight.tolist() == [1, 0] and 0 < float(found.gradient.params) < 1
 
 

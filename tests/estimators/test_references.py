@@ -10,12 +10,12 @@ from at_rest import estimated
 from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import Corrected, Dyadic, Neumann, RecurrentBackprop, Unrolled, estimate
-from equiprop.solvers import Alternating, Synchronous, relax
+from equiprop.solvers import GaussSeidel, Jacobi, relax
 from equiprop.systems import from_force
 from networks import IMAGE, batch, network
 from oracle import Dense, gradient_by_name
 
-SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+SOLVER = GaussSeidel(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
 X, Y = batch()
 
 # Name, estimator, and the relative error that it may have.
@@ -113,13 +113,13 @@ def test_exact_error_vectors_and_gradients(kind):
 
 def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
     """Few sweeps, far from equilibrium: finite differences of what the sweeps compute, transient included."""
-    system, solver = network("untied"), Synchronous(tolerance=1e-12, max_steps=2000)
-    answer = estimated(system, X, Y, Unrolled(steps=3, whole=True, unsettled="keep", max_gain=jnp.inf), solver=solver)
+    system, solver = network("untied"), Jacobi(tolerance=1e-12, max_steps=2000)
+    answer = estimated(system, X, Y, Unrolled(steps=3, whole=True, unconverged="keep", clip=jnp.inf), solver=solver)
 
     def loss(theta):
-        drive, state = theta.input_drive(X), theta.initial_state(X)
+        injection, state = theta.injection(X), theta.initial_state(X)
         for _ in range(3):
-            state, _ = solver.sweep(theta, drive, state)
+            state, _ = solver.sweep(theta, injection, state)
         return system.cost(theta.output(theta.activity(state)), Y).mean()
 
     for where, index in [
@@ -133,12 +133,10 @@ def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
 
 def test_bounding_an_unrolled_gradient_scales_it():
     system = network("untied")
-    free, bounded = (
-        estimated(system, X[:1], Y[:1], Unrolled(steps=30, max_gain=g), solver=SOLVER) for g in (100.0, 0.1)
-    )
-    assert bool(bounded.bounded[0]) and not bool(free.bounded[0])
-    ratio = np.linalg.norm(bounded.error_vector["output"]) / np.linalg.norm(free.error_vector["output"])
-    ours, theirs = bounded.gradient.weights["hidden_1->hidden_2"], free.gradient.weights["hidden_1->hidden_2"]
+    free, clipped = (estimated(system, X[:1], Y[:1], Unrolled(steps=30, clip=g), solver=SOLVER) for g in (100.0, 0.1))
+    assert bool(clipped.clipped[0]) and not bool(free.clipped[0])
+    ratio = np.linalg.norm(clipped.error_vector["output"]) / np.linalg.norm(free.error_vector["output"])
+    ours, theirs = clipped.gradient.weights["hidden_1->hidden_2"], free.gradient.weights["hidden_1->hidden_2"]
     assert ratio < 1 and np.allclose(ours, ratio * theirs)
 
 
@@ -150,10 +148,10 @@ def test_a_truncated_series_says_what_is_missing():
     for i, (x, y) in enumerate(zip(np.asarray(X), np.asarray(Y), strict=True)):
         u = dense.equilibrium(x)
         slope = -1 / (np.diag(dense.jacobian(u)) - np.diag(dense.matrix))
-        pull = slope * dense.cost_gradient(u, int(y))
+        cost_gradient = slope * dense.cost_gradient(u, int(y))
         m = dense.matrix.T * slope
-        missing = np.linalg.matrix_power(m.T, 3) @ pull
-        assert np.isclose(answer.error_bar[i], 3 * np.linalg.norm(missing) / np.linalg.norm(pull), rtol=1e-6)
+        missing = np.linalg.matrix_power(m.T, 3) @ cost_gradient
+        assert np.isclose(answer.error_bar[i], 3 * np.linalg.norm(missing) / np.linalg.norm(cost_gradient), rtol=1e-6)
 
 
 def test_dyadic_finds_the_equilibrium_itself():
@@ -162,7 +160,7 @@ def test_dyadic_finds_the_equilibrium_itself():
     answer = estimated(system, X, Y, Dyadic(), solver=SOLVER)
     for name, state in free.state.items():
         assert np.allclose(answer.equilibrium.state[name], state, atol=1e-10)
-    assert answer.equilibrium.settled.all() and (answer.relaxation_steps == answer.equilibrium.steps).all()
+    assert answer.equilibrium.converged.all() and (answer.relaxation_steps == answer.equilibrium.steps).all()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.homeostasis import AntisymmetricHomeostasis, Batch, JacobianHomeostasis
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from networks import batch, network
 from oracle import Dense
 
@@ -19,8 +19,8 @@ POPULATIONS = (7, 5, 3)
 
 def at_rest(kind):
     system = network(kind)
-    free = relax(system, X, Alternating())
-    return system, Batch(X, free.state, free.settled)
+    free = relax(system, X, GaussSeidel())
+    return system, Batch(X, free.state, free.converged)
 
 
 def antisymmetric(dense):
@@ -65,11 +65,11 @@ def test_no_noise_where_it_has_nothing_to_do(kind):
     equal = {forward: system.weights[feedback] for forward, feedback in system.reciprocal_pairs.values()}
     system = eqx.tree_at(lambda s: s.weights, system, dict(system.weights) | equal)
     x = X if kind == "untied" else batch(shape=(4, 4, 2))[0]
-    free = relax(system, x, Alternating())
+    free = relax(system, x, GaussSeidel())
     zero = jax.tree.map(jnp.zeros_like, system)
 
     def largest(homeostasis):
-        own = eqx.filter_jit(homeostasis.treat)(zero, system, Batch(x, free.state, free.settled), key=KEY).gradient
+        own = eqx.filter_jit(homeostasis.treat)(zero, system, Batch(x, free.state, free.converged), key=KEY).gradient
         return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(own))
 
     assert largest(AntisymmetricHomeostasis(probes=1)) < 1e-14

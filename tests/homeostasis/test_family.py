@@ -20,7 +20,7 @@ from equiprop.homeostasis import (
     Scheduled,
     WeightMirror,
 )
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import LayeredNetwork, Stage, convolutional, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
 from oracle import Dense, shifted_sigmoid_slope
@@ -37,7 +37,7 @@ def everyone(x, state):
 @pytest.fixture(scope="module")
 def case():
     system = network("untied")
-    state = eqx.filter_jit(relax)(system, X, Alternating(tolerance=1e-10, max_steps=2000)).state
+    state = eqx.filter_jit(relax)(system, X, GaussSeidel(tolerance=1e-10, max_steps=2000)).state
     return system, state, Dense.of(system)
 
 
@@ -216,14 +216,14 @@ def test_descending_it_makes_the_jacobian_symmetric(case, name):
     assert set(STRONG) == set(TREATMENTS) - {"none"}
     system, _, _ = case
     treatment = STRONG[name]
-    solver = Alternating()
+    solver = GaussSeidel()
 
     @eqx.filter_jit
     def descend(theta):
         def step(theta, key):
             free = relax(theta, X, solver)
             learnt = jax.tree.map(lambda w: 3 * jax.random.normal(key, w.shape) * (name == "kolen_pollack"), theta)
-            own = treatment.treat(learnt, theta, Batch(X, free.state, free.settled), key=key).gradient
+            own = treatment.treat(learnt, theta, Batch(X, free.state, free.converged), key=key).gradient
             return jax.tree.map(lambda w, g: w - 0.05 * g, theta, own), None
 
         return jax.lax.scan(step, theta, jax.random.split(KEY, 200))[0]
@@ -277,16 +277,18 @@ def test_controlled_strength_moves_towards_its_target(case, measure, too_little,
 def test_controlled_strength_holds_the_symmetry_asked_for(case):
     """A cost gradient that keeps pulling the weights apart: the controller finds the strength that holds the target."""
     system, state, _ = case
-    pull = jax.tree.map(jnp.zeros_like, system)
+    cost_gradient = jax.tree.map(jnp.zeros_like, system)
     apart = system.weights[PAIR[0]] - system.weights[PAIR[1]]
-    pull = eqx.tree_at(lambda s: (s.weights[PAIR[0]], s.weights[PAIR[1]]), pull, (-0.3 * apart, 0.3 * apart))
+    cost_gradient = eqx.tree_at(
+        lambda s: (s.weights[PAIR[0]], s.weights[PAIR[1]]), cost_gradient, (-0.3 * apart, 0.3 * apart)
+    )
     treatment = JacobianHomeostasis(strength=Controlled(0.8, start_value=0.1, every=1, samples=4), probes=20)
 
     @eqx.filter_jit
     def run(theta):
         def step(carry, key):
             theta, memory = carry
-            answer = treatment.treat(pull, theta, everyone(X, state), key=key, memory=memory)
+            answer = treatment.treat(cost_gradient, theta, everyone(X, state), key=key, memory=memory)
             return (jax.tree.map(lambda w, g: w - 0.05 * g, theta, answer.gradient), answer.memory), answer.strength
 
         return jax.lax.scan(step, (theta, treatment.start(jnp.float64)), jax.random.split(KEY, 800))
@@ -324,7 +326,7 @@ def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
     x = jnp.stack([jnp.zeros(6), -6 * jnp.sign(weight[:, 0])])
     state = jax.tree.map(jnp.zeros_like, system.initial_state(x)) if activation == "tanh" else None
     if state is None:
-        state = relax(system, x, Alternating()).state
+        state = relax(system, x, GaussSeidel()).state
     else:
         j = Dense.of(system).matrix.T - np.eye(8)
         assert np.linalg.eigvalsh(j + j.T).max() > 0

@@ -8,7 +8,7 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.homeostasis import Batch, JacobianHomeostasis, NoHomeostasis
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import from_force
 from networks import batch, network
 from oracle import Dense
@@ -20,7 +20,7 @@ KEY = jax.random.key(11)
 @pytest.fixture(scope="module")
 def case():
     system = network("untied")
-    return system, relax(system, X, Alternating()).state, Dense.of(system)
+    return system, relax(system, X, GaussSeidel()).state, Dense.of(system)
 
 
 def many(**options):
@@ -41,7 +41,7 @@ def test_loss_is_twice_the_antisymmetric_norm_per_unit(kind):
     system = network(kind)
     dense = Dense.of(system)
     matrix = dense.in_metric(dense.matrix.T)
-    state = relax(system, X, Alternating()).state
+    state = relax(system, X, GaussSeidel()).state
     expected = 2 * np.sum(((matrix - matrix.T) / 2) ** 2) / len(matrix)
     assert loss(many(), system, state) == pytest.approx(expected, rel=0.05)
 
@@ -56,7 +56,7 @@ def test_each_term_alone(case):
 
 def test_symmetric_network_has_none():
     system = network("tied")
-    state = relax(system, X, Alternating()).state
+    state = relax(system, X, GaussSeidel()).state
     dense = Dense.of(system)
     norm = np.sum(dense.in_metric(dense.matrix.T) ** 2) / 15
     assert abs(loss(many(), system, state)) < 0.05 * norm
@@ -115,7 +115,7 @@ def test_state_dependent_coupling_of_a_user_force():
 
 
 def test_unusable_samples_and_sample_limit(case):
-    """A state of NaN is left out; `samples` probes only the first ones."""
+    """A state of NaN is excluded; `samples` probes only the first ones."""
     system, state, _ = case
     spoilt = {name: a.at[2].set(jnp.nan) for name, a in state.items()}
     usable = jnp.asarray([True, True, False, True])

@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 import matplotlib
 import pytest
 
-from equiprop.reporting import Run, cosine_figure, cost_figure, pictures, read_run, settled_figure, training_figure
+from equiprop.reporting import Run, converged_figure, cosine_figure, cost_figure, pictures, read_run, training_figure
 from equiprop.reporting._canvas import PALETTE
 
 WriteRun = Callable[..., Path]
@@ -21,7 +21,7 @@ def runs(write_run: WriteRun) -> list[Run]:
 
 def test_every_figure_is_drawn_and_well_formed(runs: list[Run]) -> None:
     drawn = pictures(runs)
-    assert [picture.key for picture in drawn] == ["training", "cosine", "norm-ratio", "symmetry", "settled", "cost"]
+    assert [picture.key for picture in drawn] == ["training", "cosine", "norm-ratio", "symmetry", "converged", "cost"]
     for picture in drawn:
         root = ElementTree.fromstring(picture.svg)
         text = " ".join(root.itertext())
@@ -62,10 +62,10 @@ def test_no_data_no_figure(write_run: WriteRun) -> None:
 
 
 def test_panels_of_the_quantities_that_were_recorded(runs: list[Run]) -> None:
-    svg = settled_figure(runs)
+    svg = converged_figure(runs)
     assert svg is not None
     assert "oscillating" in svg
-    assert "jumped" not in svg
+    assert "branch_switch" not in svg
     svg = cosine_figure(runs)
     assert svg is not None
     assert svg.index("total (summed gradient)") < svg.index("population h1")

@@ -33,13 +33,13 @@ def test_the_name_of_the_folder_one_stands_in(write_run: WriteRun, monkeypatch: 
     assert read_run(".").name == "homeostasis"
 
 
-def test_a_half_written_last_line_is_left_out_and_said(write_run: WriteRun) -> None:
+def test_a_half_written_last_line_is_excluded_and_said(write_run: WriteRun) -> None:
     run = read_run(write_run(summary=None, epochs=2, tail='{"epoch": 3, "train_lo'))
     assert [epoch["epoch"] for epoch in run.metrics] == [1, 2]
     assert any("cut off" in warning and "line 3" in warning for warning in run.warnings)
 
 
-def test_a_last_line_cut_inside_a_character_is_left_out(write_run: WriteRun) -> None:
+def test_a_last_line_cut_inside_a_character_is_excluded(write_run: WriteRun) -> None:
     folder = write_run(epochs=1)
     with (folder / "metrics.jsonl").open("ab") as file:
         file.write('{"note": "é'.encode()[:-1])

@@ -26,22 +26,22 @@ def test_a_finished_run(write_run: WriteRun) -> None:
         "cosine_smallest": "0.830 (h1)",
         "symmetry": "0.800",
         "weight_angle_deg": "30.0 (h1<->out)",
-        "settled_percent": "99.9",
-        "left_out_percent": "–",
+        "converged_percent": "99.9",
+        "excluded_percent": "–",
         "seconds": "4.5",
     }
 
 
 def test_the_numbers_behind_it_are_not_rounded(write_run: WriteRun) -> None:
     values = comparison_rows([read_run(write_run())])[0].values
-    assert values["settled_percent"] == 100 * 0.9996
+    assert values["converged_percent"] == 100 * 0.9996
     assert values["cosine_smallest"] == 0.83
     assert values["run"] == "homeostasis"
 
 
 def test_samples_that_the_gradient_leaves_out_are_shown(write_run: WriteRun) -> None:
-    summary = {"settled_fraction": 1.0, "left_out_fraction": 0.25}
-    assert _texts(write_run(summary=summary))["left_out_percent"] == "25.0"
+    summary = {"converged_fraction": 1.0, "excluded_fraction": 0.25}
+    assert _texts(write_run(summary=summary))["excluded_percent"] == "25.0"
 
 
 def test_an_unfinished_run_shows_its_last_epoch(write_run: WriteRun) -> None:
@@ -76,9 +76,9 @@ def test_a_number_that_is_lost_is_not_hidden_behind_the_others(write_run: WriteR
     assert (cells["symmetry"].text, cells["symmetry"].number) == ("inf", None)
 
 
-def test_settled_is_100_only_when_every_sample_is(write_run: WriteRun) -> None:
+def test_converged_is_100_only_when_every_sample_is(write_run: WriteRun) -> None:
     for name, fraction, expected in (("a", 0.99999, "99.9"), ("b", 1.0, "100.0"), ("c", 0.29, "29.0")):
-        assert _texts(write_run(name, summary={"settled_fraction": fraction}))["settled_percent"] == expected
+        assert _texts(write_run(name, summary={"converged_fraction": fraction}))["converged_percent"] == expected
 
 
 def test_settings_a_method_does_not_read_are_not_shown(write_run: WriteRun) -> None:

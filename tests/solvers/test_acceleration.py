@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from equiprop.errors import InputError
 from equiprop.estimators import Centered, estimate
 from equiprop.numerics import trees
-from equiprop.solvers import Alternating, Anderson, FixedStep, NewtonGMRES, Status, Synchronous, relax
+from equiprop.solvers import Anderson, FixedIterations, GaussSeidel, Jacobi, NewtonGMRES, Status, relax
 from equiprop.systems import LayeredNetwork, Wrapped, from_force, mlp, nudged
 from networks import batch, network, skip_and_lateral
 from oracle import Dense
 
 FAST = {
-    "over-relaxed": Alternating(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
+    "over-relaxed": GaussSeidel(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
     "anderson": Anderson(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
     "newton": NewtonGMRES(tolerance=1e-10, max_steps=400, nudged_max_steps=400),
 }
@@ -43,7 +43,7 @@ def test_the_same_fixed_points(name, graph):
     answer = eqx.filter_jit(relax)(system, x, FAST[name])
     dense = Dense.of(system)
     expected = np.array([dense.equilibrium(np.asarray(xi)) for xi in x])
-    assert answer.settled.all()
+    assert answer.converged.all()
     assert np.allclose(dense.flat(answer.state), expected, atol=1e-9)
 
 
@@ -57,34 +57,34 @@ def test_the_same_nudged_fixed_points_on_random_graphs(seed, angle, gain, phase)
     x, y = batch(seed)
     nudge = jnp.asarray([1.0, np.exp(1j * phase)] * 2) * 0.2
     start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
-    pushed, drive = nudged(system, y, nudge), system.input_drive(x)
+    pushed, injection = nudged(system, y, nudge), system.injection(x)
     plain, *fast = [
-        _relaxed(pushed, drive, start, solver)
-        for solver in (Alternating(tolerance=1e-10, max_steps=400, damping=0.0), *FAST.values())
+        _relaxed(pushed, injection, start, solver)
+        for solver in (GaussSeidel(tolerance=1e-10, max_steps=400, damping=0.0), *FAST.values())
     ]
     for answer in fast:
-        both = np.asarray(plain.settled & answer.settled)
-        assert (np.asarray(answer.settled) | ~np.asarray(plain.settled)).all()
+        both = np.asarray(plain.converged & answer.converged)
+        assert (np.asarray(answer.converged) | ~np.asarray(plain.converged)).all()
         for a, b in zip(jax.tree.leaves(answer.state), jax.tree.leaves(plain.state), strict=True):
             assert np.allclose(a[both], b[both], atol=1e-7)
 
 
 @eqx.filter_jit
-def _relaxed(pushed, drive, start, solver):
-    return relax(pushed, None, solver, state=start, drive=drive)
+def _relaxed(pushed, injection, start, solver):
+    return relax(pushed, None, solver, state=start, injection=injection)
 
 
 @eqx.filter_jit
 def _gradients(system, x, y):
     """By the plain path in the precision given, and by every fast one in single precision."""
-    estimator = Centered(nudge=0.5, max_gain=float("inf"), unsettled="keep", jumped="keep")
-    plain = estimate(system, x, y, estimator, solver=FixedStep(max_steps=300, nudged_max_steps=300))
+    estimator = Centered(nudge=0.5, clip=float("inf"), unconverged="keep", branch_switch="keep")
+    plain = estimate(system, x, y, estimator, solver=FixedIterations(max_steps=300, nudged_max_steps=300))
     single, x = jax.tree.map(lambda a: a.astype(jnp.float32), (system, x))
     options = {"tolerance": 2e-6, "max_steps": 300, "nudged_max_steps": 300}
     fast = {
-        "over-relaxed": Alternating(**options),
-        "begun in half precision": Alternating(**options, coarse="bfloat16"),
-        "all at once": Synchronous(**options),
+        "over-relaxed": GaussSeidel(**options),
+        "begun in half precision": GaussSeidel(**options, coarse="bfloat16"),
+        "all at once": Jacobi(**options),
         "anderson": Anderson(**options),
     }
     return plain, {name: estimate(single, x, y, estimator, solver=solver) for name, solver in fast.items()}
@@ -98,7 +98,7 @@ def test_the_same_gradients_on_random_graphs(seed, gain):
     plain, fast = _gradients(system, *batch(seed))
     norm = lambda tree: np.sqrt(sum(np.sum(np.square(a, dtype=float)) for a in jax.tree.leaves(tree)))  # noqa: E731
     for name, answer in fast.items():
-        assert answer.equilibrium.settled.all(), name
+        assert answer.equilibrium.converged.all(), name
         for ours, theirs in zip(
             jax.tree.leaves(answer.equilibrium.state), jax.tree.leaves(plain.equilibrium.state), strict=True
         ):
@@ -112,9 +112,9 @@ def test_over_relaxation_takes_as_many_sweeps_as_young_says():
     system, x, W = slow_chain()
     mu = np.linalg.norm(W, 2)
     fall = 2 / (1 + np.sqrt(1 - mu**2)) - 1
-    plain = relax(system, x, Alternating(tolerance=1e-8, max_steps=3000, damping=0.0))
-    fast = relax(system, x, Alternating(tolerance=1e-8, max_steps=3000))
-    assert plain.settled.all() and fast.settled.all()
+    plain = relax(system, x, GaussSeidel(tolerance=1e-8, max_steps=3000, damping=0.0))
+    fast = relax(system, x, GaussSeidel(tolerance=1e-8, max_steps=3000))
+    assert plain.converged.all() and fast.converged.all()
     ideal = np.log(1e-8) / np.log(fall)
     assert plain.steps.min() > 0.8 * np.log(1e-8) / np.log(mu**2)
     assert fast.steps.max() < 0.6 * plain.steps.min() and fast.steps.max() < 4 * ideal
@@ -130,27 +130,27 @@ def test_anderson_of_a_linear_problem_ends_as_krylov_does():
     b = rng.normal(size=(2, 20))
     system = from_force(lambda p, u, x: x + u @ p - u, jnp.asarray(G), initial_state=jnp.zeros(20), holomorphic=True)
     answer = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=8, safeguard=float("inf")))
-    assert answer.settled.all() and answer.steps.max() <= 7
+    assert answer.converged.all() and answer.steps.max() <= 7
     assert np.allclose(answer.state, np.linalg.solve(np.eye(20) - G, b.T).T, atol=1e-7)
     turned = b * np.exp(1j * np.arange(40).reshape(2, 20))
     unlimited = Anderson(tolerance=1e-9, depth=8, safeguard=float("inf"))
     complex_answer = relax(system, jnp.asarray(turned), unlimited, state=jnp.zeros((2, 20), complex))
-    assert complex_answer.settled.all() and complex_answer.steps.max() <= 7
+    assert complex_answer.converged.all() and complex_answer.steps.max() <= 7
     truncated = relax(system, jnp.asarray(b), Anderson(tolerance=1e-9, depth=2, max_steps=1000))
-    plain = relax(system, jnp.asarray(b), Alternating(tolerance=1e-9, max_steps=5000))
-    assert truncated.settled.all() and truncated.steps.max() < 0.25 * plain.steps.min()
+    plain = relax(system, jnp.asarray(b), GaussSeidel(tolerance=1e-9, max_steps=5000))
+    assert truncated.converged.all() and truncated.steps.max() < 0.25 * plain.steps.min()
 
 
 @pytest.mark.parametrize("name", ["anderson", "newton"])
 def test_extrapolation_is_holomorphic(name):
     """The derivative of what complex nudges give along 1 and along i is the same number."""
     system, (x, y) = network("untied"), batch()
-    drive = system.input_drive(x)
+    injection = system.injection(x)
 
     def state(nudge):
         start = jax.tree.map(lambda a: a.astype(complex), system.initial_state(x))
         pushed = nudged(system, y, nudge)
-        return jax.tree.leaves(_relaxed(pushed, drive, start, FAST[name]).state)
+        return jax.tree.leaves(_relaxed(pushed, injection, start, FAST[name]).state)
 
     h = 1e-4
     along = [[(p - m) / (2 * h * d) for p, m in zip(state(h * d), state(-h * d), strict=True)] for d in (1, 1j)]
@@ -163,35 +163,35 @@ def test_extrapolation_brings_to_rest_what_sweeps_do_not(solver):
     """u ← −1.5·tanh(u) + x has one fixed point, which is unstable under sweeps."""
     system = from_force(lambda p, u, x: x - p * jnp.tanh(u) - u, jnp.asarray(1.5), initial_state=jnp.zeros(1))
     x = jnp.asarray([[0.1], [0.3]])
-    assert not relax(system, x, Alternating(damping=0.0)).settled.any()
+    assert not relax(system, x, GaussSeidel(damping=0.0)).converged.any()
     answer = relax(system, x, solver)
     u = np.asarray(answer.state)
-    assert answer.settled.all() and np.allclose(u + 1.5 * np.tanh(u), x, atol=1e-8)
+    assert answer.converged.all() and np.allclose(u + 1.5 * np.tanh(u), x, atol=1e-8)
 
 
-@pytest.mark.parametrize("solver", [Alternating, Synchronous])
+@pytest.mark.parametrize("solver", [GaussSeidel, Jacobi])
 def test_a_sample_found_oscillating_is_damped_and_the_others_are_not(solver):
-    """Gains −1 and 0.5: the first oscillates until its steps are shortened, the second settles as if it were alone."""
+    """Gains −1 and 0.5: the first oscillates until its steps are shortened, the second converges as if it were alone."""
     system = from_force(lambda p, u, x: 1 + x * u - u, jnp.zeros(1), initial_state=jnp.zeros(1))
     x = jnp.asarray([[-1.0], [0.5]])
     plain, auto = relax(system, x, solver(damping=0.0)), relax(system, x, solver(damping="auto"))
-    assert plain.status.tolist() == [Status.OSCILLATING, Status.SETTLED]
-    assert auto.settled.all() and np.allclose(auto.state[:, 0], [1 / 2, 2.0], atol=1e-3)
+    assert plain.status.tolist() == [Status.OSCILLATING, Status.CONVERGED]
+    assert auto.converged.all() and np.allclose(auto.state[:, 0], [1 / 2, 2.0], atol=1e-3)
     assert auto.steps[1] == plain.steps[1]
 
 
 def test_phases_share_their_factor():
-    """What is left of the drift of an unsettled sample cancels between its phases: they must move alike."""
+    """What is left of the drift of an unconverged sample cancels between its phases: they must move alike."""
     system, x, _ = slow_chain(samples=2)
-    drive = trees.broadcast_batch(system.input_drive(x), 2)
+    injection = trees.broadcast_batch(system.injection(x), 2)
     pushed = nudged(system, jnp.ones((4, 12)), jnp.asarray([0.4, 0.4, -0.4, -0.4]))
     factors = []
     for phases in (1, 2):
-        solver = Alternating()
+        solver = GaussSeidel()
         state = trees.broadcast_batch(system.initial_state(x), 2)
         memory = solver.start(state)
         for count in range(6):
-            step = solver.step(pushed, drive, state, memory, jnp.asarray(count), phases)
+            step = solver.step(pushed, injection, state, memory, jnp.asarray(count), phases)
             state, memory = step.state, step.memory
         factors.append(np.asarray(memory.factor))
     assert (factors[0][:2] != factors[0][2:]).all()
@@ -216,7 +216,7 @@ def test_newton_of_a_linear_problem_ends_at_once():
     b = rng.normal(size=(2, 20)) * np.exp(1j * np.arange(40).reshape(2, 20))
     for x in (b.real, b):
         answer = relax(system, jnp.asarray(x), NewtonGMRES(tolerance=1e-9), state=jnp.zeros((2, 20), x.dtype))
-        assert answer.settled.all() and answer.steps.max() <= 3
+        assert answer.converged.all() and answer.steps.max() <= 3
         assert np.allclose(answer.state, np.linalg.solve(np.eye(20) - G, x.T).T, atol=1e-7)
 
 
@@ -225,8 +225,8 @@ def test_newton_steps_that_do_not_pay_are_taken_back():
     system = from_force(lambda p, u, x: -p * jnp.tanh(u), jnp.asarray(0.9), initial_state=jnp.full(1, 12.0))
     x = jnp.zeros((1, 1))
     answer = relax(system, x, NewtonGMRES(tolerance=1e-12))
-    swept = relax(system, x, Alternating(tolerance=1e-12, damping=0.0))
-    assert answer.settled.all() and abs(float(answer.state[0, 0])) < 1e-11
+    swept = relax(system, x, GaussSeidel(tolerance=1e-12, damping=0.0))
+    assert answer.converged.all() and abs(float(answer.state[0, 0])) < 1e-11
     assert 10 < int(answer.steps[0]) <= int(swept.steps[0]) + 5
 
 
@@ -240,27 +240,27 @@ def test_bad_newton():
 
 def test_unknown_word_for_damping():
     with pytest.raises(InputError, match="damping = automatic: must be at least 0 and below 1, or 'auto'"):
-        Alternating(damping="automatic")
+        GaussSeidel(damping="automatic")
 
 
 @pytest.mark.parametrize("half", ["bfloat16", "float16"])
 def test_beginning_in_half_precision_ends_in_full(half):
     """To the same residual; what half precision cannot resolve or hold is left as it was."""
     system, x, _ = slow_chain()
-    plain = relax(system, x, Alternating(tolerance=1e-8, max_steps=4000))
-    mixed = relax(system, x, Alternating(tolerance=1e-8, max_steps=4000, coarse=half))
-    assert mixed.settled.all() and (mixed.residual <= 1e-8).all()
+    plain = relax(system, x, GaussSeidel(tolerance=1e-8, max_steps=4000))
+    mixed = relax(system, x, GaussSeidel(tolerance=1e-8, max_steps=4000, coarse=half))
+    assert mixed.converged.all() and (mixed.residual <= 1e-8).all()
     for a, b in zip(jax.tree.leaves(mixed.state), jax.tree.leaves(plain.state), strict=True):
         assert a.dtype == b.dtype and np.allclose(a, b, atol=1e-5)
     again, expected = (
-        relax(system, x, Alternating(tolerance=1e-8, coarse=c), state=plain.state) for c in (half, "none")
+        relax(system, x, GaussSeidel(tolerance=1e-8, coarse=c), state=plain.state) for c in (half, "none")
     )
     assert all(np.array_equal(a, b) for a, b in zip(*map(jax.tree.leaves, (again, expected)), strict=True))
     huge = from_force(lambda p, u, x: x - u, jnp.zeros(1), initial_state=jnp.zeros(1))
-    answer = relax(huge, jnp.asarray([[1e39], [1.0]]), Alternating(coarse=half))
-    assert answer.settled.all() and np.array_equal(answer.state, [[1e39], [1.0]])
+    answer = relax(huge, jnp.asarray([[1e39], [1.0]]), GaussSeidel(coarse=half))
+    assert answer.converged.all() and np.array_equal(answer.state, [[1e39], [1.0]])
 
 
 def test_bad_half_precision():
     with pytest.raises(InputError, match="coarse = 'half' is not known"):
-        Alternating(coarse="half")
+        GaussSeidel(coarse="half")

@@ -8,26 +8,26 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.numerics import trees
-from equiprop.solvers import SOLVERS, Alternating, FixedStep, Status, Step, Synchronous, relax
+from equiprop.solvers import SOLVERS, FixedIterations, GaussSeidel, Jacobi, Status, Step, relax
 from equiprop.systems import from_force, nudged
 from networks import KINDS, batch, network
 from oracle import Dense
 
-settle = eqx.filter_jit(relax)
-SOLVE = [Synchronous(tolerance=1e-11), Synchronous(tolerance=1e-11, damping=0.4), Alternating(tolerance=1e-11)]
+converge = eqx.filter_jit(relax)
+SOLVE = [Jacobi(tolerance=1e-11), Jacobi(tolerance=1e-11, damping=0.4), GaussSeidel(tolerance=1e-11)]
 
 
-@pytest.mark.parametrize("solver", SOLVE, ids=["synchronous", "damped", "alternating"])
+@pytest.mark.parametrize("solver", SOLVE, ids=["jacobi", "damped", "gauss_seidel"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_fixed_point(kind, solver):
     system = network(kind)
     x, _ = batch()
-    answer = settle(system, x, solver)
-    assert answer.settled.all()
+    answer = converge(system, x, solver)
+    assert answer.converged.all()
     dense = Dense.of(system)
     expected = [dense.equilibrium(np.asarray(xi)) for xi in x]
     assert np.allclose(dense.flat(answer.state), expected, atol=1e-9)
-    residual = trees.max_abs(system.force(answer.state, system.input_drive(x)))
+    residual = trees.max_abs(system.force(answer.state, system.injection(x)))
     assert np.array_equal(answer.residual, residual)
     assert (answer.residual <= solver.tolerance).all()
 
@@ -35,7 +35,7 @@ def test_fixed_point(kind, solver):
 def test_alternating_sweeps_need_about_half():
     system, (x, _) = network("tied"), batch()
     steps = [
-        settle(system, x, solver).steps.mean() for solver in (Synchronous(tolerance=1e-9), Alternating(tolerance=1e-9))
+        converge(system, x, solver).steps.mean() for solver in (Jacobi(tolerance=1e-9), GaussSeidel(tolerance=1e-9))
     ]
     assert steps[1] < 0.65 * steps[0]
 
@@ -51,8 +51,8 @@ X = jnp.zeros((1, 1))
 @pytest.mark.parametrize(
     ("name", "force", "status"),
     [
-        ("contracts", lambda u, x: -0.5 * u, Status.SETTLED),
-        ("slow", lambda u, x: -1e-3 * u, Status.OUT_OF_STEPS),
+        ("contracts", lambda u, x: -0.5 * u, Status.CONVERGED),
+        ("slow", lambda u, x: -1e-3 * u, Status.MAX_STEPS),
         ("period two", lambda u, x: -2 * u, Status.OSCILLATING),
         ("runs away", lambda u, x: u, Status.DIVERGED),
         ("blows up at once", lambda u, x: 1 / (u - 0.5), Status.DIVERGED),
@@ -60,7 +60,7 @@ X = jnp.zeros((1, 1))
     ],
 )
 @pytest.mark.parametrize(
-    "solver", [Synchronous(tolerance=1e-6, max_steps=100), FixedStep(tolerance=1e-6, max_steps=100)]
+    "solver", [Jacobi(tolerance=1e-6, max_steps=100), FixedIterations(tolerance=1e-6, max_steps=100)]
 )
 def test_status(name, force, status, solver):
     answer = relax(scalar(force), X, solver)
@@ -69,23 +69,23 @@ def test_status(name, force, status, solver):
 
 
 def test_two_states_that_turn_are_a_limit_cycle():
-    """Undamped rotation by a fixed angle: bounded, never at rest, period not 2."""
+    """Undamped rotation by a fixed angle: clipped, never at rest, period not 2."""
     turn = jnp.asarray([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
     system = from_force(lambda p, u, x: u @ turn.T - u, 0.0, initial_state=jnp.ones(2))
-    answer = relax(system, X, Synchronous(max_steps=400))
+    answer = relax(system, X, Jacobi(max_steps=400))
     assert int(answer.status[0]) == Status.OSCILLATING
 
 
 def test_damping_removes_period_two():
     system = scalar(lambda u, x: -2 * u)
-    assert relax(system, X, Synchronous(damping=0.3)).settled.all()
+    assert relax(system, X, Jacobi(damping=0.3)).converged.all()
 
 
 def test_nan_input_spoils_only_its_own_sample():
     system, (x, _) = network("untied"), batch()
-    clean = relax(system, x, Alternating())
-    spoilt = relax(system, x.at[1, 0].set(jnp.nan), Alternating())
-    assert [Status(int(s)).name for s in spoilt.status] == ["SETTLED", "DIVERGED", "SETTLED", "SETTLED"]
+    clean = relax(system, x, GaussSeidel())
+    spoilt = relax(system, x.at[1, 0].set(jnp.nan), GaussSeidel())
+    assert [Status(int(s)).name for s in spoilt.status] == ["CONVERGED", "DIVERGED", "CONVERGED", "CONVERGED"]
     others = np.array([0, 2, 3])
     for name, state in spoilt.state.items():
         assert np.isfinite(state).all()
@@ -93,16 +93,16 @@ def test_nan_input_spoils_only_its_own_sample():
 
 
 def test_start_that_is_not_a_number_is_named():
-    answer = relax(scalar(lambda u, x: -u, start=np.nan), X, Synchronous())
+    answer = relax(scalar(lambda u, x: -u, start=np.nan), X, Jacobi())
     assert int(answer.status[0]) == Status.DIVERGED
 
 
 def test_a_sample_does_not_depend_on_its_batch():
     system, (x, _) = network("untied"), batch()
-    together = relax(system, x, Alternating())
+    together = relax(system, x, GaussSeidel())
     assert len(set(np.asarray(together.steps).tolist())) > 1
     for i in range(len(x)):
-        alone = settle(system, x[i : i + 1], Alternating())
+        alone = converge(system, x[i : i + 1], GaussSeidel())
         assert int(alone.steps[0]) == int(together.steps[i])
         for name, state in alone.state.items():
             assert np.allclose(state[0], together.state[name][i], atol=1e-14)
@@ -110,11 +110,11 @@ def test_a_sample_does_not_depend_on_its_batch():
 
 def test_phases_of_a_sample_stop_together():
     system, (x, y) = network("untied"), batch()
-    drive = trees.broadcast_batch(system.input_drive(x), 2)
+    injection = trees.broadcast_batch(system.injection(x), 2)
     state = trees.broadcast_batch(system.initial_state(x), 2)
     pulled = nudged(system, jnp.tile(y, 2), jnp.repeat(jnp.asarray([0.0, 3.0]), len(x)))
-    apart = settle(pulled, None, Alternating(), state=state, drive=drive)
-    together = settle(pulled, None, Alternating(), state=state, drive=drive, phases=2)
+    apart = converge(pulled, None, GaussSeidel(), state=state, injection=injection)
+    together = converge(pulled, None, GaussSeidel(), state=state, injection=injection, phases=2)
     assert not np.array_equal(*np.asarray(apart.steps).reshape(2, -1))
     assert np.array_equal(*np.asarray(together.steps).reshape(2, -1))
     assert np.array_equal(together.steps[:4], np.asarray(apart.steps).reshape(2, -1).max(axis=0))
@@ -123,14 +123,14 @@ def test_phases_of_a_sample_stop_together():
 def test_a_diverging_phase_stops_its_sample():
     system = scalar(lambda u, x: jnp.where(x > 0, u, -0.01 * u))
     x = jnp.asarray([[0.0], [0.0], [0.0], [1.0]])
-    answer = relax(system, x, Synchronous(tolerance=1e-12, max_steps=1000), phases=2)
-    assert [Status(int(s)).name for s in answer.status] == ["OUT_OF_STEPS", "OUT_OF_STEPS", "OUT_OF_STEPS", "DIVERGED"]
+    answer = relax(system, x, Jacobi(tolerance=1e-12, max_steps=1000), phases=2)
+    assert [Status(int(s)).name for s in answer.status] == ["MAX_STEPS", "MAX_STEPS", "MAX_STEPS", "DIVERGED"]
     assert int(answer.steps[1]) == int(answer.steps[3]) < 1000
 
 
 def test_fixed_steps_are_fixed():
     system, (x, y) = network("untied"), batch()
-    solver = FixedStep(max_steps=7, nudged_max_steps=3)
+    solver = FixedIterations(max_steps=7, nudged_max_steps=3)
     assert (relax(system, x, solver).steps == 7).all()
     assert (relax(nudged(system, y, 0.1), x, solver, nudged=True).steps == 3).all()
 
@@ -141,14 +141,14 @@ def test_fixed_step_is_the_plain_iteration():
     u = np.zeros((len(x), len(dense.matrix)))
     for _ in range(5):
         u = u + np.array([dense.force(a, np.asarray(b)) for a, b in zip(u, x, strict=True)])
-    assert np.allclose(dense.flat(relax(system, x, FixedStep(max_steps=5)).state), u)
+    assert np.allclose(dense.flat(relax(system, x, FixedIterations(max_steps=5)).state), u)
 
 
 def test_tolerance_per_sample():
     system, (x, _) = network("untied"), batch()
     goal = jnp.asarray([1e-2, 1e-4, 1e-6, 1e-8])
     x = jnp.broadcast_to(x[:1], x.shape)
-    answer = relax(system, x, Alternating(), tolerance=goal)
+    answer = relax(system, x, GaussSeidel(), tolerance=goal)
     assert (answer.residual <= goal).all()
     assert (np.diff(np.asarray(answer.steps)) > 0).all()
 
@@ -157,7 +157,7 @@ def test_complex_state_reaches_the_complex_fixed_point():
     """u = ½u + c has the solution 2c, for complex c too."""
     system = scalar(lambda u, x: -0.5 * u + x)
     c = jnp.asarray([[0.3 + 0.4j]])
-    answer = relax(system, c, Synchronous(tolerance=1e-12), state=jnp.zeros((1, 1), complex))
+    answer = relax(system, c, Jacobi(tolerance=1e-12), state=jnp.zeros((1, 1), complex))
     assert np.allclose(answer.state, 2 * c)
     assert answer.residual.dtype == jnp.float64
 
@@ -166,8 +166,8 @@ def test_float32_stays_float32():
     system = network("untied")
     system = jax.tree.map(lambda a: a.astype(jnp.float32), system)
     x, _ = batch()
-    answer = relax(system, x.astype(jnp.float32), Alternating())
-    assert answer.settled.all()
+    answer = relax(system, x.astype(jnp.float32), GaussSeidel())
+    assert answer.converged.all()
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((answer.state, answer.residual)))
 
 
@@ -198,7 +198,7 @@ def test_bad_settings(kind, options, message):
 
 @pytest.mark.parametrize("phases", [1, 2])
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.complex128])
-def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, phases, dtype):
+def test_going_on_with_the_unconverged_samples_only_changes_nothing(monkeypatch, phases, dtype):
     """Sixty-four samples that need from a few to hundreds of sweeps: the same states, steps and status, sample by sample."""
     from equiprop.solvers import _relax
 
@@ -213,7 +213,7 @@ def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, p
     x = {"gain": gain, "b": jnp.asarray(0.1 * rng.normal(size=(64, 5)))}
     nudge = jnp.repeat(jnp.asarray([0.1, -0.2])[:phases], 64).astype(dtype)
     y = jnp.tile(jnp.asarray(rng.normal(size=(64, 5))), (phases, 1))
-    solver = Alternating(tolerance=1e-9, max_steps=300, damping=0.0)
+    solver = GaussSeidel(tolerance=1e-9, max_steps=300, damping=0.0)
     answers = []
     for worthwhile in (float("inf"), 1):
         monkeypatch.setattr(_relax, "_WORTHWHILE", worthwhile)
@@ -224,7 +224,7 @@ def test_going_on_with_the_unsettled_samples_only_changes_nothing(monkeypatch, p
                 None,
                 solver,
                 state=jnp.zeros((64 * phases, 5), dtype),
-                drive=trees.broadcast_batch(x, phases),
+                injection=trees.broadcast_batch(x, phases),
                 phases=phases,
             )
         )()
@@ -249,16 +249,16 @@ def test_a_system_whose_samples_cannot_be_separated_is_relaxed_whole(monkeypatch
     some = nudged(system, jnp.arange(4.0)[:, None], jnp.arange(4.0)).take(jnp.asarray([2, 0]))
     assert some is not None and some.nudge.tolist() == [2, 0] and some.target[:, 0].tolist() == [2, 0]
     x = jnp.ones((64, 1))
-    assert np.allclose(relax(whole, x, Alternating()).state, 1)
+    assert np.allclose(relax(whole, x, GaussSeidel()).state, 1)
 
 
-def test_a_settled_sample_ends_where_the_sweep_ends():
+def test_a_converged_sample_ends_where_the_sweep_ends():
     """Where a solver would go on from is of no concern to a sample that need not go on."""
 
-    class Astray(Alternating):
-        def step(self, system, drive, state, memory, count, phases):
+    class Astray(GaussSeidel):
+        def step(self, system, injection, state, memory, count, phases):
             del memory, count, phases
-            swept, force = self.sweep(system, drive, state)
+            swept, force = self.sweep(system, injection, state)
             return Step(swept, jax.tree.map(lambda u: jnp.where(force[:, None] < 5e-3, u + 1, u), swept), force, ())
 
         def start(self, state):
@@ -267,6 +267,6 @@ def test_a_settled_sample_ends_where_the_sweep_ends():
     system = scalar(lambda u, x: 0.5 * jnp.tanh(u) + x - u)
     x = jnp.linspace(-1, 1, 5)[:, None]
     answer = relax(system, x, Astray(tolerance=1e-2, damping=0.0))
-    expected = relax(system, x, Alternating(tolerance=1e-2, damping=0.0))
-    assert answer.settled.all()
+    expected = relax(system, x, GaussSeidel(tolerance=1e-2, damping=0.0))
+    assert answer.converged.all()
     assert np.array_equal(answer.state, expected.state) and np.array_equal(answer.residual, expected.residual)

@@ -42,7 +42,7 @@ def system(request):
 def test_force(system):
     x, _ = batch()
     state, dense = random_state(system), Dense.of(system)
-    ours = dense.flat(system.force(state, system.input_drive(x)))
+    ours = dense.flat(system.force(state, system.injection(x)))
     flat = dense.flat(state)
     assert np.allclose(ours, [dense.force(u, np.asarray(xi)) for u, xi in zip(flat, x, strict=True)])
 
@@ -57,7 +57,7 @@ def test_a_residual_connection_carries_the_activity_too():
     rng = np.random.default_rng(0)
     x, a, b = (rng.normal(size=(4, n)) for n in (2, 3, 3))
     w_in, w, v = (np.asarray(system.weights[n]) for n in ("input->a", "a->output", "output->a"))
-    force = system.force({"a": jnp.asarray(a), "output": jnp.asarray(b)}, system.input_drive(jnp.asarray(x)))
+    force = system.force({"a": jnp.asarray(a), "output": jnp.asarray(b)}, system.injection(jnp.asarray(x)))
     assert np.allclose(force["a"], x @ w_in + 0.5 * np.tanh(b) @ (v.T + np.eye(3)) - a)
     assert np.allclose(force["output"], np.tanh(a) @ (w + np.eye(3)) - b)
 
@@ -66,19 +66,19 @@ def test_force_on_complex_states(system):
     """The formula of the force holds for complex u: expit continues analytically in NumPy too."""
     x, _ = batch()
     state, dense = random_state(system, complex), Dense.of(system)
-    ours = dense.flat(jax.jit(lambda u: system.force(u, system.input_drive(x)))(state))
+    ours = dense.flat(jax.jit(lambda u: system.force(u, system.injection(x)))(state))
     flat = dense.flat(state)
     r = 1 / (1 + np.exp(-4 * flat + 2))
-    expected = r @ dense.matrix + np.array([dense.drive(np.asarray(xi)) for xi in x]) - flat
+    expected = r @ dense.matrix + np.array([dense.injection(np.asarray(xi)) for xi in x]) - flat
     assert np.allclose(ours, expected)
 
 
 def test_force_on_one_block_is_part_of_the_force(system):
     x, _ = batch()
-    state, drive = random_state(system), system.input_drive(x)
-    whole = system.force(state, drive)
+    state, injection = random_state(system), system.injection(x)
+    whole = system.force(state, injection)
     for block in system.blocks:
-        part = system.force(state, drive, block)
+        part = system.force(state, injection, block)
         assert set(part) == set(block)
         assert all(np.allclose(part[name], whole[name]) for name in block)
 
@@ -87,8 +87,8 @@ def test_jacobian_and_coupling(system):
     """Column by column against the dense matrices; J is with respect to the activity."""
     x, _ = batch()
     state, dense = random_state(system), Dense.of(system)
-    drive = system.input_drive(x)
-    jacobian, coupling = system.jacobian(state, drive), system.coupling(state, drive)
+    injection = system.injection(x)
+    jacobian, coupling = system.jacobian(state, injection), system.coupling(state, injection)
     v = random_state(system)
     flat_v, flat = dense.flat(v), dense.flat(state)
     assert np.allclose(dense.flat(jacobian(v)), [dense.jacobian(u) @ w for u, w in zip(flat, flat_v, strict=True)])
@@ -109,11 +109,11 @@ def test_cost_gradient_and_nudge(system):
     expected = np.array([dense.cost_gradient(u, int(yi)) for u, yi in zip(flat, y, strict=True)])
     assert np.allclose(gradient, expected)
     nudges = jnp.asarray(RNG.normal(size=BATCH) + 1j * RNG.normal(size=BATCH))
-    drive = system.input_drive(x)
-    pulled = dense.flat(nudged(system, y, nudges).force(jax.tree.map(lambda a: a + 0j, state), drive))
-    assert np.allclose(pulled, dense.flat(system.force(state, drive)) - np.asarray(nudges)[:, None] * expected)
+    injection = system.injection(x)
+    pulled = dense.flat(nudged(system, y, nudges).force(jax.tree.map(lambda a: a + 0j, state), injection))
+    assert np.allclose(pulled, dense.flat(system.force(state, injection)) - np.asarray(nudges)[:, None] * expected)
     block = system.blocks[-1]
-    part = nudged(system, y, 0.3).force(state, drive, block)
+    part = nudged(system, y, 0.3).force(state, injection, block)
     assert set(part) == set(block)
 
 
@@ -122,8 +122,8 @@ def test_nudge_raises_for_negative_beta():
     system = network("untied")
     x, y = batch()
     state = system.initial_state(x)
-    drive = system.input_drive(x)
-    change = nudged(system, y, 1.0).force(state, drive)["output"] - system.force(state, drive)["output"]
+    injection = system.injection(x)
+    change = nudged(system, y, 1.0).force(state, injection)["output"] - system.force(state, injection)["output"]
     uphill = system.cost_gradient(system.activity(state), y)["output"]
     assert (jnp.sum(change * uphill, axis=1) < 0).all()
 
@@ -165,7 +165,7 @@ def test_images_are_flattened_and_dtype_kept():
     system = mlp(12, (4,), 3, key=jax.random.key(0), dtype="float32")
     x = jnp.ones((2, 3, 4), jnp.float32)
     state = system.initial_state(x)
-    force = system.force(state, system.input_drive(x))
+    force = system.force(state, system.injection(x))
     assert all(a.dtype == jnp.float32 for a in jax.tree.leaves((state, force, system)))
 
 
@@ -203,7 +203,7 @@ def test_tied_convolutions_and_pooling_have_a_symmetric_jacobian():
     system = LayeredNetwork.create(topology, classes=CLASSES, key=jax.random.key(3), gain=2.0)
     x, _ = batch(shape=IMAGE)
     state = {p.name: jnp.asarray(RNG.normal(size=(BATCH, *p.shape))) for p in topology.relaxing}
-    product = system.coupling(state, system.input_drive(x))
+    product = system.coupling(state, system.injection(x))
     a, b = ({name: jnp.asarray(RNG.normal(size=u.shape)) for name, u in state.items()} for _ in range(2))
     inner = lambda p, q: sum(np.sum(np.asarray(p[name] * q[name])) for name in p)  # noqa: E731
     forth, back = inner(a, product(b)), inner(b, product(a))

@@ -8,19 +8,19 @@ import optax
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.estimators import Adjoint, Centered, ExactResponse, Krylov, Problem, estimate
+from equiprop.estimators import GMRES, Adjoint, Centered, ExactResponse, Problem, estimate
 from equiprop.estimators._circle import RESPONSE_ACCURACY, _sensitivity, nudged_tolerance, relax_circle
-from equiprop.solvers import Alternating, relax
+from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import Connection, Population, Topology, from_energy, from_force, mlp, nudged
 from networks import CLASSES, INPUTS, batch
 
 X, Y = batch()
-SOLVER = Alternating(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
-KRYLOV = Krylov(tolerance=1e-11)
+SOLVER = GaussSeidel(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
+KRYLOV = GMRES(tolerance=1e-11)
 
 
 def energy(p, u, x):
-    """Two groups of units that pull on each other."""
+    """Two groups of units that cost_gradient on each other."""
     quadratic = (u["a"] ** 2).sum(axis=1) / 2 + (u["b"] ** 2).sum(axis=1) / 2
     coupled = jnp.einsum("bi,ij,bj->b", jnp.tanh(u["a"]), p, u["b"])
     return quadratic - coupled - (x * u["a"]).sum(axis=1)
@@ -119,21 +119,21 @@ def test_mobilities_are_relative_to_the_output():
 def test_a_population_of_small_mobility_is_at_rest_to_as_many_digits():
     """Its response is small, and so is the force that may be left: in units of μ as small as on the output."""
     system = mlp(INPUTS, (7, 5), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=0.1)
-    (x, y), solver = batch(), Alternating(damping=0.0)
+    (x, y), solver = batch(), GaussSeidel(damping=0.0)
     mobility, radius = {"hidden_1": 0.01, "hidden_2": 0.1, "output": 1.0}, jnp.full(4, 0.3)
 
     @eqx.filter_jit
     def phases(system):
         free = relax(system, x, solver)
-        problem = Problem(system, x, system.input_drive(x), y, free, solver)
+        problem = Problem(system, x, system.injection(x), y, free, solver)
         tolerance = nudged_tolerance(problem, radius, RESPONSE_ACCURACY)
         return relax_circle(problem, 6, radius), tolerance, _sensitivity(problem, tolerance)
 
     found, tolerance, sensitivity = phases(system)
-    assert found.settled.all() and sensitivity is not None
+    assert found.converged.all() and sensitivity is not None
     for name, force in found.rest.items():
         assert (np.abs(force).max(axis=(0, 2)) <= mobility[name] * np.asarray(tolerance)).all(), name
         assert np.allclose(sensitivity[name], 1 / mobility[name])
     under = nudged(system, y, 0.1, sensitivity)
     force = {name: jnp.full((4, p), m) for name, m, p in (("hidden_1", 0.02, 7), ("output", 0.3, 3))}
-    assert np.allclose(under.size_of(force), 0.02 / 0.01) and np.allclose(system.size_of(force), 0.3)
+    assert np.allclose(under.norm(force), 0.02 / 0.01) and np.allclose(system.norm(force), 0.3)

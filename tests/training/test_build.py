@@ -46,19 +46,21 @@ DATA = dataset()
 
 
 def test_settings_reach_the_objects():
-    estimator = build_estimator(EstimatorConfig(kind="holomorphic", nudge=0.2, points=4, max_gain=3.0, jumped="keep"))
-    assert estimator == Holomorphic(nudge=0.2, points=4, max_gain=3.0, jumped="keep")
+    estimator = build_estimator(
+        EstimatorConfig(kind="holomorphic", nudge=0.2, points=4, clip=3.0, branch_switch="keep")
+    )
+    assert estimator == Holomorphic(nudge=0.2, points=4, clip=3.0, branch_switch="keep")
     treatment = build_treatment(
         Config(homeostasis=HomeostasisConfig("jacobian", 0.5, probes=3, samples=2, norm_term=False))
     )
     assert treatment == JacobianHomeostasis(strength=0.5, probes=3, samples=2, shared_updates="auto", norm_term=False)
-    assert build_solver(SolverConfig(kind="synchronous", damping=0.2)).damping == 0.2
+    assert build_solver(SolverConfig(kind="jacobi", damping=0.2)).damping == 0.2
 
 
 def test_what_only_another_kind_took_falls_away():
     """And what was asked for beside the new kind does not."""
     base = config(
-        estimator={"kind": "holomorphic", "points": 4, "nudge": 0.2, "max_gain": 3.0},
+        estimator={"kind": "holomorphic", "points": 4, "nudge": 0.2, "clip": 3.0},
         homeostasis={"strength": 2.0, "schedule": "warmup"},
     )
 
@@ -67,7 +69,7 @@ def test_what_only_another_kind_took_falls_away():
         return fit_to_kinds(dataclasses.replace(base, **changed), base)
 
     found = other(estimator={"kind": "adjoint"}, homeostasis={"kind": "none"})
-    assert found.estimator == EstimatorConfig(kind="adjoint", max_gain=3.0)
+    assert found.estimator == EstimatorConfig(kind="adjoint", clip=3.0)
     assert found.homeostasis == HomeostasisConfig(kind="none")
     found = other(homeostasis={"kind": "rotation"}).homeostasis
     assert found == HomeostasisConfig(
@@ -86,8 +88,11 @@ REFUSED = [
     ({"estimator": {"points": 4}}, "estimator.points = 4: is not used by estimator.kind = 'centered'"),
     ({"estimator": {"nudge": 0.0}}, "estimator.nudge = 0.0: must be a finite number other than 0"),
     ({"estimator": {"kind": "holomorphic", "points": 0}}, "estimator.points = 0: must be a whole number, at least 1"),
-    ({"estimator": {"max_gain": -1.0}}, r"estimator.max_gain = -1.0: must be above 0 \(inf for off\)"),
-    ({"estimator": {"jumped": "hide"}}, "estimator.jumped = 'hide' is not known: choose one of keep, drop"),
+    ({"estimator": {"clip": -1.0}}, r"estimator.clip = -1.0: must be above 0 \(inf for off\)"),
+    (
+        {"estimator": {"branch_switch": "hide"}},
+        "estimator.branch_switch = 'hide' is not known: choose one of keep, drop",
+    ),
     (
         {"estimator": {"kind": "holomorphic"}, "system": {"activation": "relu"}},
         "estimator.points = 6: the system's activation is not holomorphic",

@@ -17,8 +17,8 @@ from toy import config, dataset
 
 DATA = dataset()
 STEPS = 3
-# Some samples of a batch are left out, so that its pieces do not count alike.
-OPTIONS = {"training": {"batch_size": 16, "precision": "float64"}, "estimator": {"max_gain": 0.7, "bounded": "drop"}}
+# Some samples of a batch are excluded, so that its pieces do not count alike.
+OPTIONS = {"training": {"batch_size": 16, "precision": "float64"}, "estimator": {"clip": 0.7, "clipped": "drop"}}
 
 RUN = """
 import sys
@@ -44,7 +44,7 @@ def trained(**training):
     options = OPTIONS | {"training": OPTIONS["training"] | training}
     trainer = Trainer(config(**options), DATA)
     state = trainer.advance(trainer.start(), trainer.images, STEPS)
-    assert 0 < int(state.totals.counts["left_out"]) < STEPS * trainer.config.training.batch_size
+    assert 0 < int(state.totals.counts["excluded"]) < STEPS * trainer.config.training.batch_size
     return [np.asarray(a) for a in jax.tree.leaves(state.system)]
 
 

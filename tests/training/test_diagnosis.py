@@ -8,16 +8,16 @@ import pytest
 
 from equiprop.diagnostics import period
 from equiprop.estimators import FLAGS
-from equiprop.solvers import Synchronous, relax
+from equiprop.solvers import Jacobi, relax
 from equiprop.systems import from_force
 from equiprop.training.diagnosis import advice
 from toy import config
 
 GOOD = {
-    **{f"{name}_fraction": 0.0 for name in (*FLAGS, "diverged", "oscillating", "out_of_steps", "left_out")},
+    **{f"{name}_fraction": 0.0 for name in (*FLAGS, "diverged", "oscillating", "max_steps", "excluded")},
     "period": None,
     "contraction_largest": 0.5,
-    "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unsettled": 0.0},
+    "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unconverged": 0.0},
     "error_bar": 0.01,
     "bias": {"finite_nudge": 0.01, "asymmetry": 0.02, "total": 0.03},
     "certified_fraction": 1.0,
@@ -36,31 +36,31 @@ def test_nothing_to_say_of_a_healthy_network():
         ({"diverged_fraction": 0.02}, {}, "2.0 % of samples diverge"),
         (
             {"oscillating_fraction": 0.12, "period": 2},
-            {"solver": {"kind": "synchronous"}},
+            {"solver": {"kind": "jacobi"}},
             "12.0 % of samples oscillate with period 2: damp, or use alternating sweeps",
         ),
         ({"oscillating_fraction": 0.12}, {"solver": {"damping": 0.0}}, r"damp \(solver.damping = 0.5\)"),
         ({"oscillating_fraction": 0.12}, {}, r"oscillate: extrapolate \(solver.kind = 'anderson'\)\."),
         ({"oscillating_fraction": 0.12}, {"solver": {"kind": "anderson"}}, "use damped alternating sweeps"),
-        ({"out_of_steps_fraction": 0.1}, {}, "raise solver.max_steps above 200"),
+        ({"max_steps_fraction": 0.1}, {}, "raise solver.max_steps above 200"),
         ({"contraction_largest": 0.99}, {}, r"contracts by 0\.990 a sweep, which takes about 917 sweeps"),
-        ({"jumped_fraction": 0.05}, {}, r"lower estimator\.nudge below 0\.3"),
+        ({"branch_switch_fraction": 0.05}, {}, r"lower estimator\.nudge below 0\.3"),
         (
             {"analyticity": {"singularity": 0.1}},
             {"estimator": {"kind": "holomorphic"}},
             r"crosses a singularity for 10\.0 %",
         ),
         ({"analyticity": {"not_analytic": 0.1}}, {}, "not analytic at any radius"),
-        ({"bounded_fraction": 0.05, "contraction_largest": None}, {}, "close to a bifurcation"),
+        ({"clipped_fraction": 0.05, "contraction_largest": None}, {}, "close to a bifurcation"),
         (
-            {"bounded_fraction": 0.05, "contraction_largest": 0.4},
+            {"clipped_fraction": 0.05, "contraction_largest": 0.4},
             {},
-            r"far from a bifurcation, raise estimator\.max_gain",
+            r"far from a bifurcation, raise estimator\.clip",
         ),
         (
-            {"left_out_fraction": 1.0, "inaccurate_fraction": 0.9, "unsettled_fraction": 0.2},
+            {"excluded_fraction": 1.0, "inaccurate_fraction": 0.9, "unconverged_fraction": 0.2},
             {},
-            r"100\.0 % of samples are left out of the gradient \(unsettled 20\.0 %, inaccurate 90\.0 %\)",
+            r"100\.0 % of samples are excluded from the gradient \(unconverged 20\.0 %, inaccurate 90\.0 %\)",
         ),
         ({"error_bar": 0.5}, {}, "the median error bar is 0.50"),
         ({"bias": {"finite_nudge": 0.1, "asymmetry": 0.5, "total": 0.5}}, {}, "most of the error is asymmetry"),
@@ -96,6 +96,6 @@ def test_period_of_an_oscillation():
 
     system = from_force(force, rotation, initial_state=jnp.asarray([0.3, 0.4]), holomorphic=False)
     x = jnp.arange(3.0)[:, None]
-    solver = Synchronous(max_steps=60)
+    solver = Jacobi(max_steps=60)
     state = relax(system, x, solver).state
     assert period(system, x, state, solver).tolist() == [2, 3, 1]

@@ -67,7 +67,7 @@ def finished(tmp_path_factory):
 def test_it_learns(finished):
     _, summary, _ = finished
     assert summary["test_error_percent"] < 40
-    assert summary["settled_fraction"] > 0.95
+    assert summary["converged_fraction"] > 0.95
 
 
 def test_run_directory(finished):
@@ -98,7 +98,7 @@ def test_contract_of_summary_and_metrics(finished):
     populations, connections = {"hidden_1", "output"}, {"hidden_1->output"}
     for key in (
         "test_error_percent", "validation_error_percent", "train_error_percent", "epochs", "seconds", "dataset", "estimator",
-        "homeostasis", "settled_fraction", "cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "certificate_angle_deg",
+        "homeostasis", "converged_fraction", "cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "certificate_angle_deg",
         "certificate_reason", "weight_angle_deg",
     ):  # fmt: skip
         assert key in summary
@@ -111,11 +111,11 @@ def test_contract_of_summary_and_metrics(finished):
         "epoch_seconds",
         "train_loss",
         "validation_error_percent",
-        "settled_fraction",
+        "converged_fraction",
         "cosine_to_adjoint",
     ):
         assert key in line
-    assert line["settled_fraction"] + line["oscillating_fraction"] + line["out_of_steps_fraction"] + line[
+    assert line["converged_fraction"] + line["oscillating_fraction"] + line["max_steps_fraction"] + line[
         "diverged_fraction"
     ] == pytest.approx(1)
 
@@ -480,7 +480,7 @@ def test_other_systems_and_solvers_train():
     sections = {
         "system": {"kind": "loop", "hidden": (8, 6), "gain": 1.0, "feedback_gain": 0.05},
         "estimator": {"kind": "adjoint", "nudge": 0.05},
-        "solver": {"kind": "synchronous", "damping": 0.3},
+        "solver": {"kind": "jacobi", "damping": 0.3},
     }
     trainer = Trainer(config(**sections), DATA)
     before, after = trainer.start(), trainer.advance(trainer.start(), trainer.images, 6)

@@ -45,7 +45,7 @@ def feedforward(optimizer: optax.GradientTransformation, batch_size: int, steps:
     """
 
     def cost(system: Any, x: Array, labels: Array) -> Array:
-        state = system.input_drive(x)
+        state = system.injection(x)
         for edge in system.edges:
             if edge.transposed:
                 continue
@@ -74,9 +74,9 @@ def plain(
     """
     nudges = np.array([1.0, -1.0][:points]) if points <= 2 else np.exp(2j * np.pi * np.arange(points) / points)
 
-    def force(system: LayeredNetwork, state: dict[str, Array], drive: dict[str, Array]) -> dict[str, Array]:
+    def force(system: LayeredNetwork, state: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
         dtype = jnp.result_type(*state.values())
-        total = {name: drive[name].astype(dtype) - u for name, u in state.items()}
+        total = {name: injection[name].astype(dtype) - u for name, u in state.items()}
         activity = system.activity(state)
         for edge in system.edges:
             weight, r = system.weight_of(edge), activity[edge.source]
@@ -91,19 +91,19 @@ def plain(
         return total
 
     def gradient(system: LayeredNetwork, x: Array, labels: Array) -> PyTree:
-        drive = system.input_drive(x)
+        injection = system.injection(x)
 
         def free_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
-            return jax.tree.map(jnp.add, u, force(system, u, drive))
+            return jax.tree.map(jnp.add, u, force(system, u, injection))
 
         free = jax.lax.fori_loop(0, free_steps, free_step, system.initial_state(x))
         dtype = jnp.result_type(x.dtype, jnp.complex64) if points > 2 else x.dtype
         beta = jnp.asarray(nudge * np.repeat(nudges, batch_size), dtype)
-        drives, targets = trees.broadcast_batch((drive, labels), points)
+        injections, targets = trees.broadcast_batch((injection, labels), points)
 
         def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
-            pull = trees.scale(beta, system.cost_gradient(system.activity(u), targets))
-            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, drives), pull)
+            cost_gradient = trees.scale(beta, system.cost_gradient(system.activity(u), targets))
+            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, injections), cost_gradient)
 
         start = jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free, points))
         end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
@@ -119,7 +119,7 @@ def plain(
         error = system.error_vector_of(jax.tree.map(first_harmonic, end, rest))
 
         def work(system: Any) -> Array:
-            moved = force(system, free, system.input_drive(x))
+            moved = force(system, free, system.injection(x))
             inner = sum(jnp.sum(error[name] * moved[name]) for name in error)
             return inner / batch_size + system.cost(system.output(rest), labels).mean()
 

@@ -95,7 +95,7 @@ def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
     yield Case(
         f"homeostasis, {homeostasis.probes} probes",
-        lambda s, x, e: treatment.treat(zero, s, Batch(x, e.state, e.settled), key=trainer.key).gradient,
+        lambda s, x, e: treatment.treat(zero, s, Batch(x, e.state, e.converged), key=trainer.key).gradient,
         (system, x, free),
     )
 

@@ -54,7 +54,7 @@ def run(arguments: list[str]) -> None:
         "samples": int(x.shape[0]),
         "nudge": config.estimator.nudge,
         "points": config.estimator.points,
-        "max_gain": config.estimator.max_gain,
+        "clip": config.estimator.clip,
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     if options.out is not None:
@@ -75,8 +75,8 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         *((f"cosine {name}", True) for name in populations),
         ("sweeps", True),
         ("seconds", True),
-        ("bounded", True),
-        ("left out", True),
+        ("clipped", True),
+        ("excluded", True),
     ]
     table = [
         [
@@ -87,8 +87,8 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
             *(figure(row.populations[name]["cosine"]) for name in populations),
             figure(row.relaxation_steps, 1),
             figure(row.seconds),
-            str(row.bounded),
-            str(row.left_out),
+            str(row.clipped),
+            str(row.excluded),
         ]
         for row in rows
         if row.populations
@@ -100,8 +100,8 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         columns,
         table,
     )
-    if any(row.bounded for row in rows):
-        print(f"bounded: cut to estimator.max_gain = {document['max_gain']}, which the exact gradient here is not")
+    if any(row.clipped for row in rows):
+        print(f"clipped: cut to estimator.clip = {document['clip']}, which the exact gradient here is not")
     for row in rows:
         if row.refused:
             print(f"{row.estimator}: not available: {row.refused}")

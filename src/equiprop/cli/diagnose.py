@@ -36,17 +36,17 @@ def run(arguments: list[str]) -> None:
 
 
 _MEANING = {
-    "settled": "free phase at equilibrium",
+    "converged": "free phase at equilibrium",
     "oscillating": "free phase in a limit cycle",
-    "out_of_steps": "free phase still falling",
+    "max_steps": "free phase still falling",
     "diverged": "free phase diverged",
-    "unsettled": "free or nudged phase, or linear solve, not converged",
-    "bounded": "error vector cut to max_gain",
-    "jumped": "even part of the response over the threshold",
+    "unconverged": "free or nudged phase, or linear solve, not converged",
+    "clipped": "error vector cut to clip",
+    "branch_switch": "even part of the response over the threshold",
     "inaccurate": "error bar above the tolerance",
     "non_analytic": "Fourier coefficients of the response do not fall",
     "retried": "estimated again at a smaller nudge",
-    "left_out": "not in the gradient",
+    "excluded": "not in the gradient",
 }
 
 

@@ -56,6 +56,6 @@ def run(arguments: list[str]) -> None:
     elif not options.quiet:
         print(
             f"{trainer.config.dataset} {options.split}, {len(split)} samples, after epoch {restored.epoch}: "
-            f"error {result['error_percent']:.2f} %, settled {100 * result['settled_fraction']:.2f} %, "
+            f"error {result['error_percent']:.2f} %, converged {100 * result['converged_fraction']:.2f} %, "
             f"{result['sweeps']:.1f} sweeps a sample"
         )

@@ -20,7 +20,7 @@ _SHOWN = (
     "test_error_percent",
     "cosine_total",
     "symmetry",
-    "settled_percent",
+    "converged_percent",
 )
 
 

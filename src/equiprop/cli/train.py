@@ -133,11 +133,11 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
         f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {figure(cosine)}, "
-        f"symmetry {figure(summary['symmetry'])}, settled {100 * summary['settled_fraction']:.1f} %"
+        f"symmetry {figure(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %"
     )
-    if summary["left_out_fraction"] > 0.5:
+    if summary["excluded_fraction"] > 0.5:
         console.print(
-            f"{100 * summary['left_out_fraction']:.1f} % of samples were left out of the gradient in the last epoch: "
+            f"{100 * summary['excluded_fraction']:.1f} % of samples were excluded from the gradient in the last epoch: "
             f"equiprop diagnose {out} says why"
         )
     console.print(f"run directory: {out}")
@@ -180,11 +180,11 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
-    left_out = metrics["left_out_fraction"]
+    excluded = metrics["excluded_fraction"]
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  {metrics['epoch_seconds']:6.1f} s"
         f"  loss {figure(metrics['train_loss'])}"
         f"  validation error {metrics['validation_error_percent']:5.2f} %"
-        f"  cosine {figure(cosine)}  settled {100 * metrics['settled_fraction']:.1f} %"
-        + (f"  left out {100 * left_out:.1f} %" if left_out >= 0.0005 else "")
+        f"  cosine {figure(cosine)}  converged {100 * metrics['converged_fraction']:.1f} %"
+        + (f"  excluded {100 * excluded:.1f} %" if excluded >= 0.0005 else "")
     )

@@ -40,7 +40,7 @@ def read_imagenet(paths: tuple[Path, ...]) -> tuple[Shards, Split]:
 
     Every file is looked through once, and no pixel of the training images stays in memory: of an npz only the labels
     and the header of the images are read, of pickles one file at a time. `Shards.load` reads into one array, of an npz
-    and of a pickle alike; only where a part of a pickle is kept (`Shards.keep_of_last`) are there two for a moment.
+    and of a pickle alike; only where a part of a pickle is kept (`Shards.keep_of_last`) are there two for a context.
 
     The shards' checksum is taken over each file's name, its size in bytes and its labels, not over the pixels.
 

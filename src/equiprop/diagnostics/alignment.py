@@ -22,7 +22,7 @@ class Alignment(eqx.Module):
     - `relative_error`: per population, ‖δ − δ_ref‖/‖δ_ref‖, averaged likewise.
     - `cosine_spread`: standard deviation over samples of what `cosine` averages.
     - `weighted_cosine`: the same average with every sample weighted by the length of its reference vector.
-    - `total_cosine`: the cosine of the summed parameter gradients as they are, with whatever each left out.
+    - `total_cosine`: the cosine of the summed parameter gradients as they are, with whatever each excluded.
     - `total_relative_error`: ‖g − g_ref‖/‖g_ref‖ of the same.
     - `gradient_cosine`, `gradient_norm_ratio`: of the summed gradient per parameter array, by its name.
     - `samples`: how many samples the averages are over.

@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Int
 
 from equiprop.errors import InputError
 from equiprop.estimators import Holomorphic, Problem
-from equiprop.solvers import AbstractSolver, Alternating, Equilibrium, relax
+from equiprop.solvers import AbstractSolver, Equilibrium, GaussSeidel, relax
 from equiprop.systems import System
 
 
@@ -22,8 +22,8 @@ class Verdict(enum.IntEnum):
     """They do not fall at this radius, and do at the smaller one: the disc holds a pole, a branch point or a kink."""
     NOT_ANALYTIC = 2
     """They fall at neither radius: a kink, a hard limit, a jump or quantisation at the free state itself."""
-    UNSETTLED = 3
-    """A relaxation did not settle, so nothing is known."""
+    UNCONVERGED = 3
+    """A relaxation did not converge, so nothing is known."""
 
 
 class Analyticity(eqx.Module):
@@ -66,9 +66,9 @@ def analyticity(
         raise InputError(f"points = {points}: must be at least 4 to see coefficients fall")
     if not 0 < inside < 1:
         raise InputError(f"inside = {inside}: must be between 0 and 1")
-    solver = Alternating() if solver is None else solver
+    solver = GaussSeidel() if solver is None else solver
     free = relax(system, x, solver) if equilibrium is None else equilibrium
-    problem = Problem(system, x, system.input_drive(x), target, free, solver)
+    problem = Problem(system, x, system.injection(x), target, free, solver)
     outer, inner = (
         Holomorphic(nudge=radius, points=points, allow_non_holomorphic=True).respond(problem)
         for radius in (nudge, inside * nudge)
@@ -76,11 +76,11 @@ def analyticity(
     assert outer.non_analytic is not None and inner.non_analytic is not None
     verdict = jnp.select(
         [
-            ~(free.settled & outer.settled & inner.settled),
+            ~(free.converged & outer.converged & inner.converged),
             outer.non_analytic & inner.non_analytic,
             outer.non_analytic,
         ],
-        [Verdict.UNSETTLED, Verdict.NOT_ANALYTIC, Verdict.SINGULARITY],
+        [Verdict.UNCONVERGED, Verdict.NOT_ANALYTIC, Verdict.SINGULARITY],
         Verdict.ANALYTIC,
     )
     return Analyticity(verdict.astype(jnp.int32), outer.error_bar, inner.error_bar)

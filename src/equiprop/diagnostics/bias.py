@@ -6,9 +6,9 @@ import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from equiprop.estimators import AbstractEstimator, Adjoint, ExactResponse, Krylov, estimate, relative
+from equiprop.estimators import GMRES, AbstractEstimator, Adjoint, ExactResponse, estimate, relative
 from equiprop.numerics import trees
-from equiprop.solvers import AbstractSolver, Alternating, Equilibrium, relax
+from equiprop.solvers import AbstractSolver, Equilibrium, GaussSeidel, relax
 from equiprop.systems import System
 
 
@@ -41,7 +41,7 @@ def bias_split(
     *,
     solver: AbstractSolver | None = None,
     equilibrium: Equilibrium | None = None,
-    krylov: Krylov | None = None,
+    krylov: GMRES | None = None,
     key: PRNGKeyArray | None = None,
 ) -> BiasSplit:
     """Splits the error of `estimator` on a batch into the parts of science (arXiv 2309.02214, section 3).
@@ -51,13 +51,13 @@ def bias_split(
     - `solver`, `equilibrium`, `key`: as for `estimate`.
     - `krylov`: for both exact vectors.
     """
-    solver = Alternating() if solver is None else solver
-    krylov = Krylov() if krylov is None else krylov
+    solver = GaussSeidel() if solver is None else solver
+    krylov = GMRES() if krylov is None else krylov
     free = relax(system, x, solver) if equilibrium is None else equilibrium
-    unbounded = {"krylov": krylov, "max_gain": float("inf")}
+    unclipped = {"krylov": krylov, "clip": float("inf")}
     ours, response, exact = (
         estimate(system, x, target, which, solver=solver, equilibrium=free, key=key)
-        for which in (estimator, ExactResponse(**unbounded), Adjoint(**unbounded))
+        for which in (estimator, ExactResponse(**unclipped), Adjoint(**unclipped))
     )
     limit = response.error_vector if estimator.tends_to == "response" else exact.error_vector
     nudge = trees.subtract(ours.error_vector, limit)

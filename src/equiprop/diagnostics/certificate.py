@@ -87,7 +87,7 @@ def certificate(
         raise InputError(f"steps = {steps}: must be at least 2")
     if not 0 < tolerance < 1:
         raise InputError(f"tolerance = {tolerance}: must be between 0 and 1")
-    drive = system.input_drive(x)
+    injection = system.injection(x)
     slope = trees.smallest(system.slope(state))
 
     def single(u: PyTree, d: Any, sample_key: PRNGKeyArray) -> Any:
@@ -97,7 +97,7 @@ def certificate(
         return rotation(minus_s, a, flat, key=sample_key, steps=steps, solver=solver)
 
     keys = jax.random.split(key, trees.batch_size(state))
-    samples = (state, drive, keys)
+    samples = (state, injection, keys)
 
     def looked_at() -> Any:
         return jax.lax.map(lambda sample: single(*sample), samples, batch_size=16)

@@ -25,12 +25,12 @@ _PATIENCE = 3.0
 class Row:
     """One estimator against the exact gradient.
 
-    - `cosine`, `relative_error`: of the summed parameter gradient, with whatever samples the estimator left out.
+    - `cosine`, `relative_error`: of the summed parameter gradient, with whatever samples the estimator excluded.
     - `error_bar`: the median over the kept samples of the estimator's own relative error; infinite where it cannot tell.
     - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
-    - `seconds`: one evaluation on the whole batch, compiled, the free phase left out; the median of several.
-    - `left_out`: samples not in the gradient.
-    - `bounded`: samples whose error vector was cut to the estimator's `max_gain`, which the exact gradient here is not.
+    - `seconds`: one evaluation on the whole batch, compiled, the without the free phase; the median of several.
+    - `excluded`: samples not in the gradient.
+    - `clipped`: samples whose error vector was cut to the estimator's `clip`, which the exact gradient here is not.
     - `populations`: per population the mean `cosine` and `relative_error` of the error vectors.
     - `refused`: why the estimator does not serve this system; then there are no figures.
     """
@@ -41,8 +41,8 @@ class Row:
     error_bar: float = math.nan
     relaxation_steps: float = math.nan
     seconds: float = math.nan
-    left_out: int = 0
-    bounded: int = 0
+    excluded: int = 0
+    clipped: int = 0
     populations: Mapping[str, Mapping[str, float]] | None = None
     refused: str | None = None
 
@@ -64,7 +64,7 @@ def compare(
     row that says so. `key` is for estimators that draw random numbers.
     """
     free = eqx.filter_jit(relax)(system, x, solver)
-    exact, _ = _timed(system, x, target, Adjoint(max_gain=math.inf), solver, free, 1)
+    exact, _ = _timed(system, x, target, Adjoint(clip=math.inf), solver, free, 1)
     rows = []
     for name, estimator in estimators.items():
         if on_estimator is not None:
@@ -113,8 +113,8 @@ def _row(name: str, estimator: AbstractEstimator, answer: Estimate, agreement: A
         error_bar=float(np.median(bars)) if bars.size else math.nan,
         relaxation_steps=float(own_steps.mean()),
         seconds=seconds,
-        left_out=int((~kept).sum()),
-        bounded=int(np.asarray(answer.bounded).sum()),
+        excluded=int((~kept).sum()),
+        clipped=int(np.asarray(answer.clipped).sum()),
         populations={
             population: {
                 "cosine": float(agreement.cosine[population]),

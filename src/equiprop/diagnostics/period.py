@@ -16,10 +16,10 @@ def period(system: System, x: Any, state: PyTree, solver: AbstractSolver, *, lon
 
     A sample has come back when, after it had left, it is nearer than a tenth of its largest excursion so far.
     """
-    drive = system.input_drive(x)
+    injection = system.injection(x)
 
     def sweep(u: PyTree, _: None) -> tuple[PyTree, Array]:
-        moved = solver.sweep(system, drive, u)[0]
+        moved = solver.sweep(system, injection, u)[0]
         return moved, trees.norm(trees.subtract(moved, state))
 
     _, distances = jax.lax.scan(sweep, state, length=longest)

@@ -79,4 +79,4 @@ def _projections(
         return membrane, sweep
 
     keys = jax.random.split(key, trees.batch_size(state))
-    return jax.lax.map(single, (state, system.input_drive(x), keys), batch_size=16)
+    return jax.lax.map(single, (state, system.injection(x), keys), batch_size=16)

@@ -49,7 +49,7 @@ def symmetry(
     units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
     if probes is None:
         probes = 0 if units <= _EXACT_UNITS else 32
-    coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+    coupling = system.in_metric(system.coupling(state, system.injection(x)))
     if probes == 0:
         moments = exact_moments(coupling, state)
     elif probes < 0:

@@ -9,7 +9,7 @@ from equiprop.estimators._estimate import Response as Response
 from equiprop.estimators._estimate import estimate as estimate
 from equiprop.estimators._estimate import gradient_from_error_vector as gradient_from_error_vector
 from equiprop.estimators._estimate import merge as merge
-from equiprop.estimators._linear import Krylov as Krylov
+from equiprop.estimators._linear import GMRES as GMRES
 from equiprop.estimators._problem import Problem as Problem
 from equiprop.estimators._problem import relative as relative
 from equiprop.estimators.adjoint import Adjoint as Adjoint

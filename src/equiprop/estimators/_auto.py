@@ -85,18 +85,18 @@ class AbstractCircle(AbstractNudged):
         free = problem.free
         real = free.residual.dtype
         tiny, eps = jnp.finfo(real).tiny, jnp.finfo(real).eps
-        pull = trees.max_abs(problem.pull)
+        cost_gradient = trees.max_abs(problem.cost_gradient)
         distance = problem.system.singularity_distance(free.state)
         if self.nudge == "auto":
-            pilot = jnp.minimum(1.0, 0.2 * distance / jnp.maximum(pull, tiny)).astype(real)
+            pilot = jnp.minimum(1.0, 0.2 * distance / jnp.maximum(cost_gradient, tiny)).astype(real)
         else:
             pilot = constant_radius(abs(self.nudge), free)
         seen = measure(problem, 4, pilot, accuracy=self._accuracy)
         ratio = aliasing_bar([trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients])[1]
         convergence = pilot / jnp.maximum(ratio, eps)
         ceiling = jnp.minimum(0.6 * convergence, 0.5 * distance * pilot / jnp.maximum(seen.state_response, tiny))
-        floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self._accuracy * pull, tiny)
-        counts = free.settled & jnp.isfinite(convergence)
+        floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self._accuracy * cost_gradient, tiny)
+        counts = free.converged & jnp.isfinite(convergence)
         radii, feasible = [], []
         for points in candidates:
             # With one point the error is of order β, and `aliasing_bar` has no factor for it.

@@ -32,7 +32,7 @@ class NudgedPhases(eqx.Module):
     activity: PyTree
     rest: PyTree
     residual: Float[Array, " batch"]
-    settled: Bool[Array, " batch"]
+    converged: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
 
 
@@ -64,14 +64,14 @@ def relax_nudged(
         nudges.astype(dtype).reshape(-1),
         trees.broadcast_batch(_sensitivity(problem, tolerance), copies),
     )
-    drives = trees.broadcast_batch(problem.drive, copies)
+    injections = trees.broadcast_batch(problem.injection, copies)
     state = trees.broadcast_batch(free.state, copies) if start is None else trees.join_copies(start)
     end = relax(
         under_nudge,
         None,
         solver,
         state=jax.tree.map(lambda a: a.astype(dtype), state),
-        drive=drives,
+        injection=injections,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
         nudged=True,
@@ -81,9 +81,9 @@ def relax_nudged(
         trees.split_copies(end.state, copies),
         trees.split_copies(system.activity(end.state), copies),
         # The same expression as in `relax`: the compiler evaluates it once.
-        trees.split_copies(under_nudge.force(end.state, drives), copies),
+        trees.split_copies(under_nudge.force(end.state, injections), copies),
         end.residual.reshape(copies, -1).max(axis=0),
-        end.settled.reshape(copies, -1).all(axis=0),
+        end.converged.reshape(copies, -1).all(axis=0),
         end.steps.reshape(copies, -1).sum(axis=0),
     )
 
@@ -115,7 +115,7 @@ def relax_circle(
     odd = jax.tree.map(lambda u: (u[0] - u[1]) / 2, real.state)
     even = jax.tree.map(lambda u, free: (u[0] + u[1]) / 2 - free, real.state, rest)
     # Where the pair is no guide, as after a jump, the complex phases begin at rest.
-    guides = real.settled & (trees.norm(even) <= _GUIDES * trees.norm(odd))
+    guides = real.converged & (trees.norm(even) <= _GUIDES * trees.norm(odd))
     inner = jnp.asarray(unit[1:-1])
     dtype = _phase_dtype(problem, inner)
 
@@ -134,7 +134,7 @@ def relax_circle(
         activity=jax.tree.map(around, real.activity, turned.activity),
         rest=jax.tree.map(around, real.rest, turned.rest),
         residual=jnp.maximum(real.residual, turned.residual),
-        settled=real.settled & turned.settled,
+        converged=real.converged & turned.converged,
         steps=real.steps + turned.steps,
     )
 
@@ -163,8 +163,8 @@ def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree 
 
 
 def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
-    """The largest force on any unit at which a phase under a nudge of this size has settled."""
-    weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.pull), _floor(problem))
+    """The largest force on any unit at which a phase under a nudge of this size has converged."""
+    weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.cost_gradient), _floor(problem))
     return jnp.minimum(problem.solver.tolerance, weak).astype(trees.dtype_of(problem.free.state))
 
 
@@ -218,7 +218,7 @@ class Circle(eqx.Module):
     state_response: Float[Array, " batch"]
     rest: PyTree
     residual: Float[Array, " batch"]
-    settled: Bool[Array, " batch"]
+    converged: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
 
 
@@ -250,7 +250,7 @@ def measure(
         trees.max_abs(state),
         rest,
         jnp.maximum(problem.free.residual, phases.residual),
-        phases.settled,
+        phases.converged,
         phases.steps,
     )
 

@@ -13,16 +13,16 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 from equiprop.errors import InputError, suggest
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
-from equiprop.solvers import AbstractSolver, Alternating, Equilibrium, Status, relax
+from equiprop.solvers import AbstractSolver, Equilibrium, GaussSeidel, Status, relax
 from equiprop.systems import System
 
 Policy = str
 """`"keep"` or `"drop"`."""
 
-FLAGS = ("unsettled", "bounded", "jumped", "inaccurate", "non_analytic", "retried")
+FLAGS = ("unconverged", "clipped", "branch_switch", "inaccurate", "non_analytic", "retried")
 """What a sample may be flagged as, beside the status of its free phase."""
 
-COUNTS = ("samples", *(s.name.lower() for s in Status), *FLAGS, "left_out")
+COUNTS = ("samples", *(s.name.lower() for s in Status), *FLAGS, "excluded")
 """The keys of `Estimate.counts`."""
 
 
@@ -34,15 +34,15 @@ Only samples that are `sound` may be looked at (`trees.stand_in`): the others co
 
 
 class Response(eqx.Module):
-    """What an estimator measured, before anything is left out.
+    """What an estimator measured, before anything is excluded.
 
     **Fields:**
 
     - `error_vector`: the estimate of −dr/dβ, in the structure of the state, real.
     - `error_bar`: its relative error as the estimator itself sees it, per sample; infinite or NaN where it cannot be told.
-    - `settled`: whether every relaxation or linear solve behind it converged.
+    - `converged`: whether every relaxation or linear solve behind it converged.
     - `relaxation_steps`: sweeps over all phases, or Jacobian products of a linear solve.
-    - `jumped`: whether the nudge carried the sample to another branch. By default no.
+    - `branch_switch`: whether the nudge carried the sample to another branch. By default no.
     - `non_analytic`: whether the response does not look analytic on the disc of the nudge. By default no.
     - `nudge`: |β|, where there is one.
     - `retried`: whether the sample was estimated again at a smaller nudge. By default no.
@@ -52,9 +52,9 @@ class Response(eqx.Module):
 
     error_vector: PyTree
     error_bar: Float[Array, " batch"]
-    settled: Bool[Array, " batch"]
+    converged: Bool[Array, " batch"]
     relaxation_steps: Int[Array, " batch"]
-    jumped: Bool[Array, " batch"] | None = None
+    branch_switch: Bool[Array, " batch"] | None = None
     non_analytic: Bool[Array, " batch"] | None = None
     nudge: Float[Array, " batch"] | None = None
     retried: Bool[Array, " batch"] | None = None
@@ -72,9 +72,9 @@ class Estimate(eqx.Module):
     - `error_vector`: δ per population and sample, after bounding; dC/dθ = Σ δᵀ∂F/∂θ.
     - `error_bar`: relative error of the error vector per sample (see the estimator); infinite where it cannot be told.
     - `cost`: C per sample at the free equilibrium.
-    - `weight`: 1 for the samples in the gradient, 0 for those left out.
+    - `weight`: 1 for the samples in the gradient, 0 for those excluded.
     - `cost_weight`: the same for the gradient of the cost's own parameters.
-    - `unsettled`, `bounded`, `jumped`, `inaccurate`, `non_analytic`, `retried`: flags per sample. Inaccurate is an error
+    - `unconverged`, `clipped`, `branch_switch`, `inaccurate`, `non_analytic`, `retried`: flags per sample. Inaccurate is an error
       bar above the tolerance that was asked for; retried, that a smaller nudge was tried for it.
     - `nudge`: |β| that each sample was read with; zero for estimators without a nudge.
     - `relaxation_steps`: sweeps per sample, the free phase included.
@@ -87,9 +87,9 @@ class Estimate(eqx.Module):
     cost: Float[Array, " batch"]
     weight: Float[Array, " batch"]
     cost_weight: Float[Array, " batch"]
-    unsettled: Bool[Array, " batch"]
-    bounded: Bool[Array, " batch"]
-    jumped: Bool[Array, " batch"]
+    unconverged: Bool[Array, " batch"]
+    clipped: Bool[Array, " batch"]
+    branch_switch: Bool[Array, " batch"]
     inaccurate: Bool[Array, " batch"]
     non_analytic: Bool[Array, " batch"]
     retried: Bool[Array, " batch"]
@@ -99,13 +99,13 @@ class Estimate(eqx.Module):
 
     @property
     def counts(self) -> dict[str, Int[Array, ""]]:
-        """How many samples there are of each kind. `settled`, `oscillating`, `diverged`, `out_of_steps` are of the free phase."""
+        """How many samples there are of each kind. `converged`, `oscillating`, `diverged`, `max_steps` are of the free phase."""
         status = self.equilibrium.status
         return {
             "samples": jnp.asarray(status.shape[0], jnp.int32),
             **{s.name.lower(): jnp.sum(status == s, dtype=jnp.int32) for s in Status},
             **{name: jnp.sum(getattr(self, name), dtype=jnp.int32) for name in FLAGS},
-            "left_out": jnp.sum(self.weight == 0, dtype=jnp.int32),
+            "excluded": jnp.sum(self.weight == 0, dtype=jnp.int32),
         }
 
 
@@ -114,20 +114,20 @@ class AbstractEstimator(eqx.Module):
 
     **Fields** of every estimator, besides its own:
 
-    - `max_gain`: a sample's error vector longer than this many times ‖∇C‖ is scaled down to it and flagged as bounded;
+    - `clip`: a sample's error vector longer than this many times ‖∇C‖ is scaled down to it and flagged as clipped;
       infinity for off. Near a bifurcation the exact response and the exact adjoint grow without limit.
-    - `unsettled`, `bounded`, `jumped`, `inaccurate`: what the gradient does with such samples, `"drop"` or `"keep"` (a bounded
-      sample is kept with its bounded vector).
+    - `unconverged`, `clipped`, `branch_switch`, `inaccurate`: what becomes of such samples, `"drop"` or `"keep"` (a clipped
+      sample is kept with its clipped vector).
     - `tolerance`: the largest error bar that is good enough; infinity for any. A sample above it is inaccurate.
-    - `jump_threshold`: a sample has jumped to another branch when the even part of its response to ±β exceeds this many
+    - `branch_switch_threshold`: a sample has switched branch when the even part of its response to ±β exceeds this many
       times the odd part.
     """
 
-    max_gain: float = eqx.field(default=100.0, static=True, kw_only=True)
-    unsettled: Policy = eqx.field(default="drop", static=True, kw_only=True)
-    bounded: Policy = eqx.field(default="keep", static=True, kw_only=True)
-    jumped: Policy = eqx.field(default="drop", static=True, kw_only=True)
-    jump_threshold: float = eqx.field(default=0.5, static=True, kw_only=True)
+    clip: float = eqx.field(default=100.0, static=True, kw_only=True)
+    unconverged: Policy = eqx.field(default="drop", static=True, kw_only=True)
+    clipped: Policy = eqx.field(default="keep", static=True, kw_only=True)
+    branch_switch: Policy = eqx.field(default="drop", static=True, kw_only=True)
+    branch_switch_threshold: float = eqx.field(default=0.5, static=True, kw_only=True)
     inaccurate: Policy = eqx.field(default="drop", static=True, kw_only=True)
     tolerance: float = eqx.field(default=math.inf, static=True, kw_only=True)
 
@@ -147,11 +147,11 @@ class AbstractEstimator(eqx.Module):
     def __check_init__(self) -> None:
         if not self.tolerance > 0:
             raise InputError(f"tolerance = {self.tolerance}: must be above 0 (inf for any error)")
-        if not self.max_gain > 0:
-            raise InputError(f"max_gain = {self.max_gain}: must be above 0 (inf for off)")
-        if not self.jump_threshold > 0:
-            raise InputError(f"jump_threshold = {self.jump_threshold}: must be above 0 (inf for off)")
-        for name in ("unsettled", "bounded", "jumped", "inaccurate"):
+        if not self.clip > 0:
+            raise InputError(f"clip = {self.clip}: must be above 0 (inf for off)")
+        if not self.branch_switch_threshold > 0:
+            raise InputError(f"branch_switch_threshold = {self.branch_switch_threshold}: must be above 0 (inf for off)")
+        for name in ("unconverged", "clipped", "branch_switch", "inaccurate"):
             if getattr(self, name) not in ("keep", "drop"):
                 raise suggest(name, getattr(self, name), ["keep", "drop"])
 
@@ -175,7 +175,7 @@ def estimate(
     **Arguments:**
 
     - `x`, `target`: a batch of inputs and of what the cost compares with: integer labels, or real targets.
-    - `solver`: how to relax; `Alternating()` by default.
+    - `solver`: how to relax; `GaussSeidel()` by default.
     - `equilibrium`: the free equilibrium of this batch, if it is at hand. An estimator that needs no free phase starts there.
     - `key`: for estimators that draw random numbers.
 
@@ -183,40 +183,40 @@ def estimate(
     """
     estimator.check(system)
     target = jnp.asarray(target)
-    solver = Alternating() if solver is None else solver
-    drive = system.input_drive(x)
+    solver = GaussSeidel() if solver is None else solver
+    injection = system.injection(x)
     if equilibrium is not None:
         free = equilibrium
     elif estimator.needs_free_phase:
-        free = relax(system, x, solver, drive=drive)
+        free = relax(system, x, solver, injection=injection)
     else:
         free = _not_relaxed(system, x)
-    response = estimator.respond(Problem(system, x, drive, target, free, solver, key))
+    response = estimator.respond(Problem(system, x, injection, target, free, solver, key))
     free = free if response.equilibrium is None else response.equilibrium
     error_bar = jnp.where(jnp.isnan(response.error_bar), jnp.inf, response.error_bar)
     none = jnp.zeros(error_bar.shape, bool)
 
     activity = system.activity(free.state)
     cost = system.cost(system.output(activity), target)
-    allowed = estimator.max_gain * trees.norm(system.cost_gradient(activity, target))
+    allowed = estimator.clip * trees.norm(system.cost_gradient(activity, target))
     length = trees.norm(response.error_vector)
     finite = jnp.isfinite(length)
-    bounded = finite & (length > allowed)
-    shrink = jnp.where(bounded, allowed / jnp.where(bounded, length, 1), 1)
+    clipped = finite & (length > allowed)
+    shrink = jnp.where(clipped, allowed / jnp.where(clipped, length, 1), 1)
     error_vector = trees.scale(shrink, response.error_vector)
 
     flags = {
-        "unsettled": ~(free.settled & response.settled),
-        "bounded": bounded,
-        "jumped": none if response.jumped is None else response.jumped,
+        "unconverged": ~(free.converged & response.converged),
+        "clipped": clipped,
+        "branch_switch": none if response.branch_switch is None else response.branch_switch,
         "inaccurate": ~(error_bar <= estimator.tolerance),
         "non_analytic": none if response.non_analytic is None else response.non_analytic,
         "retried": none if response.retried is None else response.retried,
     }
     usable = jnp.isfinite(cost) & (free.status != Status.DIVERGED)
-    free_kept = usable & (free.settled if estimator.unsettled == "drop" else True)
+    free_kept = usable & (free.converged if estimator.unconverged == "drop" else True)
     kept = free_kept & finite
-    for name in ("unsettled", "bounded", "jumped", "inaccurate"):
+    for name in ("unconverged", "clipped", "branch_switch", "inaccurate"):
         kept &= ~flags[name] if getattr(estimator, name) == "drop" else True
     work = response.work or _work_at(free.state)
     gradient = _gradient(system, x, target, free.state, error_vector, work, kept, free_kept)
@@ -264,7 +264,7 @@ def _not_relaxed(system: System, x: Any) -> Equilibrium:
         state,
         jnp.full(batch, jnp.inf, trees.dtype_of(state)),
         jnp.zeros(batch, jnp.int32),
-        jnp.full(batch, Status.OUT_OF_STEPS, jnp.int32),
+        jnp.full(batch, Status.MAX_STEPS, jnp.int32),
     )
 
 
@@ -272,7 +272,7 @@ def _work_at(state: PyTree) -> Work:
     """δ·F(θ, u, x) at a state: the generalized equilibrium-propagation gradient is its derivative at fixed u and δ."""
 
     def work(theta: System, x: Any, error_vector: PyTree, sound: Array) -> Array:
-        return trees.inner(error_vector, theta.force(trees.stand_in(sound, state), theta.input_drive(x)))
+        return trees.inner(error_vector, theta.force(trees.stand_in(sound, state), theta.injection(x)))
 
     return work
 
@@ -289,7 +289,7 @@ def _gradient(
 ) -> PyTree:
     """∂/∂θ of ⟨work⟩ over `kept` plus ⟨C(θ, r*)⟩ over `free_kept`, with δ, u* and r* fixed.
 
-    What is left out is replaced before it enters: 0·NaN would be NaN.
+    What is excluded is replaced before it enters: 0·NaN would be NaN.
     """
     state, x, target = trees.stand_in(free_kept, (state, x, target))
     error_vector = trees.select(kept, error_vector, jax.tree.map(jnp.zeros_like, error_vector))

@@ -23,7 +23,7 @@ class LinearAnswer(eqx.Module):
     products: Int[Array, " batch"]
 
 
-class Krylov(eqx.Module):
+class GMRES(eqx.Module):
     """Restarted GMRES (Saad & Schultz 1986, doi:10.1137/0907058) with a Krylov space of its own for every sample.
 
     - `tolerance`: relative residual at which a sample is done.
@@ -70,7 +70,7 @@ class Krylov(eqx.Module):
             return value, rest, (solution.stats["num_steps"] - 1) * min(self.restart, size)
 
         size = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(right))
-        value, rest, products = jax.vmap(single)(problem.free.state, problem.drive, right)
+        value, rest, products = jax.vmap(single)(problem.free.state, problem.injection, right)
         return LinearAnswer(value, rest, rest <= 2 * self.tolerance, products)
 
 

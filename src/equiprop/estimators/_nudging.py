@@ -1,4 +1,4 @@
-"""What all estimators share that read the response off nudged equilibria: the error bar, and a second look where it is large."""
+"""What all estimators share that read the response off nudged equilibria: the error bar, and retries where it is large."""
 
 import math
 from collections.abc import Callable
@@ -88,7 +88,7 @@ class AbstractNudged(AbstractEstimator):
         points: int,
         radius: Float[Array, " batch"],
     ) -> Response:
-        """The response by N points at a radius per sample, with a second look at smaller radii where the bar is too large."""
+        """The response by N points at a radius per sample, with retries at smaller nudges where the bar is too large."""
 
         def attempt(shrunk: Array, active: Bool[Array, " batch"]) -> Response:
             return self._attempt(problem, points, shrunk, active)
@@ -96,7 +96,7 @@ class AbstractNudged(AbstractEstimator):
         everyone = jnp.ones(radius.shape, bool)
         if math.isinf(self.tolerance) or self.retries == 0:
             return attempt(radius, everyone)
-        return self._with_retries(attempt, radius, problem.free.settled)
+        return self._with_retries(attempt, radius, problem.free.converged)
 
     def _with_retries(
         self,
@@ -146,23 +146,25 @@ class AbstractNudged(AbstractEstimator):
         length = trees.norm(error_vector)
         # What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities.
         unknown = relative(
-            problem.in_activity(seen.rest), jnp.abs(radius) * problem.in_activity(problem.pull)
+            problem.in_activity(seen.rest), jnp.abs(radius) * problem.in_activity(problem.cost_gradient)
         ) + relative(
             jnp.finfo(length.dtype).eps * trees.norm(problem.system.error_vector_of(problem.activity)),
             jnp.abs(radius) * length,
         )
         sizes = [trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients]
-        steps, settled = seen.steps, seen.settled
-        non_analytic = jnp.zeros_like(settled)
-        jumped = jnp.zeros_like(settled)
+        steps, converged = seen.steps, seen.converged
+        non_analytic = jnp.zeros_like(converged)
+        branch_switch = jnp.zeros_like(converged)
         aliased = jnp.zeros_like(length)
         if points > 1:
             even = [*seen.coefficients[0::2]]
-            jumped = even_part_exceeds(self.jump_threshold, even, seen.coefficients[1::2], seen.residual)
+            branch_switch = even_part_exceeds(
+                self.branch_switch_threshold, even, seen.coefficients[1::2], seen.residual
+            )
         if points > 2:
             aliased, ratio = aliasing_bar(sizes)
             aliasing = relative(sizes[-1], sizes[1])
-            jumped &= aliasing > _ALIASING_OF_A_JUMP
+            branch_switch &= aliasing > _ALIASING_OF_A_JUMP
             non_analytic = (ratio > _RATIO_OF_A_SINGULARITY) & (aliasing > _ABOVE_NOISE * unknown)
         match self._bar(points):
             case "residual":
@@ -173,17 +175,17 @@ class AbstractNudged(AbstractEstimator):
                 half = look(radius / 2)
                 change = trees.norm(trees.subtract(read(half, radius / 2), error_vector))
                 bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + SAFETY * unknown
-                steps, settled = steps + half.steps, settled & half.settled
+                steps, converged = steps + half.steps, converged & half.converged
         return Response(
             error_vector=error_vector,
             # What overflowed says nothing, and a smaller nudge is better than that.
             error_bar=jnp.where(jnp.isnan(bar), jnp.inf, bar),
-            settled=settled,
-            jumped=jumped,
+            converged=converged,
+            branch_switch=branch_switch,
             non_analytic=non_analytic,
             relaxation_steps=steps,
             nudge=jnp.abs(radius),
-            retried=jnp.zeros_like(settled),
+            retried=jnp.zeros_like(converged),
         )
 
     def _bar(self, points: int) -> str:

@@ -19,14 +19,14 @@ stays within a factor of ten of it for 80 %; `docs/estimators.md` has the calibr
 class Problem(eqx.Module):
     """A batch at its free equilibrium, where the cost wants it, and how to relax.
 
-    - `drive`: `system.input_drive(x)`.
+    - `injection`: `system.injection(x)`.
     - `free`: the free equilibrium; for an estimator that needs no free phase, a state to start from.
     - `key`: for estimators that draw random numbers.
     """
 
     system: System
     x: Any
-    drive: Any
+    injection: Any
     target: Array
     free: Equilibrium
     solver: AbstractSolver
@@ -38,7 +38,7 @@ class Problem(eqx.Module):
         return self.system.activity(self.free.state)
 
     @property
-    def pull(self) -> PyTree:
+    def cost_gradient(self) -> PyTree:
         """∇_r C at the free equilibrium, in the structure of the activity.
 
         It is zero but at the output, which is hidden from the compiler here: to find the norm of the zeros of a large network
@@ -47,14 +47,14 @@ class Problem(eqx.Module):
         return jax.lax.optimization_barrier(self.system.cost_gradient(self.activity, self.target))
 
     @property
-    def membrane_pull(self) -> PyTree:
+    def state_cost_gradient(self) -> PyTree:
         """D·∇_r C = ∇_u C, in the structure of the state."""
         activity, pullback = jax.vjp(self.system.activity, self.free.state)
         return pullback(self.system.cost_gradient(activity, self.target))[0]
 
     def force(self, state: PyTree) -> PyTree:
         """F(u) for the input of this batch."""
-        return self.system.force(state, self.drive)
+        return self.system.force(state, self.injection)
 
     def in_activity(self, force: PyTree) -> Float[Array, " batch"]:
         """‖M⁻¹Df‖ per sample: how far a force moves the activities by itself, as they are read.
@@ -78,14 +78,14 @@ class Problem(eqx.Module):
         mobility = self.system.mobility
         response = error_vector if mobility is None else jax.tree.map(jnp.multiply, mobility, error_vector)
         in_state = jax.tree.map(_over_slope, response, self.system.slope(state))
-        pull = self.pull
-        return relative(self.in_activity(trees.add(membrane(in_state), pull)), self.in_activity(pull))
+        cost_gradient = self.cost_gradient
+        return relative(self.in_activity(trees.add(membrane(in_state), cost_gradient)), self.in_activity(cost_gradient))
 
     def adjoint_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ per sample: how far an error vector is from solving Jᵀ·δ = −∇C, by one product."""
         _, pullback = jax.vjp(self.force, self.free.state)
-        pull = self.membrane_pull
-        return relative(trees.norm(trees.add(pullback(error_vector)[0], pull)), trees.norm(pull))
+        cost_gradient = self.state_cost_gradient
+        return relative(trees.norm(trees.add(pullback(error_vector)[0], cost_gradient)), trees.norm(cost_gradient))
 
 
 def _over_slope(error: Array, slope: Array) -> Array:

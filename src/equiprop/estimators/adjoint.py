@@ -5,7 +5,7 @@ from typing import ClassVar
 import equinox as eqx
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._linear import Krylov
+from equiprop.estimators._linear import GMRES
 from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 
@@ -15,20 +15,20 @@ class Adjoint(AbstractEstimator):
     doi:10.1103/PhysRevLett.59.2229; as implicit differentiation: Bai et al. 2019, arXiv 1909.01377).
 
     Solves (∂F/∂u)ᵀ·δ = −D·∇C by GMRES on vector-Jacobian products. The error bar is three times the relative residual, and a
-    sample whose solve did not converge is flagged as unsettled. Near a bifurcation δ grows without limit; `max_gain` bounds it.
+    sample whose solve did not converge is flagged as unconverged. Near a bifurcation δ grows without limit; `clip` bounds it.
 
     - `krylov`: the linear solver.
     """
 
-    krylov: Krylov = eqx.field(default_factory=Krylov)
+    krylov: GMRES = eqx.field(default_factory=GMRES)
 
     tends_to: ClassVar[str] = "adjoint"
 
     def respond(self, problem: Problem) -> Response:
-        answer = self.krylov.solve(problem, trees.negative(problem.membrane_pull), transpose=True)
+        answer = self.krylov.solve(problem, trees.negative(problem.state_cost_gradient), transpose=True)
         return Response(
             error_vector=answer.value,
             error_bar=SAFETY * answer.relative_residual,
-            settled=answer.converged,
+            converged=answer.converged,
             relaxation_steps=answer.products,
         )

@@ -21,7 +21,7 @@ from equiprop.systems import System, nudged
 _NOISE_ON_THE_WORST_UNIT = 10
 
 
-class Listening(eqx.Module):
+class LockInRecord(eqx.Module):
     """What a lock-in heard, period after period; warm-up periods are not among them.
 
     - `per_period`: the estimate of −dr/dβ from each period alone, `[periods, batch, ...]`.
@@ -80,7 +80,7 @@ class ContinuousTime(AbstractEstimator):
       the standard error of the mean over the periods relative to δ: no derivative, and blind to what all periods share.
 
     A sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten times the noise, is
-    flagged as unsettled and its status is oscillating.
+    flagged as unconverged and its status is oscillating.
     """
 
     nudge: float = eqx.field(default=0.5, static=True)
@@ -114,7 +114,7 @@ class ContinuousTime(AbstractEstimator):
                 "give its response; use points = 2, a holomorphic activation, or allow_non_holomorphic = true"
             )
 
-    def listen(self, problem: Problem) -> Listening:
+    def record(self, problem: Problem) -> LockInRecord:
         """Lets the nudge go round, and reads."""
         system = problem.system
         self.check(system)
@@ -137,7 +137,7 @@ class ContinuousTime(AbstractEstimator):
 
             def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
                 u, mean_u, mean_r, still_sound = inner
-                moved, force = problem.solver.sweep(here, problem.drive, u)
+                moved, force = problem.solver.sweep(here, problem.injection, u)
                 if self.noise:
                     moved = _with_noise(moved, self.noise, jax.random.fold_in(visit_key, step))
                 healthy = jnp.isfinite(force) & (force <= problem.solver.divergence)
@@ -152,7 +152,7 @@ class ContinuousTime(AbstractEstimator):
             state, mean_u, mean_r, sound = jax.lax.fori_loop(
                 0, self.steps_per_point, sweep, (state, zeros, zeros, sound)
             )
-            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state, problem.drive)))
+            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state, problem.injection)))
 
         def period(carry: tuple[Any, PyTree, PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[Any, PyTree]:
             (inner, states, activities, residual), (index, period_key) = carry, at
@@ -179,7 +179,7 @@ class ContinuousTime(AbstractEstimator):
             (jnp.arange(total), jax.random.split(key, total)),
         )
         per_period = jax.tree.map(lambda a: a[self.warmup :], heard)
-        return Listening(per_period, states, activities, residual, inner[1])
+        return LockInRecord(per_period, states, activities, residual, inner[1])
 
     def _lock_in(self, activity: Array) -> Array:
         """−Re⟨r·e^(−iωt)⟩/|β| over the positions, the leading axis."""
@@ -191,7 +191,7 @@ class ContinuousTime(AbstractEstimator):
         return -in_phase.mean(axis=0) / self.nudge
 
     def respond(self, problem: Problem) -> Response:
-        heard = self.listen(problem)
+        heard = self.record(problem)
         error_vector = problem.system.error_vector_of(jax.tree.map(lambda a: a.mean(axis=0), heard.per_period))
         state = jax.tree.map(lambda a: a.real.mean(axis=0), heard.states)
         residual = trees.max_abs(problem.force(state))
@@ -201,12 +201,14 @@ class ContinuousTime(AbstractEstimator):
         )
         found = eqx.tree_at(lambda p: p.free, problem, here)
         goal = nudged_tolerance(found, jnp.full(residual.shape, abs(self.nudge), residual.dtype), RESPONSE_ACCURACY)
-        settled = heard.sound & (heard.residual <= goal + _NOISE_ON_THE_WORST_UNIT * self.noise)
-        status = jnp.select([~heard.sound, settled], [Status.DIVERGED, Status.SETTLED], Status.OSCILLATING)
+        converged = heard.sound & (heard.residual <= goal + _NOISE_ON_THE_WORST_UNIT * self.noise)
+        status = jnp.select([~heard.sound, converged], [Status.DIVERGED, Status.CONVERGED], Status.OSCILLATING)
         free = eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32))
         if self.error_bar != "periods":
             # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
-            drift = relative(found.in_activity(problem.force(state)), abs(self.nudge) * found.in_activity(found.pull))
+            drift = relative(
+                found.in_activity(problem.force(state)), abs(self.nudge) * found.in_activity(found.cost_gradient)
+            )
             bar = SAFETY * found.linear_residual(error_vector) + drift * jnp.minimum(drift, 1) ** (
                 1 / (self.points - 1)
             )
@@ -216,14 +218,14 @@ class ContinuousTime(AbstractEstimator):
             )
 
         def work(theta: System, x: Any, delta: PyTree, sound: Array) -> Array:
-            drive = theta.input_drive(x)
-            force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), drive))(heard.states)
+            injection = theta.injection(x)
+            force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), injection))(heard.states)
             return trees.inner(delta, jax.tree.map(lambda a: a.real.mean(axis=0), force))
 
         return Response(
             error_vector=error_vector,
             error_bar=bar,
-            settled=settled,
+            converged=converged,
             relaxation_steps=free.steps,
             nudge=jnp.full(residual.shape, abs(self.nudge), residual.dtype),
             equilibrium=free,

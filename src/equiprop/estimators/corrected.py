@@ -30,7 +30,7 @@ class AsymmetryCorrected(Wrapped):
         """Its response is the error vector as it is."""
         return None
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         copies = trees.batch_size(state) // trees.batch_size(self.anchor)
         displacement = trees.subtract(self.system.activity(state), trees.broadcast_batch(self.anchor, copies))
         per_copy = jax.vmap(self.twice_antisymmetric)
@@ -41,12 +41,12 @@ class AsymmetryCorrected(Wrapped):
         else:
             turned = per_copy(split)
         correction = trees.join_copies(turned)
-        return trees.subtract(self.system.force(state, drive, only), only_block(correction, only))
+        return trees.subtract(self.system.force(state, injection, only), only_block(correction, only))
 
 
 def corrected(problem: Problem) -> AsymmetryCorrected:
     """The system of `problem` with −2A(r − r*) added to its force, at its free equilibrium."""
-    product = problem.system.coupling(problem.free.state, problem.drive)
+    product = problem.system.coupling(problem.free.state, problem.injection)
     anchor = problem.activity
     transposed = jax.linear_transpose(product, anchor)
     return AsymmetryCorrected(
@@ -64,7 +64,7 @@ class Corrected(AbstractCircle):
     vector −J⁻ᵀ∇C. The correction is holomorphic in β, so a Cauchy estimate of it is exact at finite nudge as N grows. It needs
     the transpose of J: a reference and a proposal for hardware, not a way to do without.
 
-    The nudged phases relax towards a system with another Jacobian, and may fail to settle where the free phase does. Its
+    The nudged phases relax towards a system with another Jacobian, and may fail to converge where the free phase does. Its
     fields are those of `AbstractCircle`.
     """
 

@@ -48,12 +48,12 @@ class Dyad(Wrapped):
             return (None,)
         return tuple(tuple(f"{half}.{name}" for half in "md" for name in block or ()) for block in self.system.blocks)
 
-    def force(self, state: dict[str, Any], drive: Any, only: Block = None) -> dict[str, Any]:
+    def force(self, state: dict[str, Any], injection: Any, only: Block = None) -> dict[str, Any]:
         m, d = self.split(state)
-        force, pullback = jax.vjp(lambda u: self.system.force(u, drive), m)
+        force, pullback = jax.vjp(lambda u: self.system.force(u, injection), m)
         activity, to_state = jax.vjp(self.system.activity, m)
-        pull = to_state(self.system.cost_gradient(activity, self.target))[0]
-        adjoint = jax.tree.map(lambda a, g: a - self.nudge * g, pullback(d)[0], pull)
+        cost_gradient = to_state(self.system.cost_gradient(activity, self.target))[0]
+        adjoint = jax.tree.map(lambda a, g: a - self.nudge * g, pullback(d)[0], cost_gradient)
         whole = self.join(force, adjoint)
         return whole if only is None else {name: whole[name] for name in only}
 
@@ -84,7 +84,7 @@ class Dyadic(AbstractEstimator):
             None,
             problem.solver,
             state=dyad.join(start, jax.tree.map(jnp.zeros_like, start)),
-            drive=problem.drive,
+            injection=problem.injection,
         )
         m, d = dyad.split(end.state)
         error_vector = jax.tree.map(lambda a: -a / self.nudge, d)
@@ -93,7 +93,7 @@ class Dyadic(AbstractEstimator):
         return Response(
             error_vector=error_vector,
             error_bar=SAFETY * found.adjoint_residual(error_vector),
-            settled=end.settled,
+            converged=end.converged,
             relaxation_steps=end.steps,
             nudge=jnp.full(end.residual.shape, abs(self.nudge), end.residual.dtype),
             equilibrium=free,

@@ -4,7 +4,7 @@ import equinox as eqx
 import jax
 
 from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._linear import Krylov
+from equiprop.estimators._linear import GMRES
 from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.numerics import trees
 
@@ -17,14 +17,14 @@ class ExactResponse(AbstractEstimator):
     - `krylov`: the linear solver.
     """
 
-    krylov: Krylov = eqx.field(default_factory=Krylov)
+    krylov: GMRES = eqx.field(default_factory=GMRES)
 
     def respond(self, problem: Problem) -> Response:
         to_activity = jax.linearize(problem.system.activity, problem.free.state)[1]
-        answer = self.krylov.solve(problem, trees.negative(problem.pull), transpose=False)
+        answer = self.krylov.solve(problem, trees.negative(problem.cost_gradient), transpose=False)
         return Response(
             error_vector=problem.system.error_vector_of(to_activity(answer.value)),
             error_bar=SAFETY * answer.relative_residual,
-            settled=answer.converged,
+            converged=answer.converged,
             relaxation_steps=answer.products,
         )

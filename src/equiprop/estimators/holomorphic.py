@@ -13,8 +13,8 @@ class Holomorphic(AbstractCircle):
     so only the ⌈(N + 1)/2⌉ phases of non-negative imaginary part are relaxed; weights stay real.
 
     Where the response is not analytic on the disc of the nudge, its Fourier coefficients do not fall; such samples are flagged
-    as non-analytic, and the error bar shows it. A sample has jumped when the even part of its response exceeds
-    `jump_threshold` times the odd one and, for N > 2, the coefficient at −1 exceeds a twentieth of that at +1 as well.
+    as non-analytic, and the error bar shows it. A sample has switched branch when the even part of its response exceeds
+    `branch_switch_threshold` times the odd one and, for N > 2, the coefficient at −1 exceeds a twentieth of that at +1 as well.
 
     Its fields are those of `AbstractCircle`.
     """

@@ -18,7 +18,7 @@ class Neumann(AbstractEstimator):
     The Neumann series of implicit differentiation (Lorraine et al. 2020, arXiv 1911.02590; as a "phantom gradient" of deep
     equilibrium models, Geng et al. 2021, arXiv 2111.05177). Truncated, it stays bounded near a bifurcation, where the exact
     adjoint does not. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖, three times the relative size of the first term left out; a
-    sample for which that term is larger than the first of all is flagged as unsettled.
+    sample for which that term is larger than the first of all is flagged as unconverged.
 
     - `terms`: K.
     """
@@ -33,16 +33,16 @@ class Neumann(AbstractEstimator):
 
     def respond(self, problem: Problem) -> Response:
         _, pullback = jax.vjp(problem.force, problem.free.state)
-        pull = problem.membrane_pull
+        cost_gradient = problem.state_cost_gradient
 
         def add_term(delta: object, _: None) -> tuple[object, None]:
-            return trees.add(delta, trees.add(pullback(delta)[0], pull)), None
+            return trees.add(delta, trees.add(pullback(delta)[0], cost_gradient)), None
 
-        error_vector, _ = jax.lax.scan(add_term, jax.tree.map(jnp.zeros_like, pull), length=self.terms)
+        error_vector, _ = jax.lax.scan(add_term, jax.tree.map(jnp.zeros_like, cost_gradient), length=self.terms)
         residual = problem.adjoint_residual(error_vector)
         return Response(
             error_vector=error_vector,
             error_bar=SAFETY * residual,
-            settled=residual <= 1,
+            converged=residual <= 1,
             relaxation_steps=jnp.full(residual.shape, self.terms, jnp.int32),
         )

@@ -18,12 +18,12 @@ from equiprop.systems import Block, Wrapped, only_block
 class AdjointDynamics(Wrapped):
     """The linear system δ̇ = (∂F/∂u)ᵀδ + D∇C at a fixed equilibrium; its state is δ."""
 
-    pull: PyTree
+    state_cost_gradient: PyTree
     pullback: Any
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
-        del drive
-        return only_block(trees.add(self.pullback(state)[0], self.pull), only)
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        del injection
+        return only_block(trees.add(self.pullback(state)[0], self.state_cost_gradient), only)
 
 
 class RecurrentBackprop(AbstractEstimator):
@@ -31,7 +31,7 @@ class RecurrentBackprop(AbstractEstimator):
 
     The adjoint system is relaxed by the solver of the free phase, at most its `max_steps` sweeps: for F = H(r) − u and
     synchronous sweeps δ ← D(∂H/∂r)ᵀδ + D∇C. It converges where the free relaxation does, and as fast. A sample that does not
-    is flagged as unsettled. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
+    is flagged as unconverged. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
 
     - `accuracy`: a sample is done when no unit is further than this from equilibrium, relative to the largest |D∇C|.
     """
@@ -44,21 +44,21 @@ class RecurrentBackprop(AbstractEstimator):
         check_accuracy(self.accuracy)
 
     def respond(self, problem: Problem) -> Response:
-        pull, state = problem.membrane_pull, problem.free.state
+        cost_gradient, state = problem.state_cost_gradient, problem.free.state
         _, pullback = jax.vjp(problem.force, state)
-        goal = self.accuracy * trees.max_abs(pull)
+        goal = self.accuracy * trees.max_abs(cost_gradient)
         end = relax(
-            AdjointDynamics(system=problem.system, pull=pull, pullback=pullback),  # pyright: ignore[reportCallIssue]
+            AdjointDynamics(system=problem.system, state_cost_gradient=cost_gradient, pullback=pullback),  # pyright: ignore[reportCallIssue]
             None,
             problem.solver,
             state=jax.tree.map(jnp.zeros_like, state),
-            drive=problem.drive,
+            injection=problem.injection,
             tolerance=jnp.maximum(goal, jnp.finfo(goal.dtype).tiny),
         )
         return Response(
             error_vector=end.state,
             error_bar=SAFETY * problem.adjoint_residual(end.state),
-            settled=end.settled,
+            converged=end.converged,
             relaxation_steps=end.steps,
         )
 

@@ -19,8 +19,8 @@ class Pushed(Wrapped):
 
     push: PyTree
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
-        return trees.add(self.system.force(state, drive, only), only_block(self.push, only))
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        return trees.add(self.system.force(state, injection, only), only_block(self.push, only))
 
 
 class Unrolled(AbstractEstimator):
@@ -30,7 +30,7 @@ class Unrolled(AbstractEstimator):
     cost after exactly T sweeps, transient included. Both tend to the exact gradient as T grows (Ernoult et al. 2019,
     arXiv 1905.13633). Memory grows with T. The error vector is ∂C/∂p for a constant force p added in every sweep, which tends to
     −J⁻ᵀ∇C; the error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ at the free equilibrium, and a sample for which that residual exceeds
-    one is flagged as unsettled.
+    one is flagged as unconverged.
 
     - `steps`: T.
     - `whole`: start at the initial state.
@@ -51,11 +51,13 @@ class Unrolled(AbstractEstimator):
         def start_of(x: Any, state: PyTree) -> PyTree:
             return system.initial_state(x) if self.whole else state
 
-        def final_cost(theta: System, push: PyTree, start: PyTree, drive: Any, target: Array) -> Float[Array, " batch"]:
+        def final_cost(
+            theta: System, push: PyTree, start: PyTree, injection: Any, target: Array
+        ) -> Float[Array, " batch"]:
             pushed = Pushed(system=theta, push=push)  # pyright: ignore[reportCallIssue]
 
             def sweep(state: PyTree, _: None) -> tuple[PyTree, None]:
-                return problem.solver.sweep(pushed, drive, state)[0], None
+                return problem.solver.sweep(pushed, injection, state)[0], None
 
             end, _ = jax.lax.scan(sweep, start, length=self.steps)
             # The cost's own parameters are not what is unrolled: their gradient is taken at the equilibrium.
@@ -63,20 +65,20 @@ class Unrolled(AbstractEstimator):
 
         still = jax.tree.map(jnp.zeros_like, problem.free.state)
         start = start_of(problem.x, problem.free.state)
-        cost, pullback = jax.vjp(lambda push: final_cost(system, push, start, problem.drive, target), still)
+        cost, pullback = jax.vjp(lambda push: final_cost(system, push, start, problem.injection, target), still)
         error_vector = pullback(jnp.ones_like(cost))[0]
         length = trees.norm(error_vector)
 
-        def work(theta: System, x: Any, bounded: PyTree, sound: Array) -> Array:
+        def work(theta: System, x: Any, clipped: PyTree, sound: Array) -> Array:
             state, label, whole = trees.stand_in(sound, (problem.free.state, target, length))
-            share = relative(trees.norm(bounded), whole)
-            return share * final_cost(theta, still, start_of(x, state), theta.input_drive(x), label)
+            share = relative(trees.norm(clipped), whole)
+            return share * final_cost(theta, still, start_of(x, state), theta.injection(x), label)
 
         residual = problem.adjoint_residual(error_vector)
         return Response(
             error_vector=error_vector,
             error_bar=SAFETY * residual,
-            settled=residual <= 1,
+            converged=residual <= 1,
             relaxation_steps=jnp.full(length.shape, self.steps, jnp.int32),
             work=work,
         )

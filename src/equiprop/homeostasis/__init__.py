@@ -11,8 +11,8 @@ from equiprop.homeostasis.rotation import RotationHomeostasis as RotationHomeost
 from equiprop.homeostasis.strength import AbstractStrength as AbstractStrength
 from equiprop.homeostasis.strength import Constant as Constant
 from equiprop.homeostasis.strength import Controlled as Controlled
-from equiprop.homeostasis.strength import Moment as Moment
 from equiprop.homeostasis.strength import Scheduled as Scheduled
+from equiprop.homeostasis.strength import StepContext as StepContext
 from equiprop.homeostasis.weights import KolenPollack as KolenPollack
 from equiprop.homeostasis.weights import WeightMirror as WeightMirror
 

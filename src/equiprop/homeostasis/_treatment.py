@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis.strength import AbstractStrength, Constant, Moment
+from equiprop.homeostasis.strength import AbstractStrength, Constant, StepContext
 from equiprop.systems import System
 
 
@@ -91,8 +91,8 @@ class AbstractTreatment(eqx.Module):
         """
         dtype = jnp.result_type(*jax.tree.leaves(gradient))
         memory = self.start(dtype) if memory is None else memory
-        moment = Moment(jnp.asarray(progress, dtype), system, batch, jax.random.fold_in(key, 1))
-        strength, memory = self.strength.step(memory, moment)
+        context = StepContext(jnp.asarray(progress, dtype), system, batch, jax.random.fold_in(key, 1))
+        strength, memory = self.strength.step(memory, context)
         own, loss, skipped = self.own_part(gradient, system, batch, key=key)
         learnt, own = self.prepare(gradient, system), self.confine(own, system)
         treated = jax.tree.map(lambda g, h: g + strength.astype(g.dtype) * h, learnt, own)

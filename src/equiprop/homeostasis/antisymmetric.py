@@ -43,7 +43,7 @@ class AntisymmetricHomeostasis(AbstractLoss):
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L/n: mean over probes and usable samples, at fixed state."""
         x, state = batch.sound()
-        coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+        coupling = system.in_metric(system.coupling(state, system.injection(x)))
         n, populations = units(state), len(jax.tree.leaves(state))
         spread = jax.tree.map(lambda a: (n / (populations * units(a))) ** 0.5 if self.balanced else 1.0, state)
         seen = antisymmetric_moments(coupling, state, spread, probes=self.probes, key=key)

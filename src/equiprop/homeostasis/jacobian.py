@@ -46,7 +46,7 @@ class JacobianHomeostasis(AbstractLoss):
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L_homeo/n: mean over probes and usable samples, at fixed state."""
         x, state = batch.sound()
-        coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+        coupling = system.in_metric(system.coupling(state, system.injection(x)))
         moments = probe_moments(coupling, state, probes=self.probes, key=key)
         per_probe = jnp.zeros_like(moments.squared_norm)
         if self.norm_term:

@@ -50,12 +50,12 @@ class LocalHomeostasis(AbstractHomeostasis):
 
         def change(theta: System, direction: PyTree) -> PyTree:
             """(F(r* + h·direction) − F(r* − h·direction))/2h, with the activities clamped there; in the metric."""
-            drive = theta.input_drive(x)
+            injection = theta.injection(x)
 
             def read(direction: PyTree) -> PyTree:
                 up, down = (
                     theta.clamped_force(
-                        jax.tree.map(lambda r, d, s=sign: r + s * self.step * d, activity, direction), drive
+                        jax.tree.map(lambda r, d, s=sign: r + s * self.step * d, activity, direction), injection
                     )
                     for sign in (1, -1)
                 )

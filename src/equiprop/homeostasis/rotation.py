@@ -51,10 +51,10 @@ class RotationHomeostasis(AbstractHomeostasis):
         # Which samples have an angle must be known before differentiating: where S is indefinite, or infinite, the derivative
         # of the solves is anything, and times zero still NaN.
         rotations = jax.vmap(lambda *sample: self._rotation(system, *sample))
-        values, definite = rotations(state, system.input_drive(x), keys)
+        values, definite = rotations(state, system.injection(x), keys)
         counted = batch.usable & definite & jnp.isfinite(values)
         x, state, keys = trees.stand_in(counted, (x, state, keys))
-        values, _ = rotations(state, system.input_drive(x), keys)
+        values, _ = rotations(state, system.injection(x), keys)
         skipped = jnp.sum(batch.usable & ~counted, dtype=jnp.int32)
         return mean_over_usable(values, counted) / units(state), skipped
 
@@ -67,10 +67,10 @@ class RotationHomeostasis(AbstractHomeostasis):
         return own, loss, skipped
 
     def _rotation(
-        self, system: System, state: PyTree, drive: Any, key: PRNGKeyArray
+        self, system: System, state: PyTree, injection: Any, key: PRNGKeyArray
     ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
         """The estimate of ‖K̃‖²_F of one sample, and whether −S is positive definite and the solves with it converged."""
-        minus_s, a = symmetric_parts(system, state, drive)
+        minus_s, a = symmetric_parts(system, state, injection)
         size = sum(leaf.size for leaf in jax.tree.leaves(state))
         solver = lx.CG(rtol=0.0, atol=1e-4 * size**-0.5, max_steps=100)
         start_key, key = jax.random.split(key)

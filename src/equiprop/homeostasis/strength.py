@@ -16,7 +16,7 @@ from equiprop.numerics import probe_moments, rotation, symmetric_antisymmetric_n
 from equiprop.systems import System, symmetric_parts
 
 
-class Moment(eqx.Module):
+class StepContext(eqx.Module):
     """What a strength may look at, at one step of training.
 
     - `progress`: how much of training is done, from 0 to 1.
@@ -40,7 +40,7 @@ class AbstractStrength(eqx.Module):
         return ()
 
     @abc.abstractmethod
-    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
+    def step(self, memory: PyTree, context: StepContext) -> tuple[Float[Array, ""], PyTree]:
         """The factor for this step, and what to remember."""
 
 
@@ -53,8 +53,8 @@ class Constant(AbstractStrength):
         if not 0 <= self.value < float("inf"):
             raise InputError(f"strength = {self.value}: must be a finite number, at least 0")
 
-    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
-        return jnp.full_like(moment.progress, self.value), memory
+    def step(self, memory: PyTree, context: StepContext) -> tuple[Float[Array, ""], PyTree]:
+        return jnp.full_like(context.progress, self.value), memory
 
 
 class Scheduled(AbstractStrength):
@@ -71,8 +71,8 @@ class Scheduled(AbstractStrength):
         if self.shape not in ("linear", "cosine", "warmup"):
             raise suggest("shape", self.shape, ["linear", "cosine", "warmup"])
 
-    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
-        progress = moment.progress
+    def step(self, memory: PyTree, context: StepContext) -> tuple[Float[Array, ""], PyTree]:
+        progress = context.progress
         schedule = {
             "linear": optax.linear_schedule(self.peak, 0.0, 1),
             "cosine": optax.cosine_decay_schedule(self.peak, 1),
@@ -119,14 +119,14 @@ class Controlled(AbstractStrength):
     def start(self, dtype: Any) -> PyTree:
         return {"strength": jnp.asarray(self.start_value, dtype), "steps": jnp.zeros((), jnp.int32)}
 
-    def step(self, memory: PyTree, moment: Moment) -> tuple[Float[Array, ""], PyTree]:
-        seen = moment.batch.first(self.samples)
+    def step(self, memory: PyTree, context: StepContext) -> tuple[Float[Array, ""], PyTree]:
+        seen = context.batch.first(self.samples)
         x, state = seen.sound()
         due = (memory["steps"] % self.every == 0) & jnp.any(seen.usable)
         shortfall = self._symmetry if self.measure == "symmetry" else self._angle
         missing = jax.lax.cond(
             due,
-            lambda: shortfall(moment.system, x, state, moment.key).astype(memory["strength"].dtype),
+            lambda: shortfall(context.system, x, state, context.key).astype(memory["strength"].dtype),
             lambda: jnp.zeros_like(memory["strength"]),
         )
         strength = jnp.clip(
@@ -135,7 +135,7 @@ class Controlled(AbstractStrength):
         return strength, {"strength": strength, "steps": memory["steps"] + 1}
 
     def _symmetry(self, system: System, x: Any, state: PyTree, key: PRNGKeyArray) -> Float[Array, ""]:
-        coupling = system.in_metric(system.coupling(state, system.input_drive(x)))
+        coupling = system.in_metric(system.coupling(state, system.injection(x)))
         moments = probe_moments(coupling, state, probes=4, key=key)
         s, a = (jnp.sqrt(jnp.maximum(part.mean(), 0)) for part in symmetric_antisymmetric_norms(moments))
         return self.target - s / jnp.maximum(s + a, jnp.finfo(s.dtype).tiny)
@@ -156,5 +156,5 @@ class Controlled(AbstractStrength):
             return jnp.where(found.smallest > 0, jnp.rad2deg(2 * jnp.arctan(found.sigma)), jnp.nan)
 
         keys = jax.random.split(key, trees.batch_size(state))
-        angle = jnp.nanmedian(jax.vmap(lambda *s: single(s))(state, system.input_drive(x), keys))
+        angle = jnp.nanmedian(jax.vmap(lambda *s: single(s))(state, system.injection(x), keys))
         return jnp.where(jnp.isnan(angle), 0, (angle - self.target) / 90)

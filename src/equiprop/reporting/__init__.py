@@ -9,11 +9,11 @@ Needs nothing but the files of a run, and never JAX.
 from equiprop.reporting._differences import Difference as Difference
 from equiprop.reporting._differences import differences as differences
 from equiprop.reporting._figures import Picture as Picture
+from equiprop.reporting._figures import converged_figure as converged_figure
 from equiprop.reporting._figures import cosine_figure as cosine_figure
 from equiprop.reporting._figures import cost_figure as cost_figure
 from equiprop.reporting._figures import norm_ratio_figure as norm_ratio_figure
 from equiprop.reporting._figures import pictures as pictures
-from equiprop.reporting._figures import settled_figure as settled_figure
 from equiprop.reporting._figures import symmetry_figure as symmetry_figure
 from equiprop.reporting._figures import training_figure as training_figure
 from equiprop.reporting._page import html_report as html_report

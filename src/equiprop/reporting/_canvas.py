@@ -98,7 +98,7 @@ def _columns(panels: int) -> int:
 
 
 def _legend_columns(labels: Sequence[str], inches: float) -> int:
-    # About 0.075 inch a character, and the line with its marker before it.
+    # CheckpointMetadata 0.075 inch a character, and the line with its marker before it.
     widest = 0.6 + 0.075 * max((len(label) for label in labels), default=0)
     return max(1, min(len(labels), int(inches / widest)))
 

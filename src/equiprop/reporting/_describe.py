@@ -138,10 +138,10 @@ def _outcome(run: Run) -> str:
     angle = extreme(latest(run, "weight_angle_deg"), smallest=False)
     if angle is not None:
         found.append(f"largest weight angle {fixed(angle[1], 1)}°")
-    settled = latest(run, "settled_fraction")
-    if number(settled) is not None:
-        found.append(f"{percent(settled, 1)} % of samples settled")
-    left_out = number(latest(run, "left_out_fraction"))
-    if left_out is not None and left_out >= 0.0005:
-        found.append(f"{percent(left_out, 1)} % left out of the gradient")
+    converged = latest(run, "converged_fraction")
+    if number(converged) is not None:
+        found.append(f"{percent(converged, 1)} % of samples converged")
+    excluded = number(latest(run, "excluded_fraction"))
+    if excluded is not None and excluded >= 0.0005:
+        found.append(f"{percent(excluded, 1)} % excluded from the gradient")
     return ", ".join(found) if found else f"no result recorded {after}"

@@ -27,14 +27,14 @@ _SYMMETRY = (
     "0.5 for random untied weights, 1 where the estimate at vanishing nudge is the exact gradient. The weight angle "
     "lies between forward weights and transposed feedback weights: 0° is aligned, 90° unrelated."
 )
-_SETTLED = (
-    "Settled samples met the tolerance of the solver. Beside it stand what became of the others and which samples were "
-    "treated specially: oscillating between two states, diverging, out of steps, unsettled (without nudge or with), bounded "
-    "(their error vector was shortened), jumped (the nudge carried them to another equilibrium), inaccurate (an error bar above "
-    "the tolerance asked for), or left out of the gradient; one sample can be several of these. Small shares matter: the samples "
-    "that do not settle are the hard ones."
+_CONVERGED = (
+    "Converged samples met the tolerance of the solver. Beside it stand what became of the others and which samples were "
+    "treated specially: oscillating between two states, diverging, stopped by the largest number of steps, unconverged (without "
+    "nudge or with), clipped (their error vector was shortened), switched to another branch (the nudge carried them to another "
+    "equilibrium), inaccurate (an error bar above the tolerance asked for), or excluded from the gradient; one sample can be "
+    "several of these. Small shares matter: the samples that do not converge are the hard ones."
 )
-_UNSETTLED = ("oscillating", "diverged", "out_of_steps", "unsettled")
+_UNCONVERGED = ("oscillating", "diverged", "max_steps", "unconverged")
 _COST = (
     "The error bar is the median over samples of a bound on the relative error of the error vector, against the exact "
     "response: of one or two nudges what the estimate leaves of its linear equation, of more nudges what their Fourier "
@@ -117,15 +117,15 @@ def symmetry_figure(runs: Sequence[Run]) -> str | None:
     )
 
 
-def settled_figure(runs: Sequence[Run]) -> str | None:
-    """Shares of samples by how they settled and how they were treated, over epochs, as SVG, or None."""
-    settled = _panel(runs, "settled", "% of samples", "settled_fraction", factor=100, include=(95.0, 100.0))
+def converged_figure(runs: Sequence[Run]) -> str | None:
+    """Shares of samples by how they converged and how they were treated, over epochs, as SVG, or None."""
+    converged = _panel(runs, "converged", "% of samples", "converged_fraction", factor=100, include=(95.0, 100.0))
     rest = [
         _panel(runs, name.replace("_", " "), "% of samples", f"{name}_fraction", factor=100)
-        for name in (*_UNSETTLED, "bounded", "jumped", "inaccurate", "left_out")
+        for name in (*_UNCONVERGED, "clipped", "branch_switch", "inaccurate", "excluded")
     ]
     return _picture(
-        runs, "settled", "Settled and flagged samples over epochs", [settled, *_same_axis(rest, (0.0, 1.0))]
+        runs, "converged", "Converged and flagged samples over epochs", [converged, *_same_axis(rest, (0.0, 1.0))]
     )
 
 
@@ -150,7 +150,7 @@ def pictures(runs: Sequence[Run]) -> list[Picture]:
         ("cosine", "Direction of the gradient", _COSINE, cosine_figure),
         ("norm-ratio", "Length of the gradient", _NORM, norm_ratio_figure),
         ("symmetry", "Symmetry", _SYMMETRY, symmetry_figure),
-        ("settled", "Equilibrium", _SETTLED, settled_figure),
+        ("converged", "Equilibrium", _CONVERGED, converged_figure),
         ("cost", "Error bar and cost", _COST, cost_figure),
     ]
     drawn = [(key, title, reading, figure(runs)) for key, title, reading, figure in catalogue]

@@ -147,7 +147,7 @@ def _notes(runs: Sequence[Run]) -> str:
         "Errors are those of the last epoch; the weight angle is that of the most misaligned pair.",
         "Cosines are between the estimated and the exact gradient. The total is that of the parameter gradient summed "
         "over samples; the smallest is that of the worst population, a mean over samples, which flatters.",
-        "Settled samples are rounded down: 100.0 means every one.",
+        "Converged samples are rounded down: 100.0 means every one.",
     ]
     if len(runs) > 1:
         notes.append("A run is one seed: small differences may be chance. Repeat with other seeds before concluding.")

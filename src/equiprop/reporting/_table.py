@@ -64,8 +64,8 @@ COLUMNS = (
     Column("cosine_smallest", "cosine, smallest"),
     Column("symmetry", "symmetry"),
     Column("weight_angle_deg", "weight angle (°)"),
-    Column("settled_percent", "settled (%)"),
-    Column("left_out_percent", "left out (%)"),
+    Column("converged_percent", "converged (%)"),
+    Column("excluded_percent", "excluded (%)"),
     Column("seconds", "seconds"),
 )
 
@@ -96,8 +96,8 @@ def _row(run: Run, label: str) -> Row:
         _extreme(cosines, 3, smallest=True),
         _cell(latest(run, "symmetry"), 3),
         _extreme(latest(run, "weight_angle_deg"), 1, smallest=False),
-        _share(latest(run, "settled_fraction")),
-        _share(latest(run, "left_out_fraction")),
+        _share(latest(run, "converged_fraction")),
+        _share(latest(run, "excluded_fraction")),
         _cell(seconds(run), 1),
     )
     return Row(run, cells)

@@ -7,15 +7,15 @@ from equiprop.solvers._relax import Equilibrium as Equilibrium
 from equiprop.solvers._relax import Status as Status
 from equiprop.solvers._relax import Step as Step
 from equiprop.solvers._relax import relax as relax
-from equiprop.solvers._sweeps import Alternating as Alternating
-from equiprop.solvers._sweeps import FixedStep as FixedStep
-from equiprop.solvers._sweeps import Synchronous as Synchronous
+from equiprop.solvers._sweeps import FixedIterations as FixedIterations
+from equiprop.solvers._sweeps import GaussSeidel as GaussSeidel
+from equiprop.solvers._sweeps import Jacobi as Jacobi
 
 SOLVERS = {
-    "alternating": Alternating,
+    "gauss_seidel": GaussSeidel,
     "anderson": Anderson,
     "newton": NewtonGMRES,
-    "synchronous": Synchronous,
-    "fixed_step": FixedStep,
+    "jacobi": Jacobi,
+    "fixed_iterations": FixedIterations,
 }
 """By the name that configurations use."""

@@ -32,14 +32,14 @@ class History(eqx.Module):
 
 
 class Anderson(AbstractSolver):
-    """Alternating sweeps G, extrapolated by what the last `depth` of them showed, sample by sample.
+    """GaussSeidel sweeps G, extrapolated by what the last `depth` of them showed, sample by sample.
 
     u ← G(u) − Σ_j γ_j·ΔG_j with γ that minimises ‖f − Σ_j γ_j·Δf_j‖, f = G(u) − u: Anderson's method of type II (Walker & Ni
     2011, SIAM J. Numer. Anal. 49, 1715). γ is had from the normal equations, of which one row is new in each step; they are
     regularised by a few units of rounding. Complex states have complex γ.
 
     A sample whose ‖f‖ is more than `safeguard` times what it was forgets its history and goes on from the plain sweep. A
-    settled sample ends with a plain sweep. Like every method that extrapolates it may find an equilibrium that sweeps would
+    converged sample ends with a plain sweep. Like every method that extrapolates it may find an equilibrium that sweeps would
     leave.
 
     - `depth`: differences that are kept.
@@ -58,8 +58,8 @@ class Anderson(AbstractSolver):
         if not self.safeguard > 0:
             raise InputError(f"safeguard = {self.safeguard}: must be above 0 (inf for off)")
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return block_by_block(system, drive, state)
+    def sweep(self, system: System, injection: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        return block_by_block(system, injection, state)
 
     def start(self, state: PyTree) -> History:
         flat = _flat(state)
@@ -71,10 +71,10 @@ class Anderson(AbstractSolver):
         )
 
     def step(
-        self, system: System, drive: Any, state: PyTree, memory: History, count: Int[Array, ""], phases: int
+        self, system: System, injection: Any, state: PyTree, memory: History, count: Int[Array, ""], phases: int
     ) -> Step:
         del phases
-        swept, largest = self.sweep(system, drive, state)
+        swept, largest = self.sweep(system, injection, state)
         sweep = _flat(swept)
         force = sweep - _flat(state)
         size = _norm(force)

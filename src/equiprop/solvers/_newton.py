@@ -39,7 +39,7 @@ class NewtonGMRES(AbstractSolver):
     For complex states it is the Newton method of the holomorphic continuation.
 
     A sample whose force has not halved after a Newton step goes back to where it came from and sweeps on, once, three times,
-    seven times and so on before the next. A settled sample ends with a plain sweep. One step costs a sweep and `dimension` + 1
+    seven times and so on before the next. A converged sample ends with a plain sweep. One step costs a sweep and `dimension` + 1
     products: for the few samples that sweeps take hundreds of steps for. Newton's method finds equilibria whether sweeps would
     stay there or not.
 
@@ -58,8 +58,8 @@ class NewtonGMRES(AbstractSolver):
         if self.dimension < 1:
             raise InputError(f"dimension = {self.dimension}: must be at least 1")
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return block_by_block(system, drive, state)
+    def sweep(self, system: System, injection: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        return block_by_block(system, injection, state)
 
     def start(self, state: PyTree) -> Leap:
         batch = trees.batch_size(state)
@@ -67,9 +67,11 @@ class NewtonGMRES(AbstractSolver):
         none = jnp.zeros(batch, jnp.int32)
         return Leap(state, jnp.full(batch, jnp.inf, real), jnp.zeros(batch, bool), none, none)
 
-    def step(self, system: System, drive: Any, state: PyTree, memory: Leap, count: Int[Array, ""], phases: int) -> Step:
+    def step(
+        self, system: System, injection: Any, state: PyTree, memory: Leap, count: Int[Array, ""], phases: int
+    ) -> Step:
         del count
-        swept, force = self.sweep(system, drive, state)
+        swept, force = self.sweep(system, injection, state)
         # The phases of a sample leap together, or what is left of their common drift would not cancel.
         failed = memory.leapt & ~share(jnp.all, force <= _PAYS * memory.force, phases)
         swept = trees.select(failed, memory.fallback, swept)
@@ -77,11 +79,11 @@ class NewtonGMRES(AbstractSolver):
         pause = jnp.where(failed, 2 * memory.pause + 1, memory.pause)
         wait = jnp.where(failed, pause, jnp.maximum(memory.wait - 1, 0))
         leaps = wait == 0
-        corrected = trees.add(swept, self._correction(system, drive, swept))
+        corrected = trees.add(swept, self._correction(system, injection, swept))
         leaps &= share(jnp.all, jnp.isfinite(trees.max_abs(corrected)), phases)
         return Step(swept, trees.select(leaps, corrected, swept), force, Leap(swept, force, leaps, wait, pause))
 
-    def _correction(self, system: System, drive: Any, state: PyTree) -> PyTree:
+    def _correction(self, system: System, injection: Any, state: PyTree) -> PyTree:
         """−(∂F/∂u)⁻¹F(u), as far as one cycle of GMRES goes."""
         rows = jnp.arange(trees.batch_size(state))
         if system.take(rows[:1]) is None:
@@ -96,7 +98,7 @@ class NewtonGMRES(AbstractSolver):
             cycle = lx.GMRES(rtol=1e-2, atol=0.0, restart=self.dimension, max_steps=2)
             return lx.linear_solve(operator, trees.negative(here), cycle, throw=False).value
 
-        return jax.vmap(single)(rows, state, drive)
+        return jax.vmap(single)(rows, state, injection)
 
 
 # A Newton step that is worth its price makes the force smaller by far more than this.

@@ -17,12 +17,12 @@ from equiprop.systems import System
 class Status(enum.IntEnum):
     """How the relaxation of one sample ended."""
 
-    SETTLED = 0
+    CONVERGED = 0
     """The residual is at most the tolerance."""
-    OUT_OF_STEPS = 1
+    MAX_STEPS = 1
     """The residual was still falling when the steps ran out."""
     OSCILLATING = 2
-    """The residual stopped falling without settling: a limit cycle, or the floor of the arithmetic."""
+    """The residual stopped falling without converging: a limit cycle, or the floor of the arithmetic."""
     DIVERGED = 3
     """The force became infinite, not a number, or larger than `divergence` times what it was at the start."""
 
@@ -44,14 +44,14 @@ class Equilibrium(eqx.Module):
     status: Int[Array, " batch"]
 
     @property
-    def settled(self) -> Bool[Array, " batch"]:
-        return self.status == Status.SETTLED
+    def converged(self) -> Bool[Array, " batch"]:
+        return self.status == Status.CONVERGED
 
 
 class Step(eqx.Module):
     """What one step of a relaxation found.
 
-    - `swept`: where a sweep of the system ends: the answer, if the sample has settled.
+    - `swept`: where a sweep of the system ends: the answer, if the sample has converged.
     - `state`: where to go on from, if it has not.
     - `force`: the largest absolute force met on the way, per sample.
     - `memory`: for the next step.
@@ -68,7 +68,7 @@ class AbstractSolver(eqx.Module):
 
     **Fields:**
 
-    - `tolerance`: a sample has settled when no unit feels a force above this, in units of the force.
+    - `tolerance`: a sample has converged when no unit feels a force above this, in units of the force.
     - `max_steps`: sweeps of a free relaxation at most.
     - `nudged_max_steps`: sweeps of a nudged relaxation at most.
     - `divergence`: a sample has diverged when the force exceeds this many times one plus its first value.
@@ -80,7 +80,7 @@ class AbstractSolver(eqx.Module):
     divergence: eqx.AbstractVar[float]
 
     @abc.abstractmethod
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+    def sweep(self, system: System, injection: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         """Moves every unit once; returns the new state and the largest absolute force met on the way, per sample."""
 
     def start(self, state: PyTree) -> PyTree:
@@ -89,7 +89,7 @@ class AbstractSolver(eqx.Module):
         return ()
 
     def step(
-        self, system: System, drive: Any, state: PyTree, memory: PyTree, count: Int[Array, ""], phases: int
+        self, system: System, injection: Any, state: PyTree, memory: PyTree, count: Int[Array, ""], phases: int
     ) -> Step:
         """One sweep, and where to go on from. By default from where the sweep ended.
 
@@ -100,12 +100,12 @@ class AbstractSolver(eqx.Module):
         - `phases`: copies of each sample in the batch, copy after copy.
         """
         del count, phases
-        swept, force = self.sweep(system, drive, state)
+        swept, force = self.sweep(system, injection, state)
         return Step(swept, swept, force, memory)
 
     @property
     def stops_early(self) -> bool:
-        """Whether a settled sample stops; solvers of a fixed number of steps say no."""
+        """Whether a converged sample stops; solvers of a fixed number of steps say no."""
         return True
 
     @property
@@ -157,26 +157,26 @@ def relax(
     solver: AbstractSolver,
     *,
     state: PyTree | None = None,
-    drive: Any = None,
+    injection: Any = None,
     phases: int = 1,
     tolerance: Float[Array, " batch"] | None = None,
     nudged: bool = False,
     active: Bool[Array, " batch"] | None = None,
 ) -> Equilibrium:
-    """Relaxes a batch to equilibrium in one compiled loop. A settled sample keeps its state while others go on.
+    """Relaxes a batch to equilibrium in one compiled loop. A converged sample keeps its state while others go on.
 
     **Arguments:**
 
-    - `x`: the input batch; may be `None` where both `state` and `drive` are given.
+    - `x`: the input batch; may be `None` where both `state` and `injection` are given.
     - `state`: where to start; by default `system.initial_state(x)`.
-    - `drive`: `system.input_drive(x)`, if it is at hand.
+    - `injection`: `system.injection(x)`, if it is at hand.
     - `phases`: how many copies of each sample the batch holds, copy after copy. The copies of a sample stop together, after
       the same number of sweeps, so that what is left of their common drift cancels from their differences.
     - `tolerance`: in place of the solver's, for each sample.
     - `nudged`: whether `nudged_max_steps` bounds the sweeps in place of `max_steps`.
     - `active`: the samples to relax; the others stay as they are, and take no steps. By default all.
     """
-    drive = system.input_drive(x) if drive is None else drive
+    injection = system.injection(x) if injection is None else injection
     state = system.initial_state(x) if state is None else state
     batch = trees.batch_size(state)
     if not batch:
@@ -186,17 +186,17 @@ def relax(
     max_steps = solver.nudged_max_steps if nudged else solver.max_steps
 
     active = jnp.ones(batch, bool) if active is None else active
-    job = _Job(system, drive, solver, goal, phases, max_steps)
+    job = _Job(system, injection, solver, goal, phases, max_steps)
     coarse_steps = None
     if solver.coarse_precision is not None and not jnp.iscomplexobj(jax.tree.leaves(state)[0]):
         state, coarse_steps = _begin_coarsely(job, state, active)
     _, end = _run(job, jnp.zeros((), jnp.int32), _start(solver, state, active), 0)
-    residual = system.size_of(system.force(end.state, drive))
+    residual = system.norm(system.force(end.state, injection))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
         [end.broken | ~jnp.isfinite(residual), residual <= goal, stalled],
-        [Status.DIVERGED, Status.SETTLED, Status.OSCILLATING],
-        Status.OUT_OF_STEPS,
+        [Status.DIVERGED, Status.CONVERGED, Status.OSCILLATING],
+        Status.MAX_STEPS,
     ).astype(jnp.int32)
     steps = end.steps if coarse_steps is None else end.steps + coarse_steps
     return Equilibrium(end.state, residual, steps, status)
@@ -206,7 +206,7 @@ class _Job(eqx.Module):
     """What a relaxation needs besides where it is."""
 
     system: System
-    drive: Any
+    injection: Any
     solver: AbstractSolver
     goal: Float[Array, " batch"]
     phases: int
@@ -221,7 +221,9 @@ class _Job(eqx.Module):
         """The same for some rows of the batch, of a system that is separable."""
         smaller = self.system.take(rows)
         assert smaller is not None
-        return _Job(smaller, trees.take(self.drive, rows), self.solver, self.goal[rows], self.phases, self.max_steps)
+        return _Job(
+            smaller, trees.take(self.injection, rows), self.solver, self.goal[rows], self.phases, self.max_steps
+        )
 
 
 def _start(solver: AbstractSolver, state: PyTree, active: Bool[Array, " batch"]) -> _Carry:
@@ -258,17 +260,17 @@ def _begin_coarsely(job: _Job, state: PyTree, active: Bool[Array, " batch"]) -> 
         return jax.tree.map(lambda a: a.astype(half) if eqx.is_inexact_array(a) else a, tree)
 
     resolved = _COARSE_ROUNDING * float(jnp.finfo(half).eps) * (1 + trees.max_abs(state))
-    active &= share(jnp.all, job.system.size_of(job.system.force(state, job.drive)) > resolved, job.phases)
+    active &= share(jnp.all, job.system.norm(job.system.force(state, job.injection)) > resolved, job.phases)
     steps = max(job.max_steps // _COARSE_SHARE, 1)
     goal = jnp.maximum(job.goal, resolved).astype(half)
-    rough = _Job(rounded(job.system), rounded(job.drive), job.solver, goal, job.phases, steps)
+    rough = _Job(rounded(job.system), rounded(job.injection), job.solver, goal, job.phases, steps)
     _, end = _run(rough, jnp.zeros((), jnp.int32), _start(job.solver, rounded(state), active), 0)
     held = share(jnp.all, ~end.broken & jnp.isfinite(trees.max_abs(end.state)), job.phases)
     found = jax.tree.map(lambda a, b: a.astype(b.dtype), end.state, state)
     return trees.select(active & held, found, state), end.steps
 
 
-# A relaxation goes on with the samples that have not settled once no more than half of them are left, and once more below an
+# A relaxation goes on with the samples that have not converged once no more than half of them are left, and once more below an
 # eighth: the last few often need several times the sweeps of all others.
 _LADDER = (4,)
 
@@ -277,14 +279,14 @@ _WORTHWHILE = 1_000_000
 
 
 def _run(job: _Job, step: Int[Array, ""], carry: _Carry, rung: int) -> tuple[Int[Array, ""], _Carry]:
-    """Sweeps until every sample has settled; from rung to rung of the ladder on a smaller batch of those that have not."""
+    """Sweeps until every sample has converged; from rung to rung of the ladder on a smaller batch of those that have not."""
     samples = carry.active.shape[0] // job.phases
     few = samples // _LADDER[rung] if rung < len(_LADDER) else 0
     worthwhile = few * job.phases * _row_cost(job.system, carry.state) >= _WORTHWHILE
     if not (job.solver.stops_early and worthwhile and job.separable):
         return _loop(job, step, carry, 0)
     step, carry = _loop(job, step, carry, few)
-    # The unsettled ones first, each with all of its phases.
+    # The unconverged ones first, each with all of its phases.
     first = jax.lax.top_k(carry.active[:samples].astype(jnp.float32), few)[1]
     rows = (first + samples * jnp.arange(job.phases)[:, None]).reshape(-1)
     step, inner = _run(job.on(rows), step, trees.take(carry, rows), rung + 1)
@@ -309,7 +311,7 @@ def _loop(job: _Job, step: Int[Array, ""], carry: _Carry, few: int) -> tuple[Int
 
     def body(state: tuple[Array, _Carry]) -> tuple[Array, _Carry]:
         step, carry = state
-        taken = solver.step(job.system, job.drive, carry.state, carry.memory, step, phases)
+        taken = solver.step(job.system, job.injection, carry.state, carry.memory, step, phases)
         force = taken.force
         first = jnp.where(step == 0, force, carry.first)
         sound = jnp.isfinite(force) & (force <= divergence * (1 + first))

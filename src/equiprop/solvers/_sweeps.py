@@ -15,10 +15,10 @@ from equiprop.systems import System
 
 
 def _all_at_once(
-    system: System, drive: Any, state: PyTree, factor: float | Array
+    system: System, injection: Any, state: PyTree, factor: float | Array
 ) -> tuple[PyTree, Float[Array, " batch"]]:
-    force = system.force(state, drive)
-    return _moved(state, force, factor), system.size_of(force)
+    force = system.force(state, injection)
+    return _moved(state, force, factor), system.norm(force)
 
 
 def _moved(state: PyTree, force: PyTree, factor: float | Array) -> PyTree:
@@ -34,13 +34,13 @@ def _check_damping(damping: float | str) -> None:
 
 
 def block_by_block(
-    system: System, drive: Any, state: PyTree, factor: float | Array = 1.0
+    system: System, injection: Any, state: PyTree, factor: float | Array = 1.0
 ) -> tuple[PyTree, Float[Array, " batch"]]:
     """One alternating sweep at ω = `factor`, and the largest absolute force met on the way."""
     largest = None
     for block in system.blocks:
-        force = system.force(state, drive, block)
-        here = system.size_of(force)
+        force = system.force(state, injection, block)
+        here = system.norm(force)
         largest = here if largest is None else jnp.maximum(largest, here)
         if block is None:
             state = _moved(state, force, factor)
@@ -87,7 +87,7 @@ class AbstractPaced(AbstractSolver):
 
     @abc.abstractmethod
     def sweep_at(
-        self, system: System, drive: Any, state: PyTree, factor: float | Array
+        self, system: System, injection: Any, state: PyTree, factor: float | Array
     ) -> tuple[PyTree, Float[Array, " batch"]]:
         """`sweep` at ω = `factor`, one for all samples or one for each."""
 
@@ -95,9 +95,9 @@ class AbstractPaced(AbstractSolver):
     def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
         """The factor to go on with for a sample whose force fell to `ratio` times what it was in one sweep at `factor`."""
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+    def sweep(self, system: System, injection: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         """With `damping = "auto"` at ω = 1."""
-        return self.sweep_at(system, drive, state, 1.0 if isinstance(self.damping, str) else 1 - self.damping)
+        return self.sweep_at(system, injection, state, 1.0 if isinstance(self.damping, str) else 1 - self.damping)
 
     def start(self, state: PyTree) -> Pace | tuple[()]:
         if self.damping != "auto":
@@ -106,12 +106,18 @@ class AbstractPaced(AbstractSolver):
         return Pace(ones, ones)
 
     def step(
-        self, system: System, drive: Any, state: PyTree, memory: Pace | tuple[()], count: Int[Array, ""], phases: int
+        self,
+        system: System,
+        injection: Any,
+        state: PyTree,
+        memory: Pace | tuple[()],
+        count: Int[Array, ""],
+        phases: int,
     ) -> Step:
         if not isinstance(memory, Pace):
-            return super().step(system, drive, state, memory, count, phases)
+            return super().step(system, injection, state, memory, count, phases)
         factor = memory.factor
-        moved, force = self.sweep_at(system, drive, state, factor)
+        moved, force = self.sweep_at(system, injection, state, factor)
         slowest = share(jnp.max, force, phases)
         ratio = slowest / memory.force
         falling = jnp.where(factor < 1, jnp.minimum(_RECOVER * factor, 1), self.better_factor(system, factor, ratio))
@@ -134,10 +140,10 @@ _NOT_FALLING = 0.999
 _DAMP, _LEAST, _RECOVER = 0.5, 0.2, 1.1
 
 
-class Synchronous(AbstractPaced):
+class Jacobi(AbstractPaced):
     """u ← u + ω·F(u), every unit at once.
 
-    For F = H(r) − u and ω = 1 this is u ← H(r). It may fall into an oscillation of period 2 where alternating sweeps settle;
+    For F = H(r) − u and ω = 1 this is u ← H(r). It may fall into an oscillation of period 2 where alternating sweeps converge;
     damping removes it.
 
     - `damping`: 1 − ω; or `"auto"`, which damps the samples whose force does not fall, those alone. The phases of a sample
@@ -152,16 +158,16 @@ class Synchronous(AbstractPaced):
     coarse: str = eqx.field(default="none", static=True)
 
     def sweep_at(
-        self, system: System, drive: Any, state: PyTree, factor: float | Array
+        self, system: System, injection: Any, state: PyTree, factor: float | Array
     ) -> tuple[PyTree, Float[Array, " batch"]]:
-        return _all_at_once(system, drive, state, factor)
+        return _all_at_once(system, injection, state, factor)
 
     def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
         del system, ratio
         return factor
 
 
-class Alternating(AbstractPaced):
+class GaussSeidel(AbstractPaced):
     """u_c ← u_c + ω·F_c(u) for one block c of the system after the other, each seeing the new state of the last.
 
     The blocks are the colour classes of the network's graph, so that within a block no unit acts on another: for a chain, the
@@ -182,9 +188,9 @@ class Alternating(AbstractPaced):
     coarse: str = eqx.field(default="none", static=True)
 
     def sweep_at(
-        self, system: System, drive: Any, state: PyTree, factor: float | Array
+        self, system: System, injection: Any, state: PyTree, factor: float | Array
     ) -> tuple[PyTree, Float[Array, " batch"]]:
-        return block_by_block(system, drive, state, factor)
+        return block_by_block(system, injection, state, factor)
 
     def better_factor(self, system: System, factor: Array, ratio: Array) -> Array:
         if len(system.blocks) < 2:
@@ -196,10 +202,10 @@ class Alternating(AbstractPaced):
         return jnp.where(ratio < 1.05 * (factor - 1), factor, best)
 
 
-class FixedStep(AbstractSolver):
+class FixedIterations(AbstractSolver):
     """A fixed number of synchronous steps whatever the residual, as published protocols do.
 
-    `max_steps` are taken in the free and `nudged_max_steps` in the nudged phase; whether a sample has settled is judged
+    `max_steps` are taken in the free and `nudged_max_steps` in the nudged phase; whether a sample has converged is judged
     afterwards by `tolerance`. The published Fashion-MNIST setting is 150 and 20 (arXiv 2309.02214, appendix).
     """
 
@@ -216,5 +222,5 @@ class FixedStep(AbstractSolver):
     def stops_early(self) -> bool:
         return False
 
-    def sweep(self, system: System, drive: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return _all_at_once(system, drive, state, 1 - self.damping)
+    def sweep(self, system: System, injection: Any, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
+        return _all_at_once(system, injection, state, 1 - self.damping)

@@ -35,9 +35,9 @@ class FunctionSystem(System):
     is_holomorphic: bool = eqx.field(static=True)
     mobilities: tuple[tuple[float, ...], Any] | None = eqx.field(static=True)
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         del only
-        return self.function(self.params, state, drive)
+        return self.function(self.params, state, injection)
 
     def initial_state(self, x: Any) -> PyTree:
         """The start, in the one floating type that it and the force are of.
@@ -58,7 +58,7 @@ class FunctionSystem(System):
                     f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x "
                     "must have the batch as its first axis; what all samples share belongs into params"
                 )
-        force = jax.eval_shape(lambda: self.force(state, self.input_drive(x)))
+        force = jax.eval_shape(lambda: self.force(state, self.injection(x)))
         if _shapes(force) != _shapes(state):
             raise InputError(
                 f"force: must have the structure and the shapes of the state, {_shapes(state)}; it has {_shapes(force)}"
@@ -78,8 +78,12 @@ class FunctionSystem(System):
     def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
         return self.read(activity)
 
-    def clamped_force(self, activity: PyTree, drive: Any) -> PyTree:
-        return self.force(activity, drive) if self.activation is _identity else super().clamped_force(activity, drive)
+    def clamped_force(self, activity: PyTree, injection: Any) -> PyTree:
+        return (
+            self.force(activity, injection)
+            if self.activation is _identity
+            else super().clamped_force(activity, injection)
+        )
 
     @property
     def holomorphic(self) -> bool:

@@ -115,15 +115,19 @@ class LayeredNetwork(System):
     def holomorphic(self) -> bool:
         return all(activation(p.activation).holomorphic for p in self.topology.relaxing)
 
-    def input_drive(self, x: Array) -> dict[str, Array]:
+    def injection(self, x: Array) -> dict[str, Array]:
         """b + W_input·x for every population; `x` is `[batch, ...]` and takes the shape of the input population."""
         clamped = x.reshape(x.shape[0], *self.topology.population(INPUT).shape)
-        drive = {p.name: jnp.broadcast_to(self.biases[p.name], (x.shape[0], *p.shape)) for p in self.topology.relaxing}
+        injection = {
+            p.name: jnp.broadcast_to(self.biases[p.name], (x.shape[0], *p.shape)) for p in self.topology.relaxing
+        }
         for connection in self.topology.connections:
             if connection.source == INPUT:
                 for edge in _edges(self.topology, connection):
-                    drive[edge.target] = drive[edge.target] + edge.operation.apply(self.weight_of(edge), clamped)
-        return drive
+                    injection[edge.target] = injection[edge.target] + edge.operation.apply(
+                        self.weight_of(edge), clamped
+                    )
+        return injection
 
     def initial_state(self, x: Array) -> dict[str, Array]:
         """Zeros in the precision of the parameters."""
@@ -146,7 +150,7 @@ class LayeredNetwork(System):
         ]
         return reduce(jnp.minimum, distances)
 
-    def _recurrent_drive(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
+    def _recurrent_input(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
         """Σ over the incoming edges of each population; `None` where there is none."""
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
         for edge in self.edges:
@@ -162,32 +166,32 @@ class LayeredNetwork(System):
                 result[edge.target] = carried if so_far is None else so_far + carried
         return result
 
-    def force(self, state: dict[str, Array], drive: dict[str, Array], only: Block = None) -> dict[str, Array]:
-        recurrent = self._recurrent_drive(self.activity(state), only)
+    def force(self, state: dict[str, Array], injection: dict[str, Array], only: Block = None) -> dict[str, Array]:
+        recurrent = self._recurrent_input(self.activity(state), only)
         force = {}
         for name, carried in recurrent.items():
-            constant = drive[name].astype(state[name].dtype)
+            constant = injection[name].astype(state[name].dtype)
             force[name] = (constant if carried is None else constant + carried) - state[name]
         return force
 
-    def coupling(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+    def coupling(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
         """v ↦ (∂H/∂r)·v."""
-        return jax.linearize(lambda r: self.clamped_force(r, drive), self.activity(state))[1]
+        return jax.linearize(lambda r: self.clamped_force(r, injection), self.activity(state))[1]
 
-    def clamped_force(self, activity: dict[str, Array], drive: dict[str, Array]) -> dict[str, Array]:
+    def clamped_force(self, activity: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
         """H(r) without the input and the biases."""
-        del drive
-        carried = self._recurrent_drive(activity, None)
+        del injection
+        carried = self._recurrent_input(activity, None)
         return {name: jnp.zeros_like(activity[name]) if c is None else c for name, c in carried.items()}
 
-    def jacobian(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+    def jacobian(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
         """v ↦ Jv with J = ∂H/∂r − D⁻¹."""
-        coupling, slope = self.coupling(state, drive), self.slope(state)
+        coupling, slope = self.coupling(state, injection), self.slope(state)
         return lambda v: jax.tree.map(lambda c, a, d: c - a / d, coupling(v), v, slope)
 
-    def balanced_jacobian(self, state: dict[str, Array], drive: dict[str, Array]) -> Callable[[PyTree], PyTree]:
+    def balanced_jacobian(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
         """v ↦ D^½·(∂H/∂r)·D^½·v − v, finite where φ′ = 0."""
-        coupling, root = self.coupling(state, drive), jax.tree.map(jnp.sqrt, self.slope(state))
+        coupling, root = self.coupling(state, injection), jax.tree.map(jnp.sqrt, self.slope(state))
         return lambda v: jax.tree.map(lambda d, c, a: d * c - a, root, coupling(jax.tree.map(jnp.multiply, root, v)), v)
 
 

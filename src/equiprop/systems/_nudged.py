@@ -29,18 +29,18 @@ class Nudged(Wrapped):
     def initial_state(self, x: Any) -> PyTree:
         return jax.tree.map(lambda a: a.astype(jnp.result_type(a, self.nudge)), self.system.initial_state(x))
 
-    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
+    def norm(self, force: PyTree) -> Float[Array, " batch"]:
         if self.sensitivity is None:
-            return self.system.size_of(force)
+            return self.system.norm(force)
         weight = self.sensitivity
         if isinstance(force, dict):
             weight = {name: weight[name] for name in force}
         return trees.max_abs(jax.tree.map(lambda w, f: trees.per_sample(w, f) * jnp.abs(f), weight, force))
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
-        force = self.system.force(state, drive, only)
-        pull = self.system.cost_gradient(self.system.activity(state), self.target)
-        return trees.subtract(force, trees.scale(self.nudge, only_block(pull, only)))
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        force = self.system.force(state, injection, only)
+        cost_gradient = self.system.cost_gradient(self.system.activity(state), self.target)
+        return trees.subtract(force, trees.scale(self.nudge, only_block(cost_gradient, only)))
 
 
 def nudged(system: System, target: Array, nudge: Array | float | complex, sensitivity: PyTree | None = None) -> Nudged:

@@ -31,7 +31,7 @@ class Operation(abc.ABC):
     @property
     @abc.abstractmethod
     def fan_in(self) -> int:
-        """How many activities add up to the drive of a unit."""
+        """How many activities add up to the input of a unit."""
 
     @property
     def is_linear(self) -> bool:

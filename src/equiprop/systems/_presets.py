@@ -13,7 +13,7 @@ from equiprop.systems._topology import Stage, Topology, chain, convolutional, lo
 
 @dataclass(frozen=True)
 class Preset:
-    """The layers of a convolutional chain, and how it starts so that it settles: see `cnn`."""
+    """The layers of a convolutional chain, and how it starts so that it converges: see `cnn`."""
 
     stages: tuple[Stage, ...]
     activation: str = "dsilu"
@@ -30,8 +30,8 @@ def _deep(layers: int, feedback_gain: float) -> Preset:
     """One that pools by four, and residual ones of the same size.
 
     What a nudge of the output does to a layer falls by the feedback gain γ, times the forward gain g, with every layer below,
-    and γ·g² must stay under a quarter for the chain to settle. Residual connections hold g near 1. With γ = 0.15 what is left of
-    the response below 15 layers is 10⁻¹², of which double precision sees the digits above 10⁻¹⁶; below 20 hardly any would be
+    and γ·g² must stay under a quarter for the chain to converge. Residual connections hold g near 1. With γ = 0.15 what is left
+    of the response below 15 layers is 10⁻¹², of which double precision sees the digits above 10⁻¹⁶; below 20 hardly any would be
     left, hence 0.2 there, for more sweeps.
     """
     stages = (Stage(16, pool=4), *(Stage(16, residual=True) for _ in range(layers - 1)))

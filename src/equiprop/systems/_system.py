@@ -28,13 +28,13 @@ class System(eqx.Module):
     cost: eqx.AbstractVar[AbstractCost]
 
     @abc.abstractmethod
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         """F at `state`, in the structure of the state.
 
         **Arguments:**
 
         - `state`: u, real, or complex under a complex nudge.
-        - `drive`: what `input_drive` made of the input.
+        - `injection`: what `injection` made of the input.
         - `only`: one of `blocks`; the force on those populations alone is returned.
         """
 
@@ -50,14 +50,14 @@ class System(eqx.Module):
         """r = φ(u), elementwise, in the structure of the state. The identity unless overridden."""
         return state
 
-    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
+    def norm(self, force: PyTree) -> Float[Array, " batch"]:
         """How large a force on some or all populations is, per sample: what a solver's tolerance is held against.
 
         The largest absolute value, unless a system knows that some units count for more.
         """
         return trees.max_abs(force)
 
-    def input_drive(self, x: Any) -> Any:
+    def injection(self, x: Any) -> Any:
         """Everything in the force that does not depend on the state, computed once a relaxation. Default: `x` itself."""
         return x
 
@@ -65,7 +65,7 @@ class System(eqx.Module):
         """The same system for some samples of the batch only; `None` where it cannot be had.
 
         A system whose fields are parameters is the same for any sample; one that holds something of each sample, as a nudge,
-        picks it out. Relaxation then goes on with the samples that have not settled.
+        picks it out. Relaxation then goes on with the samples that have not converged.
         """
         del indices
         return self
@@ -89,41 +89,41 @@ class System(eqx.Module):
         ones = jax.tree.map(jnp.ones_like, state)
         return jax.jvp(self.activity, (state,), (ones,))[1]
 
-    def jacobian(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+    def jacobian(self, state: PyTree, injection: Any) -> Callable[[PyTree], PyTree]:
         """v ↦ Jv, with J = ∂F/∂r the Jacobian of the force with respect to the activity: J = (∂F/∂u)·D⁻¹.
 
         Undefined, and then not finite, where φ′ = 0.
         """
-        _, membrane = jax.linearize(lambda u: self.force(u, drive), state)
+        _, membrane = jax.linearize(lambda u: self.force(u, injection), state)
         slope = self.slope(state)
         return lambda v: membrane(jax.tree.map(jnp.divide, v, slope))
 
-    def coupling(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+    def coupling(self, state: PyTree, injection: Any) -> Callable[[PyTree], PyTree]:
         """v ↦ (J + any symmetric diagonal)·v: the part of J that couples units.
 
         Its antisymmetric part is that of J. Systems of the form F = H(r) − u return ∂H/∂r, which stays finite where φ
         saturates; by default this is J itself.
         """
-        return self.jacobian(state, drive)
+        return self.jacobian(state, injection)
 
-    def clamped_force(self, activity: PyTree, drive: Any) -> PyTree:
+    def clamped_force(self, activity: PyTree, injection: Any) -> PyTree:
         """F, up to what does not depend on r, with the activities clamped at `activity`; its derivative is `coupling`.
 
         Raises `InputError` where a system does not say how: by default, unless r = u.
         """
-        del activity, drive
+        del activity, injection
         raise InputError(
             f"{type(self).__name__}: does not say what force arrives when its activities are clamped; "
             "give it a clamped_force, or an activity that is the state itself"
         )
 
-    def balanced_jacobian(self, state: PyTree, drive: Any) -> Callable[[PyTree], PyTree]:
+    def balanced_jacobian(self, state: PyTree, injection: Any) -> Callable[[PyTree], PyTree]:
         """v ↦ D^½·J·D^½·v = D^½·(∂F/∂u)·D^(−½)·v: J in coordinates where saturated units do not dominate.
 
         A congruence, so it changes neither the signs of the eigenvalues of S nor the rotation S⁻¹A. Undefined, and then not
         finite, where φ′ < 0, and by default where φ′ = 0.
         """
-        _, membrane = jax.linearize(lambda u: self.force(u, drive), state)
+        _, membrane = jax.linearize(lambda u: self.force(u, injection), state)
         root = jax.tree.map(jnp.sqrt, self.slope(state))
         return lambda v: jax.tree.map(jnp.multiply, root, membrane(jax.tree.map(jnp.divide, v, root)))
 

@@ -22,11 +22,11 @@ class Wrapped(System):
     def cost(self) -> AbstractCost:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.system.cost
 
-    def force(self, state: PyTree, drive: Any, only: Block = None) -> PyTree:
-        return self.system.force(state, drive, only)
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        return self.system.force(state, injection, only)
 
-    def size_of(self, force: PyTree) -> Float[Array, " batch"]:
-        return self.system.size_of(force)
+    def norm(self, force: PyTree) -> Float[Array, " batch"]:
+        return self.system.norm(force)
 
     def initial_state(self, x: Any) -> PyTree:
         return self.system.initial_state(x)
@@ -37,8 +37,8 @@ class Wrapped(System):
     def activity(self, state: PyTree) -> PyTree:
         return self.system.activity(state)
 
-    def input_drive(self, x: Any) -> Any:
-        return self.system.input_drive(x)
+    def injection(self, x: Any) -> Any:
+        return self.system.injection(x)
 
     def take(self, indices: Int[Array, " some"]) -> System | None:
         """Of the inner system, and of everything of each sample that `per_sample` lists."""

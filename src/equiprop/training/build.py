@@ -14,7 +14,7 @@ from jaxtyping import PRNGKeyArray
 from equiprop.data import Dataset
 from equiprop.data.augment import Augmentation
 from equiprop.errors import InputError, suggest, unknown_key
-from equiprop.estimators import ESTIMATORS, AbstractCircle, AbstractEstimator, Adjoint, Krylov
+from equiprop.estimators import ESTIMATORS, GMRES, AbstractCircle, AbstractEstimator, Adjoint
 from equiprop.homeostasis import TREATMENTS, AbstractStrength, AbstractTreatment, Constant, Controlled, Scheduled
 from equiprop.solvers import SOLVERS, AbstractSolver
 from equiprop.systems import LayeredNetwork, System, Topology, chain, cnn_topology, loop
@@ -88,7 +88,7 @@ def fit_to_kinds(config: Config, base: Config) -> Config:
 
 
 def build_solver(config: SolverConfig) -> AbstractSolver:
-    if config.kind == "fixed_step" and config.damping == "auto":
+    if config.kind == "fixed_iterations" and config.damping == "auto":
         config = dataclasses.replace(config, damping=0.0)
     return _from_section("solver", config, SOLVERS)
 
@@ -97,9 +97,9 @@ def build_estimator(config: EstimatorConfig) -> AbstractEstimator:
     return _from_section("estimator", config, ESTIMATORS, krylov=_krylov(config))
 
 
-def _krylov(config: EstimatorConfig) -> Krylov:
+def _krylov(config: EstimatorConfig) -> GMRES:
     try:
-        return Krylov(**dataclasses.asdict(config.krylov))
+        return GMRES(**dataclasses.asdict(config.krylov))
     except InputError as error:
         raise InputError(f"estimator.krylov.{error}") from error
 
@@ -363,10 +363,10 @@ def dtype_of(precision: str) -> Any:
 
 
 @dataclasses.dataclass(frozen=True)
-class Parts:
+class Components:
     """The objects of a run that do not change while it trains.
 
-    - `reference`: the exact, unbounded gradient that the estimator is compared with.
+    - `reference`: the exact, unclipped gradient that the estimator is compared with.
     """
 
     solver: AbstractSolver
@@ -376,15 +376,15 @@ class Parts:
     augmentation: Augmentation
 
 
-def build_parts(config: Config) -> Parts:
+def build_parts(config: Config) -> Components:
     try:
         augmentation = Augmentation(config.training.flip, config.training.crop)
     except InputError as error:
         raise InputError(f"training.{error}") from error
-    return Parts(
+    return Components(
         build_solver(config.solver),
         build_estimator(config.estimator),
-        Adjoint(krylov=_krylov(config.estimator), max_gain=math.inf),
+        Adjoint(krylov=_krylov(config.estimator), clip=math.inf),
         build_treatment(config),
         augmentation,
     )

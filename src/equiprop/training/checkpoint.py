@@ -30,7 +30,7 @@ _WRITING, _REMOVED = ".writing-", ".removed-"
 
 
 @dataclass(frozen=True)
-class About:
+class CheckpointMetadata:
     """What a checkpoint says of itself besides its arrays."""
 
     path: Path
@@ -109,20 +109,20 @@ class Checkpoints:
             if left.name.startswith((_WRITING, _REMOVED)):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def newest(self, like: TrainState, *, best: bool = False) -> tuple[About, TrainState]:
+    def newest(self, like: TrainState, *, best: bool = False) -> tuple[CheckpointMetadata, TrainState]:
         """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
 
         A run that is still being trained may remove it meanwhile for a newer one, which is then read in its place. Raises
         `InputError` if there is none, or for what `restore` raises.
         """
 
-        def read(path: Path) -> tuple[About, TrainState]:
+        def read(path: Path) -> tuple[CheckpointMetadata, TrainState]:
             about = _about(path)
             return about, self.restore(about, like)
 
         return self._of_newest(best, read)
 
-    def restore(self, about: About, like: TrainState) -> TrainState:
+    def restore(self, about: CheckpointMetadata, like: TrainState) -> TrainState:
         """The state in `about`, in the structure of `like`.
 
         Raises `InputError` for a checkpoint of another configuration, one whose arrays are not those that were written, or one of
@@ -159,7 +159,7 @@ class Checkpoints:
         prefix = f"{_BEST}-epoch-" if best else "epoch-"
         return sorted(p.name for p in self.folder.iterdir() if p.name.startswith(prefix))
 
-    def about(self, *, best: bool = False) -> About:
+    def about(self, *, best: bool = False) -> CheckpointMetadata:
         """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
         return self._of_newest(best, _about)
 
@@ -180,11 +180,11 @@ class Checkpoints:
         return names[-1]
 
 
-def _about(path: Path) -> About:
+def _about(path: Path) -> CheckpointMetadata:
     try:
         data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
         config = Config.from_mapping(data["config"], str(path / _ABOUT))
-        return About(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
+        return CheckpointMetadata(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
 

@@ -25,7 +25,7 @@ class SystemConfig:
     """shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid (mlp, loop, cnn)."""
     preset: str = "published"
     """published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), or deep_10, deep_15 and deep_20 (as many layers, all
-    but the first residual; they settle with activation tanh, gain 0.5 and feedback_gain 0.15, in float64) (cnn)."""
+    but the first residual; they converge with activation tanh, gain 0.5 and feedback_gain 0.15, in float64) (cnn)."""
     feedback: str = "untied"
     """untied, tied or none (mlp, cnn)."""
     weight_angle: float = 90.0
@@ -43,18 +43,18 @@ class SystemConfig:
 
 @dataclass(frozen=True)
 class SolverConfig:
-    kind: str = "alternating"
+    kind: str = "gauss_seidel"
     """alternating (block after block), anderson (the same, extrapolated), newton (the same, with Newton steps between),
-    synchronous, or fixed_step (synchronous, whatever the residual)."""
+    synchronous, or fixed_iterations (synchronous, whatever the residual)."""
     tolerance: float = 1e-4
-    """A sample has settled when no unit feels a force above this."""
+    """A sample has converged when no unit feels a force above this."""
     max_steps: int = 200
-    """Sweeps of the free phase at most; exactly, for fixed_step."""
+    """Sweeps of the free phase at most; exactly, for fixed_iterations."""
     nudged_max_steps: int = 100
-    """Sweeps of a nudged phase at most; exactly, for fixed_step."""
+    """Sweeps of a nudged phase at most; exactly, for fixed_iterations."""
     damping: float | Literal["auto"] = "auto"
-    """Share of the old state that a sweep keeps, from 0 to below 1 (alternating, synchronous, fixed_step); auto: alternating
-    takes longer or shorter steps sample by sample, synchronous shorter ones where a sample oscillates, fixed_step none."""
+    """Share of the old state that a sweep keeps, from 0 to below 1 (gauss_seidel, jacobi, fixed_iterations); auto: gauss_seidel
+    takes longer or shorter steps sample by sample, synchronous shorter ones where a sample oscillates, fixed_iterations none."""
     depth: int = 3
     """Sweeps that are remembered (anderson)."""
     dimension: int = 10
@@ -115,18 +115,18 @@ class EstimatorConfig:
     """Sweeps that are differentiated (unrolled)."""
     whole: bool = False
     """Unroll from the initial state instead of the equilibrium (unrolled)."""
-    max_gain: float = 2.0
+    clip: float = 2.0
     """Longest error vector of a sample, in units of the norm of its cost gradient; inf for off."""
-    unsettled: str = "drop"
-    """What the gradient does with samples that did not settle: drop or keep."""
-    bounded: str = "keep"
-    """What the gradient does with samples that max_gain shortened: drop or keep."""
-    jumped: str = "drop"
+    unconverged: str = "drop"
+    """What the gradient does with samples that did not converge: drop or keep."""
+    clipped: str = "keep"
+    """What the gradient does with samples that clip shortened: drop or keep."""
+    branch_switch: str = "drop"
     """What the gradient does with samples that the nudge carried to another branch: drop or keep."""
     inaccurate: str = "drop"
     """What the gradient does with samples whose error bar exceeds the tolerance: drop or keep."""
-    jump_threshold: float = 0.5
-    """Even part of the response, in units of its odd part, above which a sample has jumped; inf for off."""
+    branch_switch_threshold: float = 0.5
+    """Even part of the response, in units of its odd part, above which a sample has switched branch; inf for off."""
     krylov: KrylovConfig = field(default_factory=KrylovConfig)
 
 
@@ -193,7 +193,7 @@ class TrainingConfig:
     batch_size: int = 50
     """Samples a step."""
     micro_batches: int = 1
-    """Parts that a batch is computed in, one after the other, to save memory; the gradient is the same."""
+    """Components that a batch is computed in, one after the other, to save memory; the gradient is the same."""
     devices: int = 0
     """Devices that a batch is spread over; 0 for all there are."""
     seed: int = 0

@@ -22,7 +22,7 @@ from equiprop.diagnostics import (
 from equiprop.estimators import FLAGS, Estimate, estimate
 from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork, System
-from equiprop.training.build import Parts
+from equiprop.training.build import Components
 from equiprop.training.config import Config
 from equiprop.training.evaluate import certify, diagnose_gradient, looked_into, number
 from equiprop.training.step import Images
@@ -30,7 +30,7 @@ from equiprop.training.step import Images
 
 @partial(jax.jit, static_argnames="parts")
 def _answer(
-    system: System, x: Array, labels: Array, key: Array, parts: Parts
+    system: System, x: Array, labels: Array, key: Array, parts: Components
 ) -> tuple[Estimate, Alignment, BiasSplit, Array, Array]:
     free = relax(system, x, parts.solver)
     answer = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
@@ -41,11 +41,11 @@ def _answer(
 
 
 @partial(jax.jit, static_argnames=("parts", "nudge"))
-def _analyticity(system: System, x: Array, labels: Array, parts: Parts, nudge: float) -> Analyticity:
+def _analyticity(system: System, x: Array, labels: Array, parts: Components, nudge: float) -> Analyticity:
     return analyticity(system, x, labels, nudge=nudge, solver=parts.solver)
 
 
-def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Config, samples: int) -> dict[str, Any]:
+def diagnose(system: LayeredNetwork, images: Images, parts: Components, config: Config, samples: int) -> dict[str, Any]:
     """How the relaxation of a network ends and how its gradient stands against the exact one, on the first `samples` images.
 
     Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u. The certificate,
@@ -94,7 +94,9 @@ def diagnose(system: LayeredNetwork, images: Images, parts: Parts, config: Confi
     return result | {"advice": advice(result, config)}
 
 
-def _verdicts(system: LayeredNetwork, x: Array, labels: Array, parts: Parts, config: Config) -> dict[str, float] | None:
+def _verdicts(
+    system: LayeredNetwork, x: Array, labels: Array, parts: Components, config: Config
+) -> dict[str, float] | None:
     """Fractions by verdict at the nudge of the run; `None` for an estimator without one."""
     nudge = getattr(parts.estimator, "nudge", None)
     if nudge is None:
@@ -117,12 +119,12 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if nudge == "auto":
         lower = again = f"lower estimator.tolerance below {config.estimator.tolerance}"
     exact = kind in ("adjoint", "recurrent_backprop", "neumann", "unrolled", "dyadic")
-    if found["left_out_fraction"] > 0.01:
-        flags = ("unsettled", "bounded", "jumped", "inaccurate")
+    if found["excluded_fraction"] > 0.01:
+        flags = ("unconverged", "clipped", "branch_switch", "inaccurate")
         why = ", ".join(f"{name} {percent(name + '_fraction')}" for name in flags if found[f"{name}_fraction"] > 0)
         lines.append(
-            f"{percent('left_out_fraction')} of samples are left out of the gradient ({why}): mend what flags them, or keep them "
-            "by the estimator's setting of that name."
+            f"{percent('excluded_fraction')} of samples are excluded from the gradient ({why}): mend what flags them, or keep "
+            "them by the estimator's setting of that name."
         )
     if found["diverged_fraction"] > 0:
         lines.append(
@@ -131,16 +133,16 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if found["oscillating_fraction"] > 0.005:
         cure = "damp (solver.damping = 0.5), or extrapolate (solver.kind = 'anderson')"
         if config.solver.kind == "anderson":
-            cure = "use damped alternating sweeps (solver.kind = 'alternating', solver.damping = 0.5)"
-        elif config.solver.kind != "alternating":
-            cure = "damp, or use alternating sweeps (solver.kind = 'alternating')"
+            cure = "use damped alternating sweeps (solver.kind = 'gauss_seidel', solver.damping = 0.5)"
+        elif config.solver.kind != "gauss_seidel":
+            cure = "damp, or use alternating sweeps (solver.kind = 'gauss_seidel')"
         elif config.solver.damping == "auto":
             cure = "extrapolate (solver.kind = 'anderson')"
         period_found = f" with period {found['period']}" if found["period"] else ""
         lines.append(f"{percent('oscillating_fraction')} of samples oscillate{period_found}: {cure}.")
-    if found["out_of_steps_fraction"] > 0.005:
+    if found["max_steps_fraction"] > 0.005:
         lines.append(
-            f"{percent('out_of_steps_fraction')} of samples run out of sweeps: "
+            f"{percent('max_steps_fraction')} of samples run out of sweeps: "
             f"raise solver.max_steps above {config.solver.max_steps}."
         )
     contraction = found["contraction_largest"]
@@ -150,10 +152,10 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
             f"the slowest sample contracts by {contraction:.3f} a sweep, which takes about {needed} sweeps: keep the network "
             "away from the critical gain (weight decay, smaller readout learning rate), or give it the sweeps."
         )
-    if found["jumped_fraction"] > 0.01:
+    if found["branch_switch_fraction"] > 0.01:
         lines.append(
-            f"{percent('jumped_fraction')} of samples respond as much in the even as in the odd part of the nudge, or jump "
-            f"to another branch: {again}."
+            f"{percent('branch_switch_fraction')} of samples respond as much in the even as in the odd part of the nudge, or "
+            f"switch to another branch: {again}."
         )
     verdicts = found["analyticity"] or {}
     if kind in ("holomorphic", "corrected", "continuous_time") and verdicts.get("singularity", 0) > 0.01:
@@ -165,14 +167,14 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
             f"the response of {100 * verdicts['not_analytic']:.1f} % of samples is not analytic at any radius (kinks, limits or "
             "jumps): more points do not help; use a holomorphic activation."
         )
-    if found["bounded_fraction"] > 0.01:
+    if found["clipped_fraction"] > 0.01:
         lines.append(
-            f"{percent('bounded_fraction')} of error vectors are bounded by estimator.max_gain = "
-            f"{config.estimator.max_gain}, and the exact ones they are compared with are not: "
+            f"{percent('clipped_fraction')} of error vectors are clipped by estimator.clip = "
+            f"{config.estimator.clip}, and the exact ones they are compared with are not: "
             + (
                 "the network is close to a bifurcation."
                 if contraction is None or contraction > 0.95
-                else "the network is far from a bifurcation, raise estimator.max_gain if their gradient is wanted whole."
+                else "the network is far from a bifurcation, raise estimator.clip if their gradient is wanted whole."
             )
         )
     bar = found["error_bar"]
@@ -200,10 +202,10 @@ def advice(found: dict[str, Any], config: Config) -> list[str]:
     if total is not None and means and total < min(means) - 0.1:
         lines.append(
             f"the summed gradient is worse aligned ({total:.2f}) than the mean sample ({min(means):.2f}): "
-            "a few hard samples carry it; look at those left out or bounded."
+            "a few hard samples carry it; look at those excluded or clipped."
         )
     return lines
 
 
-REPORTED = ("settled", "oscillating", "out_of_steps", "diverged", *FLAGS, "left_out")
+REPORTED = ("converged", "oscillating", "max_steps", "diverged", *FLAGS, "excluded")
 """The fractions of samples that a diagnosis holds, in the order of a reader's interest."""

@@ -1,4 +1,4 @@
-"""Error and settling on a split, and the comparison with the exact gradient, as plain numbers."""
+"""Error and converging on a split, and the comparison with the exact gradient, as plain numbers."""
 
 import math
 from functools import partial
@@ -13,7 +13,7 @@ from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, we
 from equiprop.estimators import Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import LayeredNetwork, System
-from equiprop.training.build import Parts
+from equiprop.training.build import Components
 from equiprop.training.step import Images
 
 _EVALUATION_BATCH = 200
@@ -34,9 +34,9 @@ def _tally(system: System, x: Array, labels: Array, counts: Array, solver: Abstr
 
 
 def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str, float]:
-    """`error_percent`, the fractions `settled`, `oscillating`, `diverged`, `out_of_steps`, and mean `sweeps`.
+    """`error_percent`, the fractions `converged`, `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
 
-    A sample that did not settle is judged by the state in which it was left; a diverged one counts as wrong. One program
+    A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong. One program
     serves splits of all sizes: the last batch is filled up with samples that do not count.
     """
     n = len(images)
@@ -51,7 +51,7 @@ def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str
 
 
 @partial(jax.jit, static_argnames="parts")
-def _compare(system: System, x: Array, labels: Array, key: Array, parts: Parts) -> tuple[Alignment, Estimate, Any]:
+def _compare(system: System, x: Array, labels: Array, key: Array, parts: Components) -> tuple[Alignment, Estimate, Any]:
     free = relax(system, x, parts.solver)
     ours = estimate(system, x, labels, parts.estimator, solver=parts.solver, equilibrium=free, key=key)
     reference = estimate(system, x, labels, parts.reference, solver=parts.solver, equilibrium=free)
@@ -59,8 +59,10 @@ def _compare(system: System, x: Array, labels: Array, key: Array, parts: Parts) 
     return alignment(ours, reference), ours, measured
 
 
-def diagnose_gradient(system: LayeredNetwork, images: Images, parts: Parts, samples: int, seed: int) -> dict[str, Any]:
-    """How the estimator of a run stands against the exact, unbounded gradient on the first `samples` of a split.
+def diagnose_gradient(
+    system: LayeredNetwork, images: Images, parts: Components, samples: int, seed: int
+) -> dict[str, Any]:
+    """How the estimator of a run stands against the exact, unclipped gradient on the first `samples` of a split.
 
     Keys as in `summary.json`: `cosine_to_adjoint` per population (mean over samples) and `total` (summed parameter gradient),
     `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).

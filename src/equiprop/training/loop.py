@@ -18,14 +18,14 @@ from equiprop.data import Dataset, Shards
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError
 from equiprop.estimators import FLAGS
-from equiprop.training.build import Parts, build_parts, build_system, decide, dtype_of
+from equiprop.training.build import Components, build_parts, build_system, decide, dtype_of
 from equiprop.training.config import Config
 from equiprop.training.devices import Placement
 from equiprop.training.evaluate import certify, diagnose_gradient, evaluate, number
 from equiprop.training.feed import Feed
 from equiprop.training.processes import agree, is_primary, local, on_primary
 from equiprop.training.run_directory import RunDirectory
-from equiprop.training.step import Images, Plan, Totals, TrainState, advance, all_finite, initial_state, on_device
+from equiprop.training.step import Images, StepSpec, Totals, TrainState, advance, all_finite, initial_state, on_device
 
 # A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
 _CALL_SECONDS = 0.5
@@ -73,7 +73,7 @@ class Trainer:
         self.placement = Placement.over(training.devices, training.batch_size // training.micro_batches)
         config = decide(config)
         self.dtype = dtype_of(training.precision)
-        self.parts: Parts = build_parts(config)
+        self.parts: Components = build_parts(config)
         self.dataset = load_dataset(config.dataset) if dataset is None else dataset
         for name in ("validation", "test"):
             if not len(self.dataset.split(name)):
@@ -94,7 +94,7 @@ class Trainer:
         self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
         system_key, self.key = jax.random.split(jax.random.key(training.seed))
         self.system = build_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
-        self.plan = Plan(
+        self.plan = StepSpec(
             self.parts,
             config.optimizer,
             training.batch_size,
@@ -324,7 +324,7 @@ def _check_finite(directory: RunDirectory | None, state: TrainState, done: int) 
         last = f"the last good checkpoint is {directory.checkpoints.about().path}"
     raise NonFinite(
         f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite; {last}; try a smaller "
-        "optimizer.learning_rate, estimator.max_gain = 2, or more homeostasis.strength, in a new run"
+        "optimizer.learning_rate, estimator.clip = 2, or more homeostasis.strength, in a new run"
     )
 
 
@@ -395,8 +395,8 @@ def _summary(
         "dataset": config.dataset,
         "estimator": config.estimator.kind,
         "homeostasis": config.homeostasis.kind,
-        "settled_fraction": last["settled_fraction"],
-        **{name: last[name] for name in (*(f"{flag}_fraction" for flag in FLAGS), "left_out_fraction")},
+        "converged_fraction": last["converged_fraction"],
+        **{name: last[name] for name in (*(f"{flag}_fraction" for flag in FLAGS), "excluded_fraction")},
         "relaxation_steps": last["relaxation_steps"],
         **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
         **certify(state.system, trainer.validation, solver, config.training.seed),

@@ -15,7 +15,7 @@ from equiprop.homeostasis import AbstractTreatment, Batch
 from equiprop.numerics import trees
 from equiprop.solvers import Status, relax
 from equiprop.systems import LayeredNetwork
-from equiprop.training.build import Parts, build_optimizer
+from equiprop.training.build import Components, build_optimizer
 from equiprop.training.config import OptimizerConfig
 from equiprop.training.devices import Placement
 
@@ -89,7 +89,7 @@ class TrainState(eqx.Module):
     - `epoch`, `step`: epochs finished, and steps taken in the one under way.
     - `treatment_memory`: of a controlled strength.
     - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
-      state of a sample that has not been seen, did not settle, or is too large for that. Else `None`.
+      state of a sample that has not been seen, did not converge, or is too large for that. Else `None`.
     """
 
     system: LayeredNetwork
@@ -103,10 +103,10 @@ class TrainState(eqx.Module):
 
 
 @dataclass(frozen=True)
-class Plan:
+class StepSpec:
     """How a run goes from one step to the next. Runs of equal plans share one compiled program, whatever their seeds."""
 
-    parts: Parts
+    parts: Components
     optimizer: OptimizerConfig
     batch_size: int
     micro_batches: int
@@ -167,7 +167,7 @@ class Plan:
         free = answer.equilibrium
         if equilibria is not None:
             fits = trees.max_abs(free.state) < float(jnp.finfo(jnp.float16).max)
-            found = trees.select(free.settled & fits, free.state, cold)
+            found = trees.select(free.converged & fits, free.state, cold)
             equilibria = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), equilibria, found)
         progress = (state.epoch * self.steps_per_epoch + state.step) / self.total_steps
         treated = self.parts.treatment.treat(
@@ -205,8 +205,8 @@ class Plan:
         )
 
 
-advance = jax.jit(Plan.advance, static_argnums=0, donate_argnums=1)
-"""The compiled form of `Plan.advance`. The buffers of the state that it is given are used up."""
+advance = jax.jit(StepSpec.advance, static_argnums=0, donate_argnums=1)
+"""The compiled form of `StepSpec.advance`. The buffers of the state that it is given are used up."""
 
 
 def initial_state(
