@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from equiprop.solvers import relax
+from equiprop.systems import cost_gradient
 
 STEP = 1e-6
 
@@ -47,12 +48,12 @@ class Exact:
             up, down = both(u + unit), both(u - unit)
             membrane[:, :, k] = (up[0] - down[0]) / (2 * STEP)
             slope[:, k] = ((up[1] - down[1]) / (2 * STEP))[:, k]
-        cost_gradient = flat(system.cost_gradient(system.activity(free.state), y))
+        pull = flat(cost_gradient(system, system.activity(free.state), y))
         mobility = jax.tree.map(jnp.ones_like, free.state)
         if system.mobility is not None:
             mobility = jax.tree.map(jnp.full_like, free.state, system.mobility)
-        response = -slope * np.linalg.solve(membrane, cost_gradient[..., None])[..., 0] / flat(mobility)
-        adjoint = -np.linalg.solve(np.swapaxes(membrane, 1, 2), (slope * cost_gradient)[..., None])[..., 0]
+        response = -slope * np.linalg.solve(membrane, pull[..., None])[..., 0] / flat(mobility)
+        adjoint = -np.linalg.solve(np.swapaxes(membrane, 1, 2), (slope * pull)[..., None])[..., 0]
         return cls(response, adjoint, _gradient(system, x, y, solver, parameters))
 
 

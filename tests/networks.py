@@ -4,8 +4,19 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equiprop.systems import Connection, LayeredNetwork, Population, Stage, Topology, convolutional, loop_network, mlp
-from equiprop.systems._topology import chain
+from equiprop.systems import (
+    Connection,
+    Free,
+    LayeredNetwork,
+    Nudged,
+    Population,
+    Stage,
+    Topology,
+    chain,
+    convolutional,
+    loop_network,
+    mlp,
+)
 
 INPUTS, CLASSES, BATCH = 6, 3, 4
 
@@ -44,7 +55,7 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
     key = jax.random.key(3) if key is None else key
     match kind:
         case "untied":
-            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain)
+            return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain, feedback_gain=1.0)
         case "tied":
             return mlp(INPUTS, (7, 5), CLASSES, key=key, gain=gain, feedback="tied", feedback_gain=0.7)
         case "loop":
@@ -62,3 +73,9 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
 
 
 KINDS = ("untied", "tied", "loop", "general")
+
+
+def nudged(system, injection, target, nudge, sensitivity=None) -> Nudged:
+    """A system under the nudge β, a number for all samples or one for each."""
+    nudges = jnp.broadcast_to(jnp.asarray(nudge), target.shape[:1])
+    return Nudged(Free(system, injection), system, target, nudges, sensitivity)

@@ -1,18 +1,9 @@
 """A data set and a configuration that train in a second."""
 
-import dataclasses
-
 import numpy as np
 
 from equiprop.data import Dataset, Split
-from equiprop.training.config import (
-    Config,
-    EstimatorConfig,
-    HomeostasisConfig,
-    OptimizerConfig,
-    SystemConfig,
-    TrainingConfig,
-)
+from equiprop.experiment import Config, overlaid
 
 
 def dataset(seed: int = 0) -> Dataset:
@@ -28,16 +19,17 @@ def dataset(seed: int = 0) -> Dataset:
     return Dataset("toy", split(120), split(40), split(40), ("a", "b", "c"), 0.0, 255.0, f"checksum-{seed}")
 
 
+BASE = {
+    "dataset": "toy",
+    "system": {"kind": "mlp", "hidden": [8], "gain": 2.0, "feedback_gain": 0.3},
+    "estimator": {"kind": "centered", "nudge": 0.3, "clip": 2.0},
+    "homeostasis": {"kind": "jacobian", "strength": 1.0, "probes": 2, "samples": 0, "shared_updates": False},
+    "optimizer": {"kind": "sgd", "learning_rate": 0.3, "schedule": "constant"},
+    "training": {"epochs": 3, "batch_size": 20, "diagnostic_samples": 20, "seed": 2, "precision": "float32"},
+}
+
+
 def config(**sections) -> Config:
     """Small; sections are given as dictionaries of what differs."""
-    base = Config(
-        dataset="toy",
-        system=SystemConfig(hidden=(8,), gain=2.0, feedback_gain=0.3),
-        estimator=EstimatorConfig(kind="centered", nudge=0.3),
-        homeostasis=HomeostasisConfig(kind="jacobian", strength=1.0, probes=2, samples=0, shared_updates=False),
-        optimizer=OptimizerConfig(learning_rate=0.3, schedule="constant"),
-        training=TrainingConfig(epochs=3, batch_size=20, diagnostic_samples=20, seed=2, precision="float32"),
-    )
-    for name, values in sections.items():
-        base = dataclasses.replace(base, **{name: dataclasses.replace(getattr(base, name), **values)})
-    return base
+    given = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+    return Config.from_mapping(overlaid(BASE, given))

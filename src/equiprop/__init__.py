@@ -1,55 +1,72 @@
-"""Train and dissect networks that compute by relaxing to an equilibrium, by equilibrium propagation.
-
-The rooms are imported when they are first used, so that `import equiprop` and `equiprop --help` do not wait for JAX:
+"""Train and analyse systems that compute by relaxing to an equilibrium, by equilibrium propagation.
 
     import equiprop as ep
 
-    system = ep.systems.mlp(784, (256, 256), 10, key=key)
-    estimate = ep.estimators.estimate(system, images, labels, ep.estimators.Centered(nudge=0.5))
+    system = ep.mlp(784, (256, 256), 10, key=key)
+    answer = ep.estimate(system, images, labels, ep.Centered(nudge=0.05))
+
+Everything one needs is here; the packages behind it are imported when they are first used, so that `import equiprop` and
+`equiprop --help` do not wait for JAX.
 """
 
 import importlib
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from equiprop import (
-        benchmarking,
-        data,
-        diagnostics,
-        estimators,
-        homeostasis,
-        numerics,
-        reporting,
-        solvers,
-        systems,
-        training,
-    )
+    from equiprop import benchmarking as benchmarking
+    from equiprop import data as data
+    from equiprop import diagnostics as diagnostics
+    from equiprop import estimators as estimators
+    from equiprop import experiment as experiment
+    from equiprop import homeostasis as homeostasis
+    from equiprop import numerics as numerics
+    from equiprop import reporting as reporting
+    from equiprop import solvers as solvers
+    from equiprop import systems as systems
+    from equiprop import training as training
+    from equiprop.diagnostics import *
+    from equiprop.errors import *
+    from equiprop.estimators import *
+    from equiprop.homeostasis import *
+    from equiprop.numerics import *
+    from equiprop.solvers import *
+    from equiprop.systems import *
+    from equiprop.training import *
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
-__all__ = [
-    "__version__",
+_PACKAGES = (
     "benchmarking",
     "data",
     "diagnostics",
     "estimators",
+    "experiment",
     "homeostasis",
     "numerics",
     "reporting",
     "solvers",
     "systems",
     "training",
-]
+)
 
-_ROOMS = __all__[1:]
+_FLAT = ("errors", "numerics", "systems", "solvers", "estimators", "homeostasis", "diagnostics", "training")
+"""The packages whose names are also here, in the order in which they are searched."""
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _ROOMS:
+def __getattr__(name: str) -> Any:
+    if name in _PACKAGES:
         return importlib.import_module(f"equiprop.{name}")
-    raise AttributeError(f"module 'equiprop' has no attribute {name!r}; its rooms are {', '.join(_ROOMS)}")
+    if not name.startswith("_"):
+        for package in _FLAT:
+            found = vars(importlib.import_module(f"equiprop.{package}")).get(name)
+            if found is not None and not isinstance(found, ModuleType):
+                return found
+    raise AttributeError(f"module 'equiprop' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *_ROOMS])
+    names = {*globals(), *_PACKAGES}
+    for package in _FLAT:
+        names |= set(vars(importlib.import_module(f"equiprop.{package}")))
+    return sorted(name for name in names if not name.startswith("_") or name == "__version__")

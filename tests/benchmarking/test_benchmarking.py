@@ -10,10 +10,11 @@ import optax
 import pytest
 
 from equiprop.benchmarking import Case, cases, feedforward, measure, plain
-from equiprop.estimators import Centered, Holomorphic, estimate
+from equiprop.errors import InputError
+from equiprop.estimators import ESTIMATORS, Centered, Holomorphic, estimate
+from equiprop.experiment import Trainer
 from equiprop.solvers import FixedIterations
 from equiprop.systems import LayeredNetwork, Stage, convolutional
-from equiprop.training.loop import Trainer
 from toy import config, dataset
 
 SGD = optax.sgd(1.0)
@@ -84,6 +85,31 @@ def test_every_case_is_timed(trainer):
     for timing in timings:
         assert 0 < timing.fastest <= timing.milliseconds <= timing.slowest
         assert timing.compile_seconds > 0 and timing.bytes
+
+
+def test_what_is_scheduled_is_as_at_the_start_of_training():
+    def results(nudge):
+        own = Trainer(config(estimator={"nudge": nudge}, training={"precision": "float64"}), dataset())
+        found = {case.name: case for case in cases(own, own.system, ("steps", "parts"), steps=1)}
+        chosen = [found[name] for name in ("step, plain N = 2", "estimate at equilibrium, centered")]
+        return [jax.jit(case.function)(*case.arguments) for case in chosen]
+
+    scheduled, constant = results({"schedule": "linear", "from": 0.2, "to": 0.1}), results(0.2)
+    for a, b in zip(jax.tree.leaves(scheduled), jax.tree.leaves(constant), strict=True):
+        assert np.allclose(a, b, rtol=1e-12, atol=1e-14)
+
+
+def test_estimators_that_the_system_refuses_are_not_timed(trainer):
+    def names(own):
+        return [case.name.removeprefix("estimate, ") for case in cases(own, own.system, ("estimators",))]
+
+    squared = Trainer(config(system={"cost": "squared_error"}, training={"precision": "float64"}), dataset())
+    assert names(squared) == list(ESTIMATORS.members())
+    x, labels = trainer.images.batch(jnp.arange(20))
+    for kind in set(ESTIMATORS.members()) - set(names(trainer)):
+        with pytest.raises(InputError):
+            estimate(trainer.system, x, labels, trainer.config.estimator.switched(kind).create(), key=trainer.key)
+    assert {"adjoint", "centered", "holomorphic", "unrolled"} <= set(names(trainer))
 
 
 def test_memory_is_that_of_the_program():

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from equiprop.data import names
-from equiprop.training.build import build_parts
-from equiprop.training.config import Config
+from equiprop.experiment import SECTIONS, Config
 
 ROOT = Path(__file__).parents[2]
 
@@ -19,7 +18,8 @@ ROOT = Path(__file__).parents[2]
 def test_experiments_are_valid(path):
     config = Config.from_file(path)
     assert config.dataset in names()
-    build_parts(config)
+    for section in SECTIONS:
+        getattr(config, section).create()
 
 
 def test_readme_example_runs():

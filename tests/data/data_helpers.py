@@ -1,4 +1,4 @@
-"""What the tests of this room share: idx files to read or to damage, a made-up dataset, a server's answers."""
+"""What the tests of this folder have in common: idx files to read or to damage, a made-up dataset, a server's answers."""
 
 import gzip
 import io

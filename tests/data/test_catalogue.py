@@ -88,7 +88,10 @@ def test_the_files_of_imagenet_cannot_be_downloaded() -> None:
 
 def test_an_unknown_name_is_answered_with_the_nearest() -> None:
     for ask in (data.entry, data.load, data.fetch, data.verify, data.find):
-        with pytest.raises(InputError, match=r"dataset = 'fashion-mnist' is not known.*did you mean 'fashion_mnist'\?"):
+        with pytest.raises(
+            InputError,
+            match=r"dataset = 'fashion-mnist': is not known; choose one of digits.*did you mean 'fashion_mnist'\?",
+        ):
             ask("fashion-mnist")
 
 

@@ -38,7 +38,9 @@ def test_its_properties() -> None:
 
 
 def test_an_unknown_split_is_an_input_error() -> None:
-    with pytest.raises(InputError, match=r"split = 'tests' is not known.*did you mean 'test'\?"):
+    with pytest.raises(
+        InputError, match=r"split = 'tests': is not known; choose one of train, validation, test.*did you mean 'test'\?"
+    ):
         dataset().split("tests")
 
 
@@ -58,14 +60,18 @@ def test_a_split_of_other_types_or_shapes_is_refused(images: np.ndarray, labels:
 
 
 def test_splits_of_different_images_are_refused() -> None:
-    with pytest.raises(InputError, match=r"images of test are \[3, 2\], those of train \[2, 3\]"):
+    with pytest.raises(
+        InputError, match=r"dataset = 'made_up': the images of test are \[3, 2\], those of train \[2, 3\]"
+    ):
         dataset(test=split(4, (3, 2)))
 
 
 @pytest.mark.parametrize("label", [-1, 2])
 def test_a_label_that_is_no_class_is_refused(label: int) -> None:
     wrong = Split(np.zeros((1, 2, 3), np.uint8), np.array([label], np.int32))
-    with pytest.raises(InputError, match=f"labels of validation go from {label} to {label}: .* 0 to 1"):
+    with pytest.raises(
+        InputError, match=f"dataset = 'made_up': the labels of validation go from {label} to {label}; .* 0 to 1"
+    ):
         dataset(validation=wrong)
 
 

@@ -54,7 +54,7 @@ def test_the_splits_share_no_image_and_leave_none_out(digits: Dataset) -> None:
 
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
-def test_every_class_has_its_share(digits: Dataset, name: str) -> None:
+def test_every_class_has_its_fraction_of_each_split(digits: Dataset, name: str) -> None:
     everything = np.concatenate([digits.split(split).labels for split in ("train", "validation", "test")])
     counts = np.bincount(digits.split(name).labels, minlength=10)
     exact = np.bincount(everything, minlength=10) * len(digits.split(name)) / 1797

@@ -149,15 +149,17 @@ def test_a_name_of_the_catalogue_comes_before_a_folder(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("name", ["", "minst"])
 def test_a_name_that_is_neither_is_answered_with_the_catalogue(name: str) -> None:
-    with pytest.raises(InputError, match=f"dataset = '{name}' is not known: choose one of digits"):
+    with pytest.raises(InputError, match=f"dataset = '{name}': is not known; choose one of digits"):
         data.load(name)
 
 
 def test_a_path_that_is_no_folder_is_an_input_error(tmp_path: Path) -> None:
-    assert refusal(tmp_path / "nowhere").startswith(f"dataset = '{tmp_path / 'nowhere'}' does not exist: give a folder")
+    assert refusal(tmp_path / "nowhere").startswith(
+        f"dataset = '{tmp_path / 'nowhere'}': does not exist; give a folder"
+    )
     file = tmp_path / "file.zip"
     file.write_bytes(b"")
-    assert f"dataset = '{file}' is not a folder: give a folder, or one of digits" in refusal(file)
+    assert f"dataset = '{file}': is not a folder; give a folder, file.py:function, or one of digits" in refusal(file)
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -248,7 +250,7 @@ def test_too_few_images_to_hold_out_from_are_refused(tmp_path: Path) -> None:
     for i in range(9):
         put(tmp_path / "train" / "cat" / f"{i}.png", i)
     put(tmp_path / "test" / "cat" / "0.png", 20)
-    assert "has 9 training images: there must be at least 10" in refusal(tmp_path)
+    assert f"dataset = '{tmp_path}': has 9 training images; there must be at least 10" in refusal(tmp_path)
 
 
 def test_without_pillow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

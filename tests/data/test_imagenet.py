@@ -319,7 +319,7 @@ def test_a_header_that_is_no_python_is_refused(data_folder: Path) -> None:
 
 @pytest.mark.parametrize("index", [-1, 10])
 def test_a_shard_that_is_not_there_is_an_input_error(index: int, paths: list[Path]) -> None:
-    with pytest.raises(InputError, match=f"shard = {index} does not exist: there are 10, from 0"):
+    with pytest.raises(InputError, match=f"shard = {index}: does not exist; there are 10, from 0"):
         shards_of(data.load("imagenet32")).load(index)
 
 

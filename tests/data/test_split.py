@@ -9,10 +9,10 @@ from equiprop.data._split import held_out
 
 
 @settings(derandomize=True, deadline=None)
-@given(labels=st.lists(st.integers(0, 5), max_size=80), share=st.floats(0, 1), seed=st.integers(0, 2**32))
-def test_a_split_is_disjoint_complete_and_stratified(labels: list[int], share: float, seed: int) -> None:
+@given(labels=st.lists(st.integers(0, 5), max_size=80), fraction=st.floats(0, 1), seed=st.integers(0, 2**32))
+def test_a_split_is_disjoint_complete_and_stratified(labels: list[int], fraction: float, seed: int) -> None:
     array = np.array(labels, dtype=np.int32)
-    size = round(share * len(array))
+    size = round(fraction * len(array))
     kept, held = held_out(array, size, seed)
     assert len(held) == size
     np.testing.assert_array_equal(np.sort(np.concatenate([kept, held])), np.arange(len(array)))

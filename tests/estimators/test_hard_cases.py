@@ -59,7 +59,7 @@ def response_of_the_ordinary(transpose):
     return -np.linalg.solve(jacobian.T if transpose else jacobian, u - 1)
 
 
-@pytest.fixture(scope="module", params=ESTIMATORS)
+@pytest.fixture(scope="module", params=ESTIMATORS.members())
 def answer(request):
     options = {
         "one_sided": {"nudge": 0.02},
@@ -68,7 +68,7 @@ def answer(request):
         "continuous_time": {"nudge": 0.1, "steps_per_point": 80},
         "corrected": {"nudge": 0.2},
     }
-    estimator = ESTIMATORS[request.param](**options.get(request.param, {}))
+    estimator = ESTIMATORS.find(request.param)(**options.get(request.param, {}))
     return request.param, estimated(SYSTEM, X, Y, estimator, solver=SOLVER, key=jax.random.key(0))
 
 

@@ -11,7 +11,7 @@ from differences import Exact, flat
 from equiprop.errors import InputError
 from equiprop.estimators import Corrected, Dyadic, Neumann, RecurrentBackprop, Unrolled, estimate
 from equiprop.solvers import GaussSeidel, Jacobi, relax
-from equiprop.systems import from_force
+from equiprop.systems import Free, from_force
 from networks import IMAGE, batch, network
 from oracle import Dense, gradient_by_name
 
@@ -113,13 +113,13 @@ def test_exact_error_vectors_and_gradients(kind):
 
 def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
     """Few sweeps, far from equilibrium: finite differences of what the sweeps compute, transient included."""
-    system, solver = network("untied"), Jacobi(tolerance=1e-12, max_steps=2000)
+    system, solver = network("untied"), Jacobi(tolerance=1e-12, max_steps=2000, damping=0.0)
     answer = estimated(system, X, Y, Unrolled(steps=3, whole=True, unconverged="keep", clip=jnp.inf), solver=solver)
 
     def loss(theta):
         injection, state = theta.injection(X), theta.initial_state(X)
         for _ in range(3):
-            state, _ = solver.sweep(theta, injection, state)
+            state, _ = solver.sweep(Free(theta, injection), state)
         return system.cost(theta.output(theta.activity(state)), Y).mean()
 
     for where, index in [
@@ -168,7 +168,7 @@ def test_dyadic_finds_the_equilibrium_itself():
     [
         (lambda: Neumann(terms=0), "terms = 0: must be at least 1"),
         (lambda: Unrolled(steps=0), "steps = 0: must be at least 1"),
-        (lambda: RecurrentBackprop(accuracy=1.5), "accuracy = 1.5: must be between 0 and 1"),
+        (lambda: RecurrentBackprop(accuracy=1.5), "accuracy = 1.5: must be above 0 and below 1"),
         (lambda: Dyadic(nudge=0.0), "nudge = 0.0"),
         (lambda: Corrected(nudge="auto"), "tolerance = inf: an automatic nudge"),
     ],

@@ -37,17 +37,19 @@ def test_loss_against_dense_matrices(kind, balanced):
     n = len(a)
     share = np.concatenate([np.full(p, n / (len(POPULATIONS) * p)) for p in POPULATIONS]) if balanced else np.ones(n)
     assert share.sum() == pytest.approx(n)
-    homeostasis = AntisymmetricHomeostasis(probes=2000, balanced=balanced)
+    homeostasis = AntisymmetricHomeostasis(probes=2000, samples=0, balanced=balanced)
     loss = float(eqx.filter_jit(homeostasis.loss)(system, seen, key=KEY))
     assert loss == pytest.approx(2 * np.sum(a**2 * share) / n, rel=0.05)
 
 
 def test_gradient_by_finite_differences():
     system, seen = at_rest("untied")
-    homeostasis = AntisymmetricHomeostasis(probes=3, balanced=True, strength=0.7)
+    homeostasis = AntisymmetricHomeostasis(
+        probes=3, samples=0, balanced=True, strength=0.7, shared_updates=False, feedback_only=False
+    )
     loss = eqx.filter_jit(homeostasis.loss)
     zero = jax.tree.map(jnp.zeros_like, system)
-    answer = eqx.filter_jit(homeostasis.treat)(zero, system, seen, key=KEY)
+    answer = eqx.filter_jit(homeostasis.regularise)(zero, system, seen, key=KEY)
     assert float(answer.loss) == pytest.approx(float(loss(system, seen, key=KEY)))
     for name, index in [("hidden_1->hidden_2", (2, 3)), ("output->hidden_2", (1, 1))]:
         where = lambda s, n=name: s.weights[n]  # noqa: E731
@@ -62,18 +64,21 @@ def test_gradient_by_finite_differences():
 def test_no_noise_where_it_has_nothing_to_do(kind):
     """With equal weights of every pair the published loss is zero in the mean only; this one is zero, and so is its gradient."""
     system = network(kind)
-    equal = {forward: system.weights[feedback] for forward, feedback in system.reciprocal_pairs.values()}
+    equal = {forward: system.weights[feedback] for forward, feedback in system.pairs.values()}
     system = eqx.tree_at(lambda s: s.weights, system, dict(system.weights) | equal)
     x = X if kind == "untied" else batch(shape=(4, 4, 2))[0]
     free = relax(system, x, GaussSeidel())
     zero = jax.tree.map(jnp.zeros_like, system)
 
     def largest(homeostasis):
-        own = eqx.filter_jit(homeostasis.treat)(zero, system, Batch(x, free.state, free.converged), key=KEY).gradient
+        own = eqx.filter_jit(homeostasis.regularise)(
+            zero, system, Batch(x, free.state, free.converged), key=KEY
+        ).gradient
         return max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(own))
 
-    assert largest(AntisymmetricHomeostasis(probes=1)) < 1e-14
-    assert largest(JacobianHomeostasis(probes=1)) > 1e-3
+    plain = {"strength": 1.0, "probes": 1, "samples": 0, "shared_updates": False, "feedback_only": False}
+    assert largest(AntisymmetricHomeostasis(**plain, balanced=False)) < 1e-14
+    assert largest(JacobianHomeostasis(**plain)) > 1e-3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Every other treatment: what it must do to ‖A‖ or to the angle between weights, and that its formula is the one it states."""
+"""Every other homeostasis: what it must do to ‖A‖ or to the angle between weights, and that its formula is the one it states."""
 
 import equinox as eqx
 import jax
@@ -9,7 +9,7 @@ import pytest
 from equiprop.diagnostics import symmetry, weight_angle
 from equiprop.errors import InputError
 from equiprop.homeostasis import (
-    TREATMENTS,
+    HOMEOSTASES,
     AntisymmetricHomeostasis,
     Batch,
     Controlled,
@@ -17,9 +17,9 @@ from equiprop.homeostasis import (
     KolenPollack,
     LocalHomeostasis,
     RotationHomeostasis,
-    Scheduled,
     WeightMirror,
 )
+from equiprop.numerics import Schedule
 from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import LayeredNetwork, Stage, convolutional, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
@@ -28,6 +28,8 @@ from oracle import Dense, shifted_sigmoid_slope
 X, _ = batch()
 KEY = jax.random.key(5)
 PAIR = ("hidden_1->hidden_2", "hidden_2->hidden_1")
+# At strength one on every sample, and every weight moved by itself.
+PLAIN = {"strength": 1.0, "samples": 0, "shared_updates": False, "feedback_only": False}
 
 
 def everyone(x, state):
@@ -53,8 +55,8 @@ def rotations(system, state, dense):
 
 def test_rotation_loss_is_the_rotation(case):
     system, state, dense = case
-    treatment = RotationHomeostasis(probes=2000)
-    value, skipped = eqx.filter_jit(treatment.loss)(system, everyone(X, state), key=KEY)
+    homeostasis = RotationHomeostasis(**PLAIN, probes=2000)
+    value, skipped = eqx.filter_jit(homeostasis.loss)(system, everyone(X, state), key=KEY)
     assert int(skipped) == 0
     assert float(value) == pytest.approx(rotations(system, state, dense).mean() / len(dense.matrix), rel=0.05)
 
@@ -62,10 +64,10 @@ def test_rotation_loss_is_the_rotation(case):
 def test_rotation_gradient_by_finite_differences(case):
     """Through the solves with S, at fixed state and fixed probes."""
     system, state, _ = case
-    treatment = RotationHomeostasis(probes=2, strength=0.5)
+    homeostasis = RotationHomeostasis(**PLAIN | {"strength": 0.5}, probes=2)
     zero = jax.tree.map(jnp.zeros_like, system)
-    answer = eqx.filter_jit(treatment.treat)(zero, system, everyone(X, state), key=KEY)
-    value = eqx.filter_jit(lambda s: treatment.loss(s, everyone(X, state), key=KEY)[0])
+    answer = eqx.filter_jit(homeostasis.regularise)(zero, system, everyone(X, state), key=KEY)
+    value = eqx.filter_jit(lambda s: homeostasis.loss(s, everyone(X, state), key=KEY)[0])
     for name, index in [(PAIR[0], (2, 3)), (PAIR[1], (1, 1))]:
         where = lambda s, n=name: s.weights[n]  # noqa: E731
         up, down = (value(eqx.tree_at(where, system, system.weights[name].at[index].add(h))) for h in (1e-3, -1e-3))
@@ -78,11 +80,11 @@ def test_rotation_skips_what_has_no_angle():
     system = from_force(lambda w, u, x: x * (u @ w) - u, p, initial_state=jnp.zeros(2))
     x, u = jnp.asarray([[0.5], [3.0]]), jnp.zeros((2, 2))
     zero = jax.tree.map(jnp.zeros_like, system)
-    treatment = RotationHomeostasis(probes=20)
-    treat = eqx.filter_jit(treatment.treat)
-    both = treat(zero, system, everyone(x, u), key=KEY)
+    homeostasis = RotationHomeostasis(**PLAIN, probes=20)
+    regularise = eqx.filter_jit(homeostasis.regularise)
+    both = regularise(zero, system, everyone(x, u), key=KEY)
     assert int(both.skipped) == 1
-    one = treat(zero, system, Batch(x, u, jnp.asarray([True, False])), key=KEY)
+    one = regularise(zero, system, Batch(x, u, jnp.asarray([True, False])), key=KEY)
     assert int(one.skipped) == 0 and np.allclose(both.gradient.params, one.gradient.params)
     s, a = np.array([[-1, 0.3], [0.3, -1]]), np.array([[0, 0.2], [-0.2, 0]])
     k = np.linalg.solve(s, a)
@@ -93,10 +95,10 @@ def test_local_homeostasis_is_unbiased(case):
     """The mean over batches of probes is the gradient 2γ(W − B)/n of L_homeo/n, within four standard errors, entry by entry."""
     _, state, dense = case
     system = mlp(INPUTS, (7, 5), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=0.5)
-    one_probe = LocalHomeostasis(probes=1, samples=1)
+    one_probe = LocalHomeostasis(**PLAIN | {"samples": 1}, probes=1)
     zero = jax.tree.map(jnp.zeros_like, system)
     draw = eqx.filter_jit(
-        lambda key: one_probe.treat(zero, system, everyone(X, state), key=key).gradient.weights[PAIR[0]]
+        lambda key: one_probe.regularise(zero, system, everyone(X, state), key=key).gradient.weights[PAIR[0]]
     )
     draws = np.asarray(jax.lax.map(draw, jax.random.split(KEY, 4000)))
     expected = 2 * 0.5 * np.asarray(system.weights[PAIR[0]] - system.weights[PAIR[1]]) / len(dense.matrix)
@@ -111,8 +113,8 @@ def test_local_homeostasis_needs_no_derivative_and_serves_a_user_force():
     matrix, u = jnp.asarray(rng.normal(size=(4, 4))), jnp.asarray(rng.normal(size=(3, 4)))
     system = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, matrix, initial_state=jnp.zeros(4))
     zero = jax.tree.map(jnp.zeros_like, system)
-    treatment = LocalHomeostasis(probes=8000, step=1e-3)
-    own = eqx.filter_jit(treatment.treat)(zero, system, everyone(u, u), key=KEY)
+    homeostasis = LocalHomeostasis(**PLAIN, probes=8000, step=1e-3)
+    own = eqx.filter_jit(homeostasis.regularise)(zero, system, everyone(u, u), key=KEY)
 
     def loss(p):
         def one(v):
@@ -130,49 +132,52 @@ def test_local_homeostasis_refuses_what_it_cannot_clamp():
     system = from_force(lambda p, u, x: jnp.tanh(u) @ p - u, jnp.eye(2), initial_state=jnp.zeros(2), activity=jnp.tanh)
     u = jnp.zeros((1, 2))
     with pytest.raises(InputError, match="FunctionSystem: does not say what force arrives"):
-        LocalHomeostasis().treat(system, system, everyone(u, u), key=KEY)
+        LocalHomeostasis().regularise(system, system, everyone(u, u), key=KEY)
 
 
 @pytest.mark.parametrize(
-    "treatment", [JacobianHomeostasis, AntisymmetricHomeostasis, RotationHomeostasis, LocalHomeostasis]
+    "homeostasis", [JacobianHomeostasis, AntisymmetricHomeostasis, RotationHomeostasis, LocalHomeostasis]
 )
-def test_shared_updates_are_those_of_a_tied_weight(case, treatment):
+def test_shared_updates_are_those_of_a_tied_weight(case, homeostasis):
     """At strength zero both weights of a pair get the sum of the two, and nothing else changes."""
     system, state, _ = case
     gradient = jax.tree.map(lambda w: np.random.default_rng(0).normal(size=w.shape), system)
-    quiet = treatment(strength=0.0, probes=1, samples=1, shared_updates=True)
-    answer = eqx.filter_jit(quiet.treat)(gradient, system, everyone(X, state), key=KEY).gradient
+    quiet = homeostasis(strength=0.0, probes=1, samples=1, shared_updates=True, feedback_only=False)
+    answer = eqx.filter_jit(quiet.regularise)(gradient, system, everyone(X, state), key=KEY).gradient
     total = gradient.weights[PAIR[0]] + gradient.weights[PAIR[1]]
     assert np.allclose(answer.weights[PAIR[0]], total) and np.allclose(answer.weights[PAIR[1]], total)
     assert np.allclose(answer.weights["input->hidden_1"], gradient.weights["input->hidden_1"])
     loop = network("loop")
-    treatment().check(loop)
+    homeostasis(**PLAIN).check(loop)
+    homeostasis().check(loop)
     with pytest.raises(InputError, match="no untied pair"):
-        treatment(shared_updates=True).check(loop)
+        homeostasis(**PLAIN | {"shared_updates": True}).check(loop)
 
 
-@pytest.mark.parametrize("treatment", [JacobianHomeostasis, AntisymmetricHomeostasis, LocalHomeostasis])
-def test_feedback_only_moves_feedback_alone(case, treatment):
-    """As without it on the feedback weights; nothing of the treatment on all others."""
+@pytest.mark.parametrize("homeostasis", [JacobianHomeostasis, AntisymmetricHomeostasis, LocalHomeostasis])
+def test_feedback_only_moves_feedback_alone(case, homeostasis):
+    """As without it on the feedback weights; nothing of the homeostasis on all others."""
     system, state, _ = case
     gradient = jax.tree.map(lambda w: np.random.default_rng(0).normal(size=w.shape), system)
     both, alone = (
-        eqx.filter_jit(treatment(samples=1, feedback_only=only).treat)(gradient, system, everyone(X, state), key=KEY)
+        eqx.filter_jit(homeostasis(**PLAIN | {"samples": 1, "feedback_only": only}).regularise)(
+            gradient, system, everyone(X, state), key=KEY
+        )
         for only in (False, True)
     )
     for name, weight in gradient.weights.items():
-        moved = name in {feedback for _, feedback in system.reciprocal_pairs.values()}
+        moved = name in {feedback for _, feedback in system.pairs.values()}
         assert np.allclose(alone.gradient.weights[name], both.gradient.weights[name] if moved else weight), name
     assert np.array_equal(alone.gradient.biases["output"], gradient.biases["output"])
     with pytest.raises(InputError, match="no untied pair"):
-        treatment(feedback_only=True).check(network("loop"))
+        homeostasis(**PLAIN | {"feedback_only": True}).check(network("loop"))
 
 
 def test_kolen_pollack_shrinks_the_difference_exactly(case):
     """Whatever the gradient, W − B shrinks by 1 − rate·decay a step, and both get the same update."""
     system, state, _ = case
     gradient = jax.tree.map(lambda a: jnp.asarray(np.random.default_rng(0).normal(size=a.shape)), system)
-    answer = KolenPollack(decay=0.3).treat(gradient, system, everyone(X, state), key=KEY)
+    answer = KolenPollack(decay=0.3).regularise(gradient, system, everyone(X, state), key=KEY)
     moved = jax.tree.map(lambda w, g: w - 0.1 * g, system, answer.gradient)
     before, after = (s.weights[PAIR[0]] - s.weights[PAIR[1]] for s in (system, moved))
     assert np.allclose(after, (1 - 0.1 * 0.3) * before)
@@ -185,23 +190,23 @@ def test_weight_mirror_draws_feedback_towards_forward(case):
     """Its mean is B − W, on the feedback alone."""
     system, state, _ = case
     zero = jax.tree.map(jnp.zeros_like, system)
-    own = eqx.filter_jit(WeightMirror(probes=20000).treat)(zero, system, everyone(X, state), key=KEY).gradient
+    own = eqx.filter_jit(WeightMirror(probes=20000).regularise)(zero, system, everyone(X, state), key=KEY).gradient
     forward, feedback = (system.weights[n] for n in PAIR)
     assert np.linalg.norm(own.weights[PAIR[1]] - (feedback - forward)) < 0.05 * np.linalg.norm(feedback - forward)
     assert (own.weights[PAIR[0]] == 0).all() and (own.biases["hidden_1"] == 0).all()
 
 
-@pytest.mark.parametrize("treatment", [KolenPollack(), WeightMirror()])
-def test_pairs_are_needed(treatment):
+@pytest.mark.parametrize("homeostasis", [KolenPollack(), WeightMirror()])
+def test_pairs_are_needed(homeostasis):
     with pytest.raises(InputError, match="no untied pair of forward and feedback weights"):
-        treatment.check(network("loop"))
+        homeostasis.check(network("loop"))
 
 
 STRONG = {
-    "jacobian": JacobianHomeostasis(strength=5.0),
-    "antisymmetric": AntisymmetricHomeostasis(strength=5.0, balanced=True),
-    "rotation": RotationHomeostasis(strength=20.0),
-    "local": LocalHomeostasis(strength=5.0),
+    "jacobian": JacobianHomeostasis(**PLAIN | {"strength": 5.0}),
+    "antisymmetric": AntisymmetricHomeostasis(**PLAIN | {"strength": 5.0}, balanced=True),
+    "rotation": RotationHomeostasis(**PLAIN | {"strength": 20.0}),
+    "local": LocalHomeostasis(**PLAIN | {"strength": 5.0}),
     "kolen_pollack": KolenPollack(decay=1.0),
     "weight_mirror": WeightMirror(),
 }
@@ -211,11 +216,11 @@ STRONG = {
 def test_descending_it_makes_the_jacobian_symmetric(case, name):
     """Two hundred steps: the weight angle falls from 90 degrees, the symmetry rises.
 
-    Nothing but the treatment, except that Kolen-Pollack acts through what the weights learn: it gets a gradient of noise.
+    Nothing but the homeostasis, except that Kolen-Pollack acts through what the weights learn: it gets a gradient of noise.
     """
-    assert set(STRONG) == set(TREATMENTS) - {"none"}
+    assert set(STRONG) == set(HOMEOSTASES.members()) - {"none", "auto"}
     system, _, _ = case
-    treatment = STRONG[name]
+    homeostasis = STRONG[name]
     solver = GaussSeidel()
 
     @eqx.filter_jit
@@ -223,7 +228,7 @@ def test_descending_it_makes_the_jacobian_symmetric(case, name):
         def step(theta, key):
             free = relax(theta, X, solver)
             learnt = jax.tree.map(lambda w: 3 * jax.random.normal(key, w.shape) * (name == "kolen_pollack"), theta)
-            own = treatment.treat(learnt, theta, Batch(X, free.state, free.converged), key=key).gradient
+            own = homeostasis.regularise(learnt, theta, Batch(X, free.state, free.converged), key=key).gradient
             return jax.tree.map(lambda w, g: w - 0.05 * g, theta, own), None
 
         return jax.lax.scan(step, theta, jax.random.split(KEY, 200))[0]
@@ -240,36 +245,36 @@ def test_descending_it_makes_the_jacobian_symmetric(case, name):
 
 
 @pytest.mark.parametrize(
-    ("shape", "expected"),
+    ("shape", "start", "end", "expected"),
     [
-        ("linear", {0.0: 2.0, 0.25: 1.5, 1.0: 0.0}),
-        ("cosine", {0.0: 2.0, 0.5: 1.0, 1.0: 0.0}),
-        ("warmup", {0.0: 0, 0.05: 1.0, 0.5: 2}),
+        ("linear", 2.0, 0.0, {0.0: 2.0, 0.25: 1.5, 1.0: 0.0}),
+        ("cosine", 2.0, 0.0, {0.0: 2.0, 0.5: 1.0, 1.0: 0.0}),
+        ("warmup", 0.0, 2.0, {0.0: 0, 0.05: 1.0, 0.5: 2}),
     ],
 )
-def test_scheduled_strength(case, shape, expected):
+def test_scheduled_strength(case, shape, start, end, expected):
     system, state, _ = case
-    treatment = JacobianHomeostasis(strength=Scheduled(2.0, shape), probes=1, samples=1)
+    homeostasis = JacobianHomeostasis(**PLAIN | {"strength": Schedule(shape, start, end), "samples": 1}, probes=1)
     zero = jax.tree.map(jnp.zeros_like, system)
     for progress, value in expected.items():
-        answer = treatment.treat(zero, system, everyone(X, state), key=KEY, progress=progress)
+        answer = homeostasis.regularise(zero, system, everyone(X, state), key=KEY, progress=progress)
         assert float(answer.strength) == pytest.approx(value, abs=1e-6)
 
 
-@pytest.mark.parametrize(("measure", "too_little", "too_much"), [("symmetry", 0.99, 0.1), ("angle", 1.0, 170.0)])
-def test_controlled_strength_moves_towards_its_target(case, measure, too_little, too_much):
+@pytest.mark.parametrize(("hold", "too_little", "too_much"), [("symmetry", 0.99, 0.1), ("angle", 1.0, 170.0)])
+def test_controlled_strength_moves_towards_its_target(case, hold, too_little, too_much):
     """An untied network at the start: short of one target the strength grows, past the other it shrinks."""
     system, state, _ = case
     zero = jax.tree.map(jnp.zeros_like, system)
     for target, direction in ((too_little, 1), (too_much, -1)):
-        strength = Controlled(target, measure, start_value=2.0, every=2, samples=2)
-        treatment = JacobianHomeostasis(strength=strength, probes=1, samples=1)
-        treat = eqx.filter_jit(treatment.treat)
-        first = treat(zero, system, everyone(X, state), key=KEY, memory=treatment.start(jnp.float64))
+        strength = Controlled(hold, target, start=2.0, every=2, samples=2)
+        homeostasis = JacobianHomeostasis(**PLAIN | {"strength": strength, "samples": 1}, probes=1)
+        regularise = eqx.filter_jit(homeostasis.regularise)
+        first = regularise(zero, system, everyone(X, state), key=KEY, memory=homeostasis.init(jnp.float64))
         assert direction * (float(first.strength) - 2.0) > 0.05
         # It is measured every other step, and remembered in between.
-        second = treat(zero, system, everyone(X, state), key=KEY, memory=first.memory)
-        third = treat(zero, system, everyone(X, state), key=KEY, memory=second.memory)
+        second = regularise(zero, system, everyone(X, state), key=KEY, memory=first.memory)
+        third = regularise(zero, system, everyone(X, state), key=KEY, memory=second.memory)
         assert float(second.strength) == float(first.strength)
         assert direction * float(third.strength - second.strength) > 0
 
@@ -282,16 +287,18 @@ def test_controlled_strength_holds_the_symmetry_asked_for(case):
     cost_gradient = eqx.tree_at(
         lambda s: (s.weights[PAIR[0]], s.weights[PAIR[1]]), cost_gradient, (-0.3 * apart, 0.3 * apart)
     )
-    treatment = JacobianHomeostasis(strength=Controlled(0.8, start_value=0.1, every=1, samples=4), probes=20)
+    homeostasis = JacobianHomeostasis(
+        **PLAIN | {"strength": Controlled(target=0.8, start=0.1, every=1, samples=4)}, probes=20
+    )
 
     @eqx.filter_jit
     def run(theta):
         def step(carry, key):
             theta, memory = carry
-            answer = treatment.treat(cost_gradient, theta, everyone(X, state), key=key, memory=memory)
+            answer = homeostasis.regularise(cost_gradient, theta, everyone(X, state), key=key, memory=memory)
             return (jax.tree.map(lambda w, g: w - 0.05 * g, theta, answer.gradient), answer.memory), answer.strength
 
-        return jax.lax.scan(step, (theta, treatment.start(jnp.float64)), jax.random.split(KEY, 800))
+        return jax.lax.scan(step, (theta, homeostasis.init(jnp.float64)), jax.random.split(KEY, 800))
 
     (after, _), strengths = run(system)
     assert float(symmetry(after, X, state).symmetry) == pytest.approx(0.8, abs=0.05)
@@ -305,12 +312,12 @@ def test_controlled_strength_holds_the_symmetry_asked_for(case):
         (lambda: LocalHomeostasis(step=0.0), "step = 0.0: must be a finite number above 0"),
         (lambda: KolenPollack(decay=-1.0), "decay = -1.0"),
         (lambda: WeightMirror(probes=0), "probes = 0"),
-        (lambda: Scheduled(1.0, "steps"), "shape = 'steps' is not known"),
-        (lambda: Controlled(1.5), "target = 1.5: must be between 0 and 1"),
-        (lambda: Controlled(0.5, "norm"), "measure = 'norm' is not known"),
-        (lambda: Controlled(0.5, start_value=0.0), "strength = 0.0: must be a finite number above 0"),
-        (lambda: Controlled(0.5, every=0), "every = 0"),
-        (lambda: Controlled(0.5, gain=0.0), "gain = 0.0"),
+        (lambda: Schedule("steps", 1.0, 0.0), "schedule = 'steps': is not known"),
+        (lambda: Controlled(target=1.5), "target = 1.5: must be"),
+        (lambda: Controlled("norm", 0.5), "hold = 'norm': is not known"),
+        (lambda: Controlled(target=0.5, start=0.0), "start = 0.0: must be a finite number above 0"),
+        (lambda: Controlled(target=0.5, every=0), "every = 0"),
+        (lambda: Controlled(target=0.5, gain=0.0), "gain = 0.0"),
     ],
 )
 def test_bad_settings(make, message):
@@ -321,7 +328,7 @@ def test_bad_settings(make, message):
 @pytest.mark.parametrize("activation, gain", [("tanh", 3.0), ("tanh", 2.0), ("dsilu", 0.5)])
 def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
     """At rest S of these tanh networks is indefinite; the second sample of the dsilu one has a unit whose activity falls."""
-    system = mlp(6, (5,), 3, key=jax.random.key(0), activation=activation, gain=gain)
+    system = mlp(6, (5,), 3, key=jax.random.key(0), activation=activation, gain=gain, feedback_gain=1.0)
     weight = system.weights["input->hidden_1"]
     x = jnp.stack([jnp.zeros(6), -6 * jnp.sign(weight[:, 0])])
     state = jax.tree.map(jnp.zeros_like, system.initial_state(x)) if activation == "tanh" else None
@@ -331,7 +338,7 @@ def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
         j = Dense.of(system).matrix.T - np.eye(8)
         assert np.linalg.eigvalsh(j + j.T).max() > 0
     zero = jax.tree.map(jnp.zeros_like, system)
-    answer = eqx.filter_jit(RotationHomeostasis().treat)(zero, system, everyone(x, state), key=KEY)
+    answer = eqx.filter_jit(RotationHomeostasis(**PLAIN).regularise)(zero, system, everyone(x, state), key=KEY)
     assert int(answer.skipped) == (2 if activation == "tanh" else 1)
     largest = max(float(jnp.abs(g).max()) for g in jax.tree.leaves(answer.gradient))
     assert (largest == 0) if activation == "tanh" else (0 < largest < 1)
@@ -343,13 +350,15 @@ def test_unusable_samples_leave_no_trace(kind):
     p = jnp.asarray([[0.0, 0.4], [0.1, 0.0]])
     system = from_force(lambda w, u, x: x * (u @ w) - u, p, initial_state=jnp.zeros(2))
     u, zero = jnp.zeros((2, 2)), jax.tree.map(jnp.zeros_like, system)
-    treat = eqx.filter_jit(kind(strength=Controlled(target=0.9)).treat)
+    regularise = eqx.filter_jit(kind(**PLAIN | {"strength": Controlled(target=0.9)}).regularise)
     usable = jnp.asarray([True, False])
-    clean, spoilt = (treat(zero, system, Batch(jnp.asarray([[0.5], [x]]), u, usable), key=KEY) for x in (0.5, jnp.nan))
+    clean, spoilt = (
+        regularise(zero, system, Batch(jnp.asarray([[0.5], [x]]), u, usable), key=KEY) for x in (0.5, jnp.nan)
+    )
     assert float(jnp.abs(clean.gradient.params).max()) > 0
     for ours, theirs in zip(jax.tree.leaves(clean), jax.tree.leaves(spoilt), strict=True):
         assert np.array_equal(ours, theirs)
-    nothing = treat(zero, system, Batch(jnp.full((2, 1), jnp.nan), u, jnp.zeros(2, bool)), key=KEY)
+    nothing = regularise(zero, system, Batch(jnp.full((2, 1), jnp.nan), u, jnp.zeros(2, bool)), key=KEY)
     assert not nothing.gradient.params.any() and float(nothing.loss) == 0 and float(nothing.strength) == 1
 
 
@@ -360,8 +369,8 @@ def test_weight_mirror_of_a_convolution_has_the_size_of_the_weights():
         convolutional((6, 6, 1), stages, activation="tanh"), classes=3, key=jax.random.key(0)
     )
     mirror = WeightMirror(probes=4000)
-    own = mirror.own_part(system, system, everyone(X, None), key=KEY)[0]
-    ((forward, feedback),) = system.reciprocal_pairs.values()
+    own = mirror.gradient(system, everyone(X, None), key=KEY)[0]
+    ((forward, feedback),) = system.pairs.values()
     mirrored = system.weights[feedback] - own.weights[feedback]
     assert np.allclose(mirrored, system.weights[forward], atol=0.02)
 
@@ -371,5 +380,5 @@ def test_weight_mirror_refuses_pooling():
     system = LayeredNetwork.create(
         convolutional((6, 6, 1), stages, activation="tanh"), classes=3, key=jax.random.key(0)
     )
-    with pytest.raises(InputError, match=r"connection hidden_1->output: .* softmax pooling"):
+    with pytest.raises(InputError, match=r"connection hidden_1->output: .* which pooling is not"):
         WeightMirror().check(system)

@@ -7,16 +7,17 @@ import pytest
 from scipy.special import log_softmax
 
 from equiprop.errors import InputError
-from equiprop.numerics import COSTS, create_cost, softmax_cross_entropy
+from equiprop.numerics import COSTS, softmax_cross_entropy
 
 RNG = np.random.default_rng(1)
 OUTPUT = RNG.normal(size=(4, 3))
 COMPLEX_OUTPUT = OUTPUT + 0.3j * RNG.normal(size=(4, 3))
 LABELS = np.array([0, 2, 1, 1])
+NAMES = list(COSTS.members())
 
 
 def make(name, key):
-    return create_cost(name, 3, 3, key=key)
+    return COSTS.find(name).create(3, 3, key=key)
 
 
 def test_cross_entropy_is_minus_log_softmax():
@@ -60,7 +61,7 @@ def test_readout_scores(key):
     assert np.abs(cost.weight).max() <= 3**-0.5
 
 
-@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("name", NAMES)
 def test_complex_gradient(name, key):
     """The pullback of ones is the holomorphic derivative, with no conjugate in it."""
     cost = make(name, key)
@@ -78,11 +79,11 @@ def test_complex_gradient(name, key):
 
 
 def test_unknown_cost(key):
-    with pytest.raises(InputError, match="cost = 'hinge' is not known"):
+    with pytest.raises(InputError, match="cost = 'hinge': is not known; choose one of"):
         make("hinge", key)
 
 
-@pytest.mark.parametrize("name", COSTS)
+@pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("target", [np.ones(5), np.ones((5, 2)), np.zeros((5, 1), int), np.zeros(1, int)])
 def test_a_target_of_another_shape_is_refused(name, target, key):
     """It would be broadcast: to a cost of every sample against the target of every other."""
@@ -101,4 +102,4 @@ def test_squared_error_takes_one_hot_integers_as_they_are_and_knows_its_labels(k
 @pytest.mark.parametrize("name", ["softmax_cross_entropy", "squared_error"])
 def test_a_cost_without_readout_needs_a_unit_a_class(name, key):
     with pytest.raises(InputError, match="needs one output unit a class, 4, not 3"):
-        create_cost(name, 3, 4, key=key)
+        COSTS.find(name).create(3, 4, key=key)

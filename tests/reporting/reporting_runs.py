@@ -14,17 +14,29 @@ weight_angle = 90.0
 
 [estimator]
 kind = "{estimator}"
-nudge = 0.5
-points = 4
+{estimator_settings}
 
 [homeostasis]
 kind = "{homeostasis}"
-strength = 0.1
+{homeostasis_settings}
 
 [training]
 epochs = 3
 seed = {seed}
 """
+SETTINGS = {
+    "holomorphic": "nudge = 0.5\npoints = 4",
+    "centered": "nudge = 0.5",
+    "adjoint": "",
+    "jacobian": "strength = 0.1",
+    "none": "",
+}
+"""A configuration holds what the chosen kinds take, and nothing else."""
+LABELS = {
+    "holomorphic": "holomorphic equilibrium propagation",
+    "centered": "centred equilibrium propagation",
+    "adjoint": "the exact adjoint gradient",
+}
 
 
 def epoch_line(epoch: int) -> dict[str, Any]:
@@ -77,6 +89,7 @@ MANIFEST: dict[str, Any] = {
     "seed": 0,
     "command": "equiprop train --config digits.toml",
     "citations": ["Laborieux & Zenke 2024, https://arxiv.org/abs/2309.02214"],
+    "sources": {},
     "started": "2025-01-02T03:04:05+00:00",
 }
 
@@ -96,12 +109,19 @@ def write_run_into(
     """Writes a run directory under `root` and returns its path."""
     folder = root / name
     (folder / "checkpoints").mkdir(parents=True)
-    config = CONFIG.format(estimator=estimator, homeostasis=homeostasis, seed=seed)
+    config = CONFIG.format(
+        estimator=estimator,
+        estimator_settings=SETTINGS[estimator],
+        homeostasis=homeostasis,
+        homeostasis_settings=SETTINGS[homeostasis],
+        seed=seed,
+    )
     (folder / "config.toml").write_text(config)
     lines = [json.dumps(epoch_line(epoch)) + "\n" for epoch in range(1, epochs + 1)]
     (folder / "metrics.jsonl").write_text("".join(lines) + tail)
     if manifest is not None:
-        (folder / "manifest.json").write_text(json.dumps(manifest))
+        labels = {"system": "mlp", "estimator": LABELS[estimator], "homeostasis": homeostasis}
+        (folder / "manifest.json").write_text(json.dumps({"labels": labels} | manifest))
     if summary is not None:
         (folder / "summary.json").write_text(json.dumps(summary))
     return folder

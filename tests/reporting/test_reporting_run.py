@@ -117,12 +117,14 @@ def test_a_corrupt_file_is_refused_in_one_line(
 
 
 def test_what_is_not_a_run_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="does not exist"):
+    with pytest.raises(InputError, match=r"^run = '.*nothing': does not exist; give the folder of a run"):
         read_run(tmp_path / "nothing")
     (tmp_path / "file").write_text("")
-    with pytest.raises(InputError, match="is a file"):
+    with pytest.raises(InputError, match=r"^run = '.*file': is a file; give the folder of a run"):
         read_run(tmp_path / "file")
-    with pytest.raises(InputError, match=r"no config\.toml"):
+    with pytest.raises(
+        InputError, match=r"^run = .*: is not a run, it has no config\.toml; give one that `equiprop train` wrote"
+    ):
         read_run(tmp_path)
 
 
@@ -144,5 +146,5 @@ def test_a_broken_run_does_not_stop_the_listing(write_run: WriteRun, tmp_path: P
 
 
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="is not a folder"):
+    with pytest.raises(InputError, match=r"^runs = '.*nothing': is not a folder; give the folder"):
         find_runs(tmp_path / "nothing")

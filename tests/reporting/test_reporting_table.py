@@ -4,6 +4,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from equiprop.reporting import COLUMNS, comparison_rows, differences, read_run
 
 WriteRun = Callable[..., Path]
@@ -39,7 +41,7 @@ def test_the_numbers_behind_it_are_not_rounded(write_run: WriteRun) -> None:
     assert values["run"] == "homeostasis"
 
 
-def test_samples_that_the_gradient_leaves_out_are_shown(write_run: WriteRun) -> None:
+def test_samples_excluded_from_the_gradient_are_shown(write_run: WriteRun) -> None:
     summary = {"converged_fraction": 1.0, "excluded_fraction": 0.25}
     assert _texts(write_run(summary=summary))["excluded_percent"] == "25.0"
 
@@ -87,6 +89,27 @@ def test_settings_a_method_does_not_read_are_not_shown(write_run: WriteRun) -> N
     assert _texts(write_run("b", estimator="centered"))["estimator"] == "centered (|β|=0.5)"
 
 
+@pytest.mark.parametrize(
+    ("strength", "shown"),
+    [
+        ('{hold = "symmetry", target = 0.9, start = 1.0, gain = 0.1}', "strength held for symmetry 0.9"),
+        ('{schedule = "cosine", from = 1.0, to = 0.25}', "strength 1 to 0.25"),
+    ],
+)
+def test_a_strength_that_changes_is_shown(write_run: WriteRun, strength: str, shown: str) -> None:
+    folder = write_run()
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace("strength = 0.1", f"strength = {strength}"))
+    assert _texts(folder)["homeostasis"] == f"jacobian ({shown})"
+
+
+def test_a_class_of_the_users_own_is_shown_by_its_name(write_run: WriteRun) -> None:
+    folder = write_run()
+    text = (folder / "config.toml").read_text()
+    (folder / "config.toml").write_text(text.replace('"holomorphic"', '"/home/me/mine.py:My_own"'))
+    assert _texts(folder)["estimator"] == "My own (N=4, |β|=0.5)"
+
+
 def test_runs_of_the_same_name_are_told_apart(write_run: WriteRun) -> None:
     paths = [write_run(name) for name in ("one/run", "two/run", "other")]
     runs = [read_run(path) for path in [*paths, paths[-1]]]
@@ -99,5 +122,6 @@ def test_only_the_settings_that_differ(write_run: WriteRun) -> None:
     runs = [read_run(write_run("a")), read_run(write_run("b", homeostasis="none", seed=1))]
     assert {difference.key: difference.values for difference in differences(runs)} == {
         "homeostasis.kind": ('"jacobian"', '"none"'),
+        "homeostasis.strength": ("0.1", "–"),
         "training.seed": ("0", "1"),
     }

@@ -1,20 +1,23 @@
 """The relaxation loop: fixed points against SciPy, and a named status for everything that can happen."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array
 
 from equiprop.errors import InputError
-from equiprop.numerics import trees
-from equiprop.solvers import SOLVERS, FixedIterations, GaussSeidel, Jacobi, Status, Step, relax
-from equiprop.systems import from_force, nudged
-from networks import KINDS, batch, network
+from equiprop.numerics import Schedule, trees
+from equiprop.solvers import SOLVERS, FixedIterations, GaussSeidel, Jacobi, Status, Step, relax, relax_field
+from equiprop.systems import AbstractField, Free, Nudged, System, from_force
+from networks import KINDS, batch, network, nudged
 from oracle import Dense
 
-converge = eqx.filter_jit(relax)
-SOLVE = [Jacobi(tolerance=1e-11), Jacobi(tolerance=1e-11, damping=0.4), GaussSeidel(tolerance=1e-11)]
+SOLVE = [
+    Jacobi(tolerance=1e-11, max_steps=500, damping=0.0),
+    Jacobi(tolerance=1e-11, max_steps=500, damping=0.4),
+    GaussSeidel(tolerance=1e-11),
+]
 
 
 @pytest.mark.parametrize("solver", SOLVE, ids=["jacobi", "damped", "gauss_seidel"])
@@ -22,7 +25,7 @@ SOLVE = [Jacobi(tolerance=1e-11), Jacobi(tolerance=1e-11, damping=0.4), GaussSei
 def test_fixed_point(kind, solver):
     system = network(kind)
     x, _ = batch()
-    answer = converge(system, x, solver)
+    answer = relax(system, x, solver)
     assert answer.converged.all()
     dense = Dense.of(system)
     expected = [dense.equilibrium(np.asarray(xi)) for xi in x]
@@ -35,7 +38,8 @@ def test_fixed_point(kind, solver):
 def test_alternating_sweeps_need_about_half():
     system, (x, _) = network("tied"), batch()
     steps = [
-        converge(system, x, solver).steps.mean() for solver in (Jacobi(tolerance=1e-9), GaussSeidel(tolerance=1e-9))
+        relax(system, x, solver).steps.mean()
+        for solver in (Jacobi(tolerance=1e-9, max_steps=500, damping=0.0), GaussSeidel(tolerance=1e-9))
     ]
     assert steps[1] < 0.65 * steps[0]
 
@@ -60,7 +64,7 @@ X = jnp.zeros((1, 1))
     ],
 )
 @pytest.mark.parametrize(
-    "solver", [Jacobi(tolerance=1e-6, max_steps=100), FixedIterations(tolerance=1e-6, max_steps=100)]
+    "solver", [Jacobi(tolerance=1e-6, max_steps=100, damping=0.0), FixedIterations(tolerance=1e-6, max_steps=100)]
 )
 def test_status(name, force, status, solver):
     answer = relax(scalar(force), X, solver)
@@ -69,10 +73,10 @@ def test_status(name, force, status, solver):
 
 
 def test_two_states_that_turn_are_a_limit_cycle():
-    """Undamped rotation by a fixed angle: clipped, never at rest, period not 2."""
+    """Undamped rotation by a fixed angle: bounded, never at rest, period not 2."""
     turn = jnp.asarray([[np.cos(1.0), -np.sin(1.0)], [np.sin(1.0), np.cos(1.0)]])
     system = from_force(lambda p, u, x: u @ turn.T - u, 0.0, initial_state=jnp.ones(2))
-    answer = relax(system, X, Jacobi(max_steps=400))
+    answer = relax(system, X, Jacobi(max_steps=400, damping=0.0))
     assert int(answer.status[0]) == Status.OSCILLATING
 
 
@@ -102,7 +106,7 @@ def test_a_sample_does_not_depend_on_its_batch():
     together = relax(system, x, GaussSeidel())
     assert len(set(np.asarray(together.steps).tolist())) > 1
     for i in range(len(x)):
-        alone = converge(system, x[i : i + 1], GaussSeidel())
+        alone = relax(system, x[i : i + 1], GaussSeidel())
         assert int(alone.steps[0]) == int(together.steps[i])
         for name, state in alone.state.items():
             assert np.allclose(state[0], together.state[name][i], atol=1e-14)
@@ -112,9 +116,9 @@ def test_phases_of_a_sample_stop_together():
     system, (x, y) = network("untied"), batch()
     injection = trees.broadcast_batch(system.injection(x), 2)
     state = trees.broadcast_batch(system.initial_state(x), 2)
-    pulled = nudged(system, jnp.tile(y, 2), jnp.repeat(jnp.asarray([0.0, 3.0]), len(x)))
-    apart = converge(pulled, None, GaussSeidel(), state=state, injection=injection)
-    together = converge(pulled, None, GaussSeidel(), state=state, injection=injection, phases=2)
+    pulled = nudged(system, injection, jnp.tile(y, 2), jnp.repeat(jnp.asarray([0.0, 3.0]), len(x)))
+    apart = relax_field(pulled, state, GaussSeidel())
+    together = relax_field(pulled, state, GaussSeidel(), phases=2)
     assert not np.array_equal(*np.asarray(apart.steps).reshape(2, -1))
     assert np.array_equal(*np.asarray(together.steps).reshape(2, -1))
     assert np.array_equal(together.steps[:4], np.asarray(apart.steps).reshape(2, -1).max(axis=0))
@@ -123,7 +127,8 @@ def test_phases_of_a_sample_stop_together():
 def test_a_diverging_phase_stops_its_sample():
     system = scalar(lambda u, x: jnp.where(x > 0, u, -0.01 * u))
     x = jnp.asarray([[0.0], [0.0], [0.0], [1.0]])
-    answer = relax(system, x, Jacobi(tolerance=1e-12, max_steps=1000), phases=2)
+    field = Free(system, system.injection(x))
+    answer = relax_field(field, system.initial_state(x), Jacobi(tolerance=1e-12, max_steps=1000, damping=0.0), phases=2)
     assert [Status(int(s)).name for s in answer.status] == ["MAX_STEPS", "MAX_STEPS", "MAX_STEPS", "DIVERGED"]
     assert int(answer.steps[1]) == int(answer.steps[3]) < 1000
 
@@ -132,7 +137,9 @@ def test_fixed_steps_are_fixed():
     system, (x, y) = network("untied"), batch()
     solver = FixedIterations(max_steps=7, nudged_max_steps=3)
     assert (relax(system, x, solver).steps == 7).all()
-    assert (relax(nudged(system, y, 0.1), x, solver, nudged=True).steps == 3).all()
+    pushed = nudged(system, system.injection(x), y, 0.1)
+    steps = relax_field(pushed, system.initial_state(x), solver, max_steps=solver.nudged_max_steps).steps
+    assert (steps == 3).all()
 
 
 def test_fixed_step_is_the_plain_iteration():
@@ -148,7 +155,7 @@ def test_tolerance_per_sample():
     system, (x, _) = network("untied"), batch()
     goal = jnp.asarray([1e-2, 1e-4, 1e-6, 1e-8])
     x = jnp.broadcast_to(x[:1], x.shape)
-    answer = relax(system, x, GaussSeidel(), tolerance=goal)
+    answer = relax_field(Free(system, system.injection(x)), system.initial_state(x), GaussSeidel(), tolerance=goal)
     assert (answer.residual <= goal).all()
     assert (np.diff(np.asarray(answer.steps)) > 0).all()
 
@@ -172,10 +179,10 @@ def test_float32_stays_float32():
 
 
 BAD_SETTINGS = [
-    ({"tolerance": 0.0}, "tolerance = 0.0: must be above 0"),
+    ({"tolerance": 0.0}, "tolerance = 0.0: must be a finite number above 0"),
     ({"max_steps": 0}, "max_steps = 0: must be at least 1"),
     ({"nudged_max_steps": 0}, "nudged_max_steps = 0: must be at least 1"),
-    ({"divergence": 1.0}, "divergence = 1.0: must be above 1"),
+    ({"divergence": 1.0}, "divergence = 1.0: must be a finite number above 1"),
 ]
 BAD_DAMPING = [
     ({"damping": 1.0}, "damping = 1.0: must be at least 0 and below 1"),
@@ -187,13 +194,13 @@ BAD_DAMPING = [
     ("kind", "options", "message"),
     [
         (kind, *bad)
-        for kind, solver in SOLVERS.items()
+        for kind, solver in SOLVERS.members().items()
         for bad in BAD_SETTINGS + (BAD_DAMPING if hasattr(solver(), "damping") else [])
     ],
 )
 def test_bad_settings(kind, options, message):
     with pytest.raises(InputError, match=message):
-        SOLVERS[kind](**options)
+        SOLVERS.find(kind)(**options)
 
 
 @pytest.mark.parametrize("phases", [1, 2])
@@ -204,12 +211,7 @@ def test_going_on_with_the_unconverged_samples_only_changes_nothing(monkeypatch,
 
     rng = np.random.default_rng(0)
     gain = jnp.asarray(np.linspace(0.1, 1.02, 64))[:, None]
-    system = from_force(
-        lambda p, u, x: x["gain"] * jnp.tanh(u @ p) + x["b"] - u,
-        jnp.asarray(np.linalg.qr(rng.normal(size=(5, 5)))[0]),
-        initial_state=jnp.zeros(5),
-        holomorphic=True,
-    )
+    rotation = jnp.asarray(np.linalg.qr(rng.normal(size=(5, 5)))[0])
     x = {"gain": gain, "b": jnp.asarray(0.1 * rng.normal(size=(64, 5)))}
     nudge = jnp.repeat(jnp.asarray([0.1, -0.2])[:phases], 64).astype(dtype)
     y = jnp.tile(jnp.asarray(rng.normal(size=(64, 5))), (phases, 1))
@@ -217,17 +219,19 @@ def test_going_on_with_the_unconverged_samples_only_changes_nothing(monkeypatch,
     answers = []
     for worthwhile in (float("inf"), 1):
         monkeypatch.setattr(_relax, "_WORTHWHILE", worthwhile)
-        # A function of its own each time: what was compiled with the other threshold must not be found again.
-        answer = eqx.filter_jit(
-            lambda: relax(
-                nudged(system, y, nudge),
-                None,
-                solver,
-                state=jnp.zeros((64 * phases, 5), dtype),
-                injection=trees.broadcast_batch(x, phases),
-                phases=phases,
-            )
-        )()
+        # A force of its own each time: what was compiled with the other threshold must not be found again.
+        system = from_force(
+            lambda p, u, x: x["gain"] * jnp.tanh(u @ p) + x["b"] - u,
+            rotation,
+            initial_state=jnp.zeros(5),
+            holomorphic=True,
+        )
+        answer = relax_field(
+            nudged(system, trees.broadcast_batch(x, phases), y, nudge),
+            jnp.zeros((64 * phases, 5), dtype),
+            solver,
+            phases=phases,
+        )
         answers.append(answer)
     plain, compact = answers
     assert np.array_equal(plain.steps, compact.steps) and np.array_equal(plain.status, compact.status)
@@ -235,33 +239,42 @@ def test_going_on_with_the_unconverged_samples_only_changes_nothing(monkeypatch,
     assert plain.steps.min() < 20 and plain.steps.max() == 300
 
 
-def test_a_system_whose_samples_cannot_be_separated_is_relaxed_whole(monkeypatch):
-    """`take` answers None for it, all the way through a nudge."""
+class Whole(AbstractField):
+    """A field that cannot be had for some of its samples."""
+
+    system: System
+    x: Array
+
+    def force(self, state, only=None):
+        return self.system.force(state, self.x, only)
+
+
+def test_a_field_whose_samples_cannot_be_separated_is_relaxed_whole(monkeypatch):
+    """`index_batch` answers None for it, all the way through a nudge."""
     from equiprop.solvers import _relax
-    from equiprop.systems import Wrapped
 
     monkeypatch.setattr(_relax, "_WORTHWHILE", 1)
 
     system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
-    whole = Wrapped(system=system)  # pyright: ignore[reportCallIssue]
-    assert whole.take(jnp.arange(2)) is None
-    assert nudged(whole, jnp.ones((4, 1)), 0.1).take(jnp.arange(2)) is None
-    some = nudged(system, jnp.arange(4.0)[:, None], jnp.arange(4.0)).take(jnp.asarray([2, 0]))
-    assert some is not None and some.nudge.tolist() == [2, 0] and some.target[:, 0].tolist() == [2, 0]
     x = jnp.ones((64, 1))
-    assert np.allclose(relax(whole, x, GaussSeidel()).state, 1)
+    whole = Whole(system, x)
+    assert whole.index_batch(jnp.arange(2)) is None
+    assert Nudged(whole, system, jnp.ones((64, 1)), jnp.full(64, 0.1)).index_batch(jnp.arange(2)) is None
+    some = nudged(system, x[:4], jnp.arange(4.0)[:, None], jnp.arange(4.0)).index_batch(jnp.asarray([2, 0]))
+    assert some is not None and some.nudge.tolist() == [2, 0] and some.target[:, 0].tolist() == [2, 0]
+    assert np.allclose(relax_field(whole, jnp.zeros((64, 1)), GaussSeidel()).state, 1)
 
 
 def test_a_converged_sample_ends_where_the_sweep_ends():
     """Where a solver would go on from is of no concern to a sample that need not go on."""
 
     class Astray(GaussSeidel):
-        def step(self, system, injection, state, memory, count, phases):
+        def step(self, field, state, memory, count, phases):
             del memory, count, phases
-            swept, force = self.sweep(system, injection, state)
+            swept, force = self.sweep(field, state)
             return Step(swept, jax.tree.map(lambda u: jnp.where(force[:, None] < 5e-3, u + 1, u), swept), force, ())
 
-        def start(self, state):
+        def init(self, state):
             return ()
 
     system = scalar(lambda u, x: 0.5 * jnp.tanh(u) + x - u)
@@ -270,3 +283,41 @@ def test_a_converged_sample_ends_where_the_sweep_ends():
     expected = relax(system, x, GaussSeidel(tolerance=1e-2, damping=0.0))
     assert answer.converged.all()
     assert np.array_equal(answer.state, expected.state) and np.array_equal(answer.residual, expected.residual)
+
+
+def test_other_numbers_of_a_solver_compile_nothing():
+    traces = []
+
+    def force(p, u, x):
+        traces.append(1)
+        return 0.5 * jnp.tanh(u) + x - u
+
+    system, x = from_force(force, jnp.zeros(()), initial_state=np.zeros(1)), jnp.ones((2, 1))
+    steps, counts = [], []
+    for tolerance, damping in ((1e-2, 0.0), (1e-8, 0.0), (1e-8, 0.5)):
+        steps.append(int(relax(system, x, GaussSeidel(tolerance=tolerance, damping=damping)).steps[0]))
+        counts.append(len(traces))
+    assert steps[0] < steps[1] < steps[2] and counts[0] == counts[1] == counts[2]
+
+
+def test_a_sweep_over_the_numbers_of_a_solver_is_a_map():
+    system, (x, _) = network("untied"), batch()
+    tolerances = jnp.asarray([1e-2, 1e-5, 1e-8])
+    swept = jax.vmap(lambda tolerance: relax(system, x, GaussSeidel(tolerance=tolerance)))(tolerances)
+    for row, tolerance in enumerate(tolerances):
+        alone = relax(system, x, GaussSeidel(tolerance=float(tolerance)))
+        assert np.array_equal(swept.steps[row], alone.steps)
+        assert (swept.residual[row] <= tolerance).all()
+
+
+def test_a_schedule_in_a_solver_that_is_not_trained_with_is_refused():
+    system, (x, _) = network("untied"), batch()
+    with pytest.raises(InputError, match=r"^solver: holds a schedule, which only training can follow"):
+        relax(system, x, GaussSeidel(tolerance=Schedule("linear", 1e-2, 1e-6)))
+
+
+def test_a_system_without_an_input_is_relaxed():
+    """Its start says how many samples there are."""
+    system = from_force(lambda p, u, x: p - u, jnp.arange(3.0), initial_state=lambda x: jnp.zeros((2, 3)))
+    answer = relax(system, None, Jacobi(tolerance=1e-8))
+    assert answer.converged.all() and np.allclose(answer.state, [[0, 1, 2]] * 2)

@@ -9,10 +9,11 @@ import pytest
 from scipy import optimize
 
 from equiprop.errors import InputError
-from equiprop.estimators import GMRES, Adjoint, Centered, estimate
+from equiprop.estimators import Adjoint, Centered, Problem, estimate
+from equiprop.estimators._circle import relax_nudged
 from equiprop.numerics import SoftmaxCrossEntropy
-from equiprop.solvers import GaussSeidel, relax
-from equiprop.systems import from_energy, from_force, nudged
+from equiprop.solvers import GMRES, GaussSeidel, relax
+from equiprop.systems import coupling, from_energy, from_force, jacobian
 
 RNG = np.random.default_rng(7)
 MATRIX = jnp.asarray(RNG.normal(size=(3, 3)))
@@ -52,7 +53,7 @@ def test_an_activation_belongs_into_energy_and_output():
 
     h, direction = 1e-5, np.ones((3, 3))
     expected = (cost(w + h * direction) - cost(w - h * direction)) / (2 * h)
-    for estimator in (Centered(nudge=1e-2, clip=math.inf), Adjoint(krylov=GMRES(tolerance=1e-10))):
+    for estimator in (Centered(nudge=1e-2, clip=math.inf), Adjoint(linear_solver=GMRES(tolerance=1e-10))):
         found = estimate(system, x, y, estimator, solver=solver).gradient.params
         assert np.isclose(jnp.sum(found), expected, rtol=1e-4)
 
@@ -90,12 +91,12 @@ def test_activity_and_general_jacobian():
     def force(p, u, x):
         return jnp.sin(u) @ p + x - u**3
 
-    system = from_force(force, MATRIX, initial_state=jnp.zeros(3), activity=jnp.tanh)
+    system = from_force(force, MATRIX, initial_state=jnp.zeros(3), activity=jnp.tanh, leak=None)
     u, x, v = (jnp.asarray(RNG.normal(size=(1, 3))) for _ in range(3))
     membrane = jax.jacfwd(lambda a: force(MATRIX, a[None], x)[0])(u[0])
     expected = np.asarray(membrane) @ np.diag(np.cosh(u[0]) ** 2) @ np.asarray(v[0])
-    assert np.allclose(system.jacobian(u, x)(v)[0], expected)
-    assert np.allclose(system.coupling(u, x)(v)[0], expected)
+    assert np.allclose(jacobian(system, u, x)(v)[0], expected)
+    assert np.allclose(coupling(system, u, x)(v)[0], expected)
     assert np.isinf(system.singularity_distance(u)).all()
 
 
@@ -125,9 +126,11 @@ def test_the_start_is_of_the_type_of_the_force():
     )  # fmt: skip
     x = jnp.ones((3, 2))
     assert {leaf.dtype for leaf in jax.tree.leaves(system.initial_state(x))} == {jnp.dtype("float64")}
-    assert relax(system, x, GaussSeidel()).converged.all()
-    complex_start = nudged(system, jnp.zeros((3, 2)), 0.1j).initial_state(x)
-    assert {leaf.dtype for leaf in jax.tree.leaves(complex_start)} == {jnp.dtype("complex128")}
+    free = relax(system, x, GaussSeidel())
+    assert free.converged.all()
+    problem = Problem(system, x, system.injection(x), jnp.zeros((3, 2)), free, GaussSeidel())
+    turned = relax_nudged(problem, jnp.full((1, 3), 0.1j))
+    assert {leaf.dtype for leaf in jax.tree.leaves(turned.state)} == {jnp.dtype("complex128")}
 
 
 def test_what_samples_share_belongs_into_params():
@@ -169,3 +172,90 @@ def test_a_batch_of_no_samples_is_refused():
 def test_one_mobility_for_each_leaf():
     with pytest.raises(InputError, match=r"mobility = .*one for each leaf"):
         from_force(lambda p, u, x: -u, 0.0, initial_state=jnp.zeros(2), mobility=jnp.ones(2))
+
+
+class Counted:
+    """A force that counts how often it is traced."""
+
+    def __init__(self):
+        self.traces = 0
+
+    def __call__(self, p, u, x):
+        self.traces += 1
+        return jnp.tanh(u) @ p["w"] + x + p["b"] - u
+
+
+OPTIONS = {
+    "plain": dict,
+    "an array as initial state": lambda: {"initial_state": jnp.full(3, 0.5)},
+    "activity": lambda: {"activity": jnp.tanh},
+    "leak of each unit": lambda: {"activity": jnp.tanh, "leak": jnp.ones(3)},
+    "mobility": lambda: {"mobility": 1.0},
+    "declared": lambda: {"holomorphic": True, "cost": SoftmaxCrossEntropy()},
+}
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_what_is_built_twice_is_compiled_once(name):
+    """Other values of the parameters, too; another start is another program."""
+    force, x = Counted(), jnp.ones((2, 3))
+
+    def build(scale, **options):
+        options = {"initial_state": np.zeros(3)} | OPTIONS[name]() | options
+        return from_force(force, {"w": 0.1 * scale * MATRIX, "b": jnp.full(3, scale)}, **options)
+
+    first, second = build(1.0), build(2.0)
+    assert first is not second and jax.tree.structure(first) == jax.tree.structure(second)
+    assert hash(jax.tree.structure(first)) == hash(jax.tree.structure(second))
+    answer = relax(first, x)
+    assert answer.converged.all() and force.traces > 0
+    before = force.traces
+    other = relax(second, x)
+    assert force.traces == before
+    assert not np.allclose(answer.state, other.state)
+    relax(build(1.0, initial_state=jnp.full(3, 0.25)), x)
+    assert force.traces > before
+
+
+def test_energies_and_pytrees_of_starts_that_are_built_twice_are_compiled_once():
+    traces = []
+
+    def energy(p, u, x):
+        traces.append(1)
+        return jnp.sum((u["a"] - x) ** 2, axis=1) / 2 + p * jnp.sum(u["b"] ** 2, axis=1) / 2
+
+    def build(p):
+        return from_energy(
+            energy,
+            jnp.asarray(p),
+            initial_state={"a": jnp.zeros(3), "b": jnp.asarray([1.0, 2.0])},
+            output=_first,
+            mobility={"a": 1.0, "b": 0.5},
+        )
+
+    x = jnp.ones((2, 3))
+    relax(build(0.5), x)
+    before = len(traces)
+    assert relax(build(0.7), x).converged.all() and len(traces) == before
+
+
+def _first(activity):
+    return activity["a"]
+
+
+def test_what_differs_in_its_program_is_another_structure():
+    built = [
+        from_force(spring, MATRIX, initial_state=start, leak=leak, mobility=mobility, activity=activity)
+        for start, leak, mobility, activity in [
+            (np.zeros(3), 1.0, None, jnp.tanh),
+            (np.zeros(3, np.float32), 1.0, None, jnp.tanh),
+            (np.ones(3), 1.0, None, jnp.tanh),
+            (np.zeros((3, 1)), 1.0, None, jnp.tanh),
+            (np.zeros(3), 0.5, None, jnp.tanh),
+            (np.zeros(3), None, None, jnp.tanh),
+            (np.zeros(3), 1.0, 0.5, jnp.tanh),
+            (np.zeros(3), 1.0, None, jnp.sin),
+        ]
+    ]
+    structures = [jax.tree.structure(each) for each in built]
+    assert all(a != b for i, a in enumerate(structures) for b in structures[:i])

@@ -8,7 +8,7 @@ from scipy import signal, special
 
 from equiprop.errors import InputError
 from equiprop.numerics import convolution, softmax_pool
-from equiprop.systems._operations import Convolution, Dense, Identity, LocallyConnected
+from equiprop.systems.connections import Convolution, Dense, Identity, LocallyConnected
 
 OPERATIONS = {
     "dense": Dense((6, 6, 2), (5,)),

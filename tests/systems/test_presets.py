@@ -7,7 +7,8 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.solvers import GaussSeidel, relax
-from equiprop.systems import CONVOLUTIONAL, Stage, cnn, convolutional
+from equiprop.systems import Stage, cnn, convolutional
+from equiprop.systems.recipes._cnn import PRESETS
 
 
 def test_the_published_network():
@@ -26,11 +27,12 @@ def test_the_published_network():
     assert [p.shape for p in system.topology.relaxing] == [(16, 16, 128), (8, 8, 256), (4, 4, 512), (1, 1, 512)]
     assert {b.shape for b in system.biases.values()} == {(128,), (256,), (512,)}
     assert system.cost.weight.shape == (512, 10)
-    assert [c.padding for c in system.topology.connections] == ["same", "same", "same", "valid"]
-    assert {c.pool for c in system.topology.connections} == {2}
+    settings = [dict(c.settings) for c in system.topology.connections]
+    assert [s["padding"] for s in settings] == ["same", "same", "same", "valid"]
+    assert {s["pool"] for s in settings} == {2}
 
 
-@pytest.mark.parametrize("preset", CONVOLUTIONAL)
+@pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_takes_images_of_32_by_32(preset):
     system = jax.eval_shape(lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset=preset))
     layers, side = (int(preset[5:]), 8) if preset.startswith("deep") else (4, 1)
@@ -55,11 +57,17 @@ def test_strides_and_padding_decide_the_shapes():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset="smal"), "preset = 'smal' is not known.*'small'"),
-        (lambda: cnn((28, 28, 1), 10, key=jax.random.key(0)), r"images of \[28, 28, 1\]: layer 3 would pool \[7, 7\]"),
+        (
+            lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset="smal"),
+            "preset = 'smal': is not known.*did you mean 'small'",
+        ),
+        (
+            lambda: cnn((28, 28, 1), 10, key=jax.random.key(0)),
+            r"preset: layer 3 would pool \[7, 7\] .*for images of \[28, 28, 1\]",
+        ),
         (
             lambda: convolutional((2, 2, 1), [Stage(3, padding="valid")], activation="tanh"),
-            r"images of \[2, 2, 1\]: layer 1 would pool \[0, 0\]",
+            r"layer 1 would pool \[0, 0\] .*for images of \[2, 2, 1\]",
         ),
     ],
 )

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equiprop.errors import InputError
-from equiprop.systems import Connection, Population, Topology, chain, loop
+from equiprop.systems import Connection, Population, Topology, chain, loop, read_topology, topology_from_mapping
 from networks import skip_and_lateral
 
 GOOD = {
@@ -31,28 +31,28 @@ def with_connection(**connection):
 BAD = [
     (changed(popultions={}), "there is no key 'popultions'.*did you mean 'populations'"),
     (changed(populations=3), "needs a table 'populations'"),
-    (changed(output="h2"), "output = 'h2' is not known: choose one of h, output"),
+    (changed(output="h2"), "output = 'h2': is not known; choose one of h, output"),
     (changed(populations=GOOD["populations"] | {"x": {"size": 0}}), r"populations\.x\.size = 0: must be at least 1"),
     (
         changed(populations=GOOD["populations"] | {"x": {"size": "3"}}),
         r"x\.size = '3': must be a whole number, or a list",
     ),
-    (changed(populations=GOOD["populations"] | {"x": {"size": True}}), r"x\.size = True: must be a whole number"),
-    (changed(populations=GOOD["populations"] | {"x": 3}), r"populations\.x = 3: must be a table"),
+    (changed(populations=GOOD["populations"] | {"x": {"size": True}}), r"x\.size = true: must be a whole number"),
+    (changed(populations=GOOD["populations"] | {"x": 3}), r"populations\.x: must be a table, not 3"),
     (
         changed(populations=GOOD["populations"] | {"x": {"size": 2, "activation": "sin"}}),
-        "x.activation = 'sin' is not known",
+        r"populations\.x\.activation = 'sin': is not known",
     ),
-    (changed(populations=GOOD["populations"] | {"x": {}}), r"populations\.x: missing .*'size'"),
+    (changed(populations=GOOD["populations"] | {"x": {}}), r"populations\.x\.size: is missing"),
     (changed(populations=GOOD["populations"] | {"x": {"size": 2}}), "x cannot reach the output 'output'"),
     (changed(connections=GOOD["connections"][1:]), "input cannot reach the output"),
     (changed(connections=GOOD["connections"][:1]), "h cannot reach the output|input, h cannot reach"),
-    (with_connection(source="h", target="outptu"), "target = 'outptu' is not known.*did you mean 'output'"),
+    (with_connection(source="h", target="outptu"), "target = 'outptu': is not known.*did you mean 'output'"),
     (with_connection(source="h", target="output"), "h->output exists already"),
     (with_connection(source="output", target="h"), "output->h exists already|h->output exists already"),
     (with_connection(source="h", target="input"), "the input is clamped"),
     (with_connection(source="input", target="output"), "feedback = 'untied': the input is clamped, write 'none'"),
-    (with_connection(source="h", target="h", feedback="maybe"), "feedback = 'maybe' is not known"),
+    (with_connection(source="h", target="h", feedback="maybe"), "feedback = 'maybe': is not known"),
     (with_connection(source="h", target="h", angle=200), "angle = 200.0: must be between 0 and 180"),
     (with_connection(source="h", target="h", weight=2), "there is no key 'weight'"),
     (
@@ -89,7 +89,7 @@ BAD = [
 @pytest.mark.parametrize(("data", "message"), BAD, ids=[m[:30] for _, m in BAD])
 def test_refused(data, message):
     with pytest.raises(InputError, match=message) as error:
-        Topology.from_mapping(data)
+        topology_from_mapping(data)
     assert "\n" not in str(error.value)
 
 
@@ -112,8 +112,8 @@ def test_files(tmp_path, suffix):
         import tomli_w
 
         path.write_text(tomli_w.dumps(GOOD))
-    topology = Topology.from_file(path)
-    assert topology == Topology.from_mapping(GOOD)
+    topology = read_topology(path)
+    assert topology == topology_from_mapping(GOOD)
     assert topology.population("h").activation == "tanh"
     assert topology.connections[1] == Connection("h", "output", "untied", 30.0)
 
@@ -123,7 +123,7 @@ def test_bad_files(tmp_path, name, text):
     if text is not None:
         (tmp_path / name).write_text(text)
     with pytest.raises(InputError, match=name):
-        Topology.from_file(tmp_path / name)
+        read_topology(tmp_path / name)
 
 
 def test_chain_alternates_and_loop_needs_three():
@@ -158,8 +158,8 @@ def test_general_example_is_legal():
 @pytest.mark.parametrize("text", ["5", "null", "[]"])
 def test_a_file_that_holds_no_table(tmp_path, text):
     (tmp_path / "net.json").write_text(text)
-    with pytest.raises(InputError, match=r"net\.json = .*: must be a table"):
-        Topology.from_file(tmp_path / "net.json")
+    with pytest.raises(InputError, match=r"net\.json: must be a table, not "):
+        read_topology(tmp_path / "net.json")
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import optax
 from jaxtyping import Array, PyTree
 
 from equiprop.numerics import activation, trees
-from equiprop.systems import LayeredNetwork
-from equiprop.training.step import Images
+from equiprop.systems import LayeredNetwork, cost_gradient, error_vector_of
+from equiprop.training import Images
 
 Steps = Callable[[LayeredNetwork, PyTree, Images], tuple[LayeredNetwork, PyTree]]
 """`(system, optimizer_state, images)` to the first two after a number of steps."""
@@ -102,12 +102,12 @@ def plain(
         injections, targets = trees.broadcast_batch((injection, labels), points)
 
         def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
-            cost_gradient = trees.scale(beta, system.cost_gradient(system.activity(u), targets))
-            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, injections), cost_gradient)
+            pulled = trees.scale(beta, cost_gradient(system, system.activity(u), targets))
+            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, injections), pulled)
 
         start = jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free, points))
         end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
-        rest = system.activity(free)
+        at_equilibrium = system.activity(free)
         turned = jnp.asarray(nudges.conj() / points, dtype)
 
         def first_harmonic(r: Array, r0: Array) -> Array:
@@ -116,13 +116,13 @@ def plain(
                 return -(phases[0] - r0) / nudge
             return -jnp.tensordot(turned, phases, 1).real / nudge
 
-        error = system.error_vector_of(jax.tree.map(first_harmonic, end, rest))
+        error = error_vector_of(system, jax.tree.map(first_harmonic, end, at_equilibrium))
 
-        def work(system: Any) -> Array:
+        def surrogate(system: Any) -> Array:
             moved = force(system, free, system.injection(x))
             inner = sum(jnp.sum(error[name] * moved[name]) for name in error)
-            return inner / batch_size + system.cost(system.output(rest), labels).mean()
+            return inner / batch_size + system.cost(system.output(at_equilibrium), labels).mean()
 
-        return eqx.filter_grad(work)(system)
+        return eqx.filter_grad(surrogate)(system)
 
     return _loop(gradient, optimizer, batch_size, steps)

@@ -1,8 +1,7 @@
 """The cases that `equiprop bench` times, for one network and one configuration."""
 
-import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -11,22 +10,23 @@ from jaxtyping import Array
 
 from equiprop.benchmarking.baselines import feedforward, plain
 from equiprop.benchmarking.timing import Case
-from equiprop.estimators import AbstractEstimator, estimate
-from equiprop.homeostasis import Batch
+from equiprop.errors import InputError
+from equiprop.estimators import ESTIMATORS, AbstractEstimator, estimate
+from equiprop.experiment import Choice, Config, Trainer
+from equiprop.homeostasis import AbstractHomeostasis, Batch
+from equiprop.numerics import resolve
 from equiprop.solvers import Equilibrium, relax
-from equiprop.systems import LayeredNetwork
-from equiprop.training.build import as_kind, build_treatment, estimator_family
-from equiprop.training.config import Config, HomeostasisConfig
-from equiprop.training.loop import Trainer
+from equiprop.systems import LayeredNetwork, System
+from equiprop.training import Job, TrainState
+
+T = TypeVar("T")
 
 CASES = ("steps", "epoch", "parts", "estimators")
 """`steps`: whole training steps, beside the baselines; `epoch`: all of them, over the data; `parts`: what a step is made of;
-`estimators`: each of them alone."""
+`estimators`: each of those that the system allows, alone. What is scheduled is as at the start of training."""
 
 
-def cases(
-    trainer: Trainer, system: LayeredNetwork, which: tuple[str, ...] = ("steps", "parts"), steps: int = 20
-) -> list[Case]:
+def cases(trainer: Trainer, system: System, which: tuple[str, ...] = ("steps", "parts"), steps: int = 20) -> list[Case]:
     """**Arguments:**
 
     - `trainer`: of the configuration and its data.
@@ -42,42 +42,61 @@ def cases(
     return [case for name in which for case in makers[name]()]
 
 
-def _steps(trainer: Trainer, system: LayeredNetwork, steps: int) -> Iterator[Case]:
-    config, optimizer = trainer.config, trainer.optimizer
-    batch, nudge = config.training.batch_size, config.estimator.nudge
-    nudge = 0.5 if isinstance(nudge, str) else nudge
-    state = optimizer.init(eqx.filter(system, eqx.is_inexact_array))
-    given = (system, state, trainer.images)
-    yield Case("step, feedforward", feedforward(optimizer, batch, steps), given, steps)
-    for points in (2, 6):
-        name = f"step, plain N = {points}"
-        yield Case(name, plain(optimizer, batch, steps, points=points, nudge=nudge), given, steps)
+def _advance(job: Job, state: TrainState, count: Array) -> TrainState:
+    return job.steps(state, count)
+
+
+def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
+    optimizer = trainer.components.optimizer.transformation(system, trainer.spec.total_steps)
+    batch, nudge = trainer.spec.batch_size, getattr(_at_start(trainer.components.estimator, trainer), "nudge", None)
+    nudge = 0.5 if nudge is None else float(nudge)
+    if isinstance(system, LayeredNetwork):
+        state = optimizer.init(eqx.filter(system, eqx.is_inexact_array))
+        given = (system, state, trainer.images)
+        yield Case("step, feedforward", feedforward(optimizer, batch, steps), given, steps)
+        for points in (2, 6):
+            name = f"step, plain N = {points}"
+            yield Case(name, plain(optimizer, batch, steps, points=points, nudge=nudge), given, steps)
     for name, kind, points in (("centered", "centered", {}), ("holomorphic N = 6", "holomorphic", {"points": 6})):
-        chosen = dataclasses.replace(as_kind(config.estimator, kind), **points)
-        for label, treatment in (("", HomeostasisConfig(kind="none")), (" + homeostasis", _homeostasis(config))):
-            other = Trainer(dataclasses.replace(config, estimator=chosen, homeostasis=treatment), trainer.dataset)
-            start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
-            yield Case(f"step, {name}{label}", other.plan.advance, (start, trainer.images, jnp.asarray(steps)), steps)
+        chosen = trainer.config.estimator.switched(kind)
+        estimator = Choice.of("estimator", chosen.to_mapping() | points).create()
+        for label, homeostasis in (("", _none()), (" + homeostasis", _homeostasis(trainer.config, system))):
+            components = trainer.components.replace(estimator=estimator, homeostasis=homeostasis)
+            job = Job(trainer.spec, components, trainer.images)
+            yield Case(f"step, {name}{label}", _advance, (job, _start(trainer, system), jnp.asarray(steps)), steps)
 
 
-def _epoch(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
-    start = eqx.tree_at(lambda s: s.system, trainer.start(), system)
-    yield Case("epoch", trainer.plan.advance, (start, trainer.images, jnp.asarray(trainer.steps_per_epoch)))
+def _at_start(tree: T, trainer: Trainer) -> T:
+    return resolve(tree, jnp.zeros((), trainer.dtype))
 
 
-def _homeostasis(config: Config) -> HomeostasisConfig:
+def _start(trainer: Trainer, system: System) -> TrainState:
+    return eqx.tree_at(lambda s: s.system, trainer.initial_train_state(), system)
+
+
+def _epoch(trainer: Trainer, system: System) -> Iterator[Case]:
+    given = (trainer.job(trainer.images), _start(trainer, system), jnp.asarray(trainer.steps_per_epoch))
+    yield Case("epoch", _advance, given)
+
+
+def _none() -> AbstractHomeostasis:
+    return Choice.of("homeostasis", {"kind": "none"}).create()
+
+
+def _homeostasis(config: Config, system: System) -> AbstractHomeostasis:
     """The configuration's own, or the default if it has none."""
-    return HomeostasisConfig() if config.homeostasis.kind == "none" else config.homeostasis
+    chosen = Choice.of("homeostasis", {}) if config.homeostasis.kind == "none" else config.homeostasis
+    return chosen.create().decide(system)
 
 
-def _at_equilibrium(trainer: Trainer, system: LayeredNetwork) -> tuple[Array, Array, Equilibrium]:
+def _at_equilibrium(trainer: Trainer, system: System) -> tuple[Array, Array, Equilibrium]:
     """Images, labels and free equilibrium of one batch."""
-    x, labels = trainer.images.batch(jnp.arange(trainer.config.training.batch_size))
-    return x, labels, jax.jit(lambda s: relax(s, x, trainer.parts.solver))(system)
+    x, labels = trainer.images.batch(jnp.arange(trainer.spec.batch_size))
+    return x, labels, relax(system, x, trainer.components.solver)
 
 
 def _estimate(name: str, trainer: Trainer, estimator: AbstractEstimator, given: tuple[Any, ...]) -> Case:
-    solver, key = trainer.parts.solver, trainer.key
+    solver, key, estimator = trainer.components.solver, trainer.key, _at_start(estimator, trainer)
     return Case(
         name,
         lambda s, x, y, e: estimate(s, x, y, estimator, solver=solver, equilibrium=e, key=key).gradient,
@@ -85,22 +104,31 @@ def _estimate(name: str, trainer: Trainer, estimator: AbstractEstimator, given: 
     )
 
 
-def _parts(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
+def _parts(trainer: Trainer, system: System) -> Iterator[Case]:
     x, labels, free = _at_equilibrium(trainer, system)
-    yield Case("free phase", lambda s, x: relax(s, x, trainer.parts.solver), (system, x))
+    yield Case("free phase", lambda s, x: relax(s, x, trainer.components.solver), (system, x))
     name = f"estimate at equilibrium, {trainer.config.estimator.kind}"
-    yield _estimate(name, trainer, trainer.parts.estimator, (system, x, labels, free))
-    homeostasis = _homeostasis(trainer.config)
-    treatment = build_treatment(dataclasses.replace(trainer.config, homeostasis=homeostasis))
+    yield _estimate(name, trainer, trainer.components.estimator, (system, x, labels, free))
+    homeostasis = _homeostasis(trainer.config, system)
     zero = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
     yield Case(
-        f"homeostasis, {homeostasis.probes} probes",
-        lambda s, x, e: treatment.treat(zero, s, Batch(x, e.state, e.converged), key=trainer.key).gradient,
+        f"homeostasis, {getattr(homeostasis, 'probes', 0)} probes",
+        lambda s, x, e: homeostasis.regularise(zero, s, Batch(x, e.state, e.converged), key=trainer.key).gradient,
         (system, x, free),
     )
 
 
-def _estimators(trainer: Trainer, system: LayeredNetwork) -> Iterator[Case]:
+def _estimators(trainer: Trainer, system: System) -> Iterator[Case]:
     given = (system, *_at_equilibrium(trainer, system))
-    for kind, estimator in estimator_family(trainer.config.estimator).items():
-        yield _estimate(f"estimate, {kind}", trainer, estimator, given)
+    for kind in ESTIMATORS.members():
+        estimator = trainer.config.estimator.switched(kind).create()
+        if _allows(system, given[1], estimator):
+            yield _estimate(f"estimate, {kind}", trainer, estimator, given)
+
+
+def _allows(system: System, x: Array, estimator: AbstractEstimator) -> bool:
+    try:
+        estimator.check(system, x)
+    except InputError:
+        return False
+    return True

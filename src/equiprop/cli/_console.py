@@ -51,7 +51,7 @@ def stdout_console(stderr: bool = False) -> Console:
     return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=160)
 
 
-def figure(value: float | None, digits: int = 3) -> str:
+def format_number(value: float | None, digits: int = 3) -> str:
     """A number for reading; a dash where there is none."""
     if value is None or math.isnan(value):
         return "–"

@@ -1,20 +1,20 @@
-"""Commands that look at one network: that of a run, or a fresh one of the given options."""
+"""Commands that look at one system: that of a run, or a fresh one of the given options."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
 from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
+from equiprop.cli._options import Output, given_files, parse_config
 from equiprop.errors import InputError
-from equiprop.training.config import Config, differences
 
 
 @dataclass(frozen=True)
-class NetworkOptions(Output, Config):
+class NetworkOptions(Output):
     run: tyro.conf.Positional[str | None] = None
-    """Run directory with the trained network; without one, a fresh network of the given options."""
+    """Run directory with the trained system; without one, a fresh system of the given options."""
     config: str | None = None
     """Configuration file (TOML) that the other options override."""
     checkpoint: str = "last"
@@ -24,10 +24,19 @@ class NetworkOptions(Output, Config):
 T = TypeVar("T", bound=NetworkOptions)
 
 
+class Chosen(NamedTuple):
+    """What a command looks at: of the run after so many epochs, or fresh from the options."""
+
+    trainer: Any
+    system: Any
+    config: Any
+    epoch: int = 0
+
+
 def parse_network(
     kind: type[T], command: str, arguments: list[str], description: str, changeable: tuple[str, ...] = ("estimator",)
-) -> T:
-    """The options in `arguments`. Beside RUN they stand on the run's own configuration.
+) -> tuple[T, Any]:
+    """The options in `arguments`, and the configuration that they make; beside RUN, on top of the run's own.
 
     **Arguments:**
 
@@ -35,57 +44,59 @@ def parse_network(
 
     Raises `InputError` for any other option of training beside RUN.
     """
-    options = parse(kind, command, arguments, description, kind(**fields_of(config_defaults(arguments))))
-    if options.run is None:
-        if options.checkpoint != "last":
-            raise InputError(f"--checkpoint = {options.checkpoint!r}: a fresh network has none; give RUN")
-        return options
-    if options.config is not None:
+    from equiprop.experiment import Config, RunDirectory, overlaid, read_tables
+
+    file, run = given_files(arguments), _run_of(kind, command, arguments)
+    if run is not None and file is not None:
         raise _refused("config", changeable)
-    _refuse_others(options, Config(), changeable)
-    from equiprop.training.run_directory import RunDirectory
-
-    # Read again on top of what the run has: only so is an option told apart that asks for the default where the run differs.
-    own = RunDirectory.open(options.run).resolved_config()
-    options = parse(kind, command, arguments, description, kind(**fields_of(own)))
-    _refuse_others(options, own, changeable)
-    return options
-
-
-class Chosen(NamedTuple):
-    """What a command looks at: of the run after so many epochs, or fresh from the options."""
-
-    trainer: Any
-    system: Any
-    config: Config
-    epoch: int = 0
+    own = None if run is None else RunDirectory.open(run).resolved_config()
+    base = own.to_mapping() if own is not None else {} if file is None else read_tables(file)
+    options, given = parse_config(kind, command, arguments, description, base)
+    if options.run is None and options.checkpoint != "last":
+        raise InputError(f"--checkpoint = {options.checkpoint!r}: a fresh system has none; give RUN")
+    if own is None:
+        return options, Config.from_mapping(overlaid(base, given))
+    for key, value in given.items():
+        section = key.partition(".")[0]
+        if section not in changeable and _at(base, key) != value:
+            raise _refused(key, changeable)
+    return options, own.changed({k: v for k, v in given.items() if k.partition(".")[0] in changeable})
 
 
-def chosen_network(options: NetworkOptions) -> Chosen:
-    """The network that the options name, and what it comes with."""
-    config = as_config(options)
-    set_up(config.training.precision)
-    from equiprop.training.build import fit_to_kinds
-    from equiprop.training.loop import Trainer
-    from equiprop.training.restore import restore
+def _run_of(kind: Any, command: str, arguments: list[str]) -> str | None:
+    """RUN, if it is given: the first argument that is neither an option nor the value of one."""
+    del kind, command
+    first = arguments[0] if arguments else "-"
+    if not first.startswith("-"):
+        return first
+    # Behind an option, a word may be its value; a folder with a configuration is a run.
+    from pathlib import Path
+
+    runs = [a for before, a in pairwise(arguments) if not a.startswith("-") and before != "--out"]
+    return next((a for a in runs if (Path(a) / "config.toml").is_file()), None)
+
+
+def _at(tables: Any, key: str) -> Any:
+    for name in key.split("."):
+        tables = tables.get(name) if isinstance(tables, dict) else None
+    return list(tables) if isinstance(tables, tuple) else tables
+
+
+def chosen_network(options: NetworkOptions, config: Any) -> Chosen:
+    """The system that the options name, and what it comes with."""
+    set_up(config.training["precision"])
+    from equiprop.experiment import Trainer, restore
 
     if options.run is None:
-        config = fit_to_kinds(config, Config() if options.config is None else Config.from_file(options.config))
         trainer = Trainer(config)
-        return Chosen(trainer, trainer.system, config)
+        return Chosen(trainer, trainer.system, trainer.config)
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
-    where = replace(config.training, devices=trainer.config.training.devices, micro_batches=1)
-    config = fit_to_kinds(replace(config, training=where), trainer.config)
+    where = {"training.devices": 1, "training.micro_batches": 1}
+    config = config.changed(where)
     if config != trainer.config:
         trainer = Trainer(config, trainer.dataset)
-    return Chosen(trainer, restored.system, config, restored.epoch)
-
-
-def _refuse_others(options: Config, own: Config, changeable: tuple[str, ...]) -> None:
-    for key in differences(as_config(options), own):
-        if key.partition(".")[0] not in changeable:
-            raise _refused(key, changeable)
+    return Chosen(trainer, restored.system, trainer.config, restored.epoch)
 
 
 def _refused(key: str, changeable: tuple[str, ...]) -> InputError:

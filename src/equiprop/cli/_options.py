@@ -1,4 +1,4 @@
-"""Command lines from dataclasses, with every error on one line."""
+"""Command lines by tyro: a command's own options, and those of the classes that a configuration names; every error one line."""
 
 import contextlib
 import dataclasses
@@ -6,14 +6,16 @@ import io
 import json
 import os
 import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import tyro
 
 from equiprop.cli._console import plain
-from equiprop.errors import InputError
-from equiprop.training.config import Config
+from equiprop.errors import InputError, nearest
 
 T = TypeVar("T")
 
@@ -28,20 +30,13 @@ class Output:
     """Print nothing but errors (and the JSON that was asked for)."""
 
 
-def parse(kind: type[T], command: str, arguments: list[str], description: str, default: T | None = None) -> T:
+def parse(kind: type[T], command: str, arguments: list[str], description: str) -> T:
     """The options in `arguments` as a `kind`. Prints the help and exits if asked; raises `InputError` for anything else."""
     complaint = io.StringIO()
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
-    keywords: dict[str, Any] = {} if default is None else {"default": default}
     try:
         with contextlib.nullcontext() if asked_for_help else contextlib.redirect_stderr(complaint):
-            return tyro.cli(
-                kind,
-                prog=f"equiprop {command}",
-                args=arguments,
-                description=description,
-                **keywords,
-            )
+            return tyro.cli(kind, prog=f"equiprop {command}", args=arguments, description=description)
     except SystemExit as stop:
         if asked_for_help or not stop.code:
             raise
@@ -56,27 +51,211 @@ def _one_line(box: str) -> str:
     return re.sub(r"For full helptext, (run|see):? ", "see ", text) or "the options cannot be read"
 
 
-def config_defaults(arguments: list[str]) -> Config:
-    """The configuration that `--config FILE` names, or the defaults. The other options then override it."""
-    files = []
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
-        if argument == "--config" and following is not None:
-            files.append(following)
-        elif argument.startswith("--config="):
-            files.append(argument.removeprefix("--config="))
+ALIASES = {
+    "training.epochs": "--epochs",
+    "training.batch_size": "--batch-size",
+    "training.seed": "--seed",
+    "optimizer.learning_rate": "--lr",
+    "estimator.kind": "--estimator",
+    "estimator.nudge": "--nudge",
+    "estimator.points": "--points",
+    "homeostasis.kind": "--homeostasis",
+    "homeostasis.strength": "--strength",
+    "system.hidden": "--hidden",
+}
+"""Short names for the options that are used most."""
+
+
+def parse_config(
+    kind: type[T], command: str, arguments: list[str], description: str, base: Mapping[str, Any]
+) -> tuple[T, dict[str, Any]]:
+    """The options of a command, and the configuration's keys that were given beside them, as a file would hold them.
+
+    **Arguments:**
+
+    - `base`: the tables that the configuration's options override; they say which kinds there are, unless an option does.
+
+    Raises `InputError` for an option that does not exist, with the nearest one of all sections and kinds.
+    """
+    from equiprop.experiment import all_keys
+
+    kinds = _chosen_kinds(arguments, base)
+    settings = dict(_settings(kinds, base))
+    _refuse_unknown(kind, command, arguments, settings, [f"--{_dashed(key)}" for key in all_keys()])
+    options = parse(_with_settings(kind, settings), command, arguments, description)
+    given = dict(_given(options, settings))
+    own = {f.name: getattr(options, f.name) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
+    return kind(**own), given
+
+
+def given_files(arguments: list[str]) -> str | None:
+    """The file that `--config FILE` names. Raises `InputError` if there are several."""
+    files = list(_values_of("--config", arguments))
     if len(files) > 1:
         raise InputError(f"--config: is given {len(files)} times, {', '.join(files)}; give one file")
-    return Config.from_file(files[0]) if files else Config()
+    return files[0] if files else None
 
 
-def fields_of(config: Config) -> dict[str, Any]:
-    """The sections of a configuration, to be passed on to a dataclass that extends it."""
-    return {f.name: getattr(config, f.name) for f in dataclasses.fields(Config)}
+def _values_of(option: str, arguments: list[str]) -> Iterator[str]:
+    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+        name, equals, value = argument.partition("=")
+        if name.replace("_", "-") == option and (equals or following is not None):
+            yield value if equals else str(following)
 
 
-def as_config(options: Config) -> Config:
-    """The configuration part of options that extend one."""
-    return Config(**fields_of(options))
+def _chosen_kinds(arguments: list[str], base: Mapping[str, Any]) -> dict[str, str]:
+    from equiprop.experiment import SECTIONS
+
+    kinds = {}
+    for section, (_, default) in SECTIONS.items():
+        table = base.get(section)
+        kinds[section] = table.get("kind", default) if isinstance(table, Mapping) else default
+        for option in (f"--{section}.kind", ALIASES.get(f"{section}.kind", "")):
+            kinds[section] = next(iter(_values_of(option, arguments)), kinds[section])
+    return kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class _Option:
+    setting: Any
+    default: Any
+
+
+def _settings(kinds: Mapping[str, str], base: Mapping[str, Any]) -> Iterator[tuple[str, _Option]]:
+    """The configuration's options for the chosen kinds, by dotted key."""
+    from equiprop.experiment import SECTIONS, Config, TrainingSettings, overlaid
+    from equiprop.numerics import Setting
+    from equiprop.numerics.settings import settings_of
+
+    config = Config.from_mapping(overlaid(base, {f"{section}.kind": kind for section, kind in kinds.items()}))
+    doc = "digits (built in), mnist, fashion_mnist, cifar10, cifar100, imagenet32, a folder of images, or file.py:function."
+    yield "dataset", _Option(Setting("text", doc), config.dataset)
+    for section, (family, _) in SECTIONS.items():
+        chosen = getattr(config, section)
+        doc = f"{', '.join(family.members())}; or module:Class, or file.py:Class, for one of your own."
+        yield f"{section}.kind", _Option(Setting("text", doc), chosen.kind)
+        yield from _nested(section, settings_of(chosen.member), chosen.values)
+    yield from _nested("training", settings_of(TrainingSettings), config.training)
+
+
+def _nested(prefix: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, _Option]]:
+    from equiprop.numerics.settings import settings_of
+
+    for name, setting in settings.items():
+        if setting.type == "part":
+            yield from _nested(f"{prefix}.{name}", settings_of(setting.part), values[name])
+        else:
+            yield f"{prefix}.{name}", _Option(setting, values.get(name))
+
+
+def _dashed(key: str) -> str:
+    return key.replace("_", "-")
+
+
+def _refuse_unknown(
+    kind: Any, command: str, arguments: list[str], settings: Mapping[str, _Option], everything: list[str]
+) -> None:
+    known = (
+        {f"--{_dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
+    )
+    for field in dataclasses.fields(kind):
+        known |= {f"--{_dashed(field.name)}", f"--no-{_dashed(field.name)}"}
+    for argument in arguments:
+        name = _dashed(argument.partition("=")[0])
+        if not name.startswith("--") or len(name) == 2 or name in known or name.startswith("--processes."):
+            continue
+        if name in everything or name in ALIASES.values():
+            raise InputError(
+                f"{command}: {name} is not used by the chosen kinds", hint=f"see equiprop {command} --help"
+            )
+        raise InputError(f"{command}: there is no option {name}", hint=_nearest_option(name, [*known, *everything]))
+
+
+def _nearest_option(name: str, options: list[str]) -> str:
+    """By the whole name, or else by its last part, in whatever section."""
+    by_last = {option.rpartition(".")[2].lstrip("-"): option for option in sorted(options)}
+    last = name.rpartition(".")[2].lstrip("-")
+    if last in by_last:
+        return f"did you mean {by_last[last]!r}?"
+    near = get_close_matches(last, by_last, n=1)
+    return nearest(name, options) or (f"did you mean {by_last[near[0]]!r}?" if near else "")
+
+
+def _with_settings(kind: type[T], settings: Mapping[str, _Option]) -> type[T]:
+    """`kind` with the configuration's options beside its own, section by section."""
+    tree: dict[str, Any] = {}
+    for key, option in settings.items():
+        *above, last = key.split(".")
+        place = tree
+        for name in above:
+            place = place.setdefault(name, {})
+        place[last] = (key, option)
+    return dataclasses.make_dataclass(kind.__name__, _fields(tree), bases=(kind,), frozen=True)
+
+
+def _fields(tree: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    found = []
+    for name, below in tree.items():
+        if isinstance(below, Mapping):
+            section = dataclasses.make_dataclass(name, _fields(below), frozen=True)
+            found.append((name, section, dataclasses.field(default_factory=section)))
+            continue
+        key, option = below
+        several = option.setting.type in ("counts", "numbers")
+        words = tyro.conf.arg(
+            help=option.setting.doc,
+            help_behavior_hint=f"(default: {_shown(option.default)})",
+            metavar={"numbers": "NAME VALUE ...", "counts": "N ..."}.get(
+                option.setting.type, option.setting.type.upper()
+            ),
+            aliases=[ALIASES[key]] if key in ALIASES else None,
+        )
+        found.append((name, Annotated[(tuple[str, ...] | None) if several else (str | None), words], None))
+    return found
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, tuple | list):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, Mapping):
+        return " ".join(f"{k} {v}" for k, v in value.items()) or "none"
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _given(options: Any, settings: Mapping[str, _Option]) -> Iterator[tuple[str, Any]]:
+    for key, option in settings.items():
+        value: Any = options
+        for name in key.split("."):
+            value = getattr(value, name)
+        if value is not None:
+            yield key, _decoded(key, value, option.setting)
+
+
+def _decoded(key: str, value: Any, setting: Any) -> Any:
+    """What was written on the command line, as a file would hold it."""
+    match setting.type:
+        case "text" | "choice":
+            return value
+        case "counts":
+            return [_as_toml(each) for each in value]
+        case "numbers":
+            if len(value) % 2:
+                raise InputError("needs a name and a number in turn", path=key.split("."), value=" ".join(value))
+            return dict(zip(value[::2], map(_as_toml, value[1::2]), strict=True))
+        case "flag":
+            return {"true": True, "false": False}.get(value.lower(), value)
+    return _as_toml(value)
+
+
+def _as_toml(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        pass
+    try:
+        return float(text)
+    except ValueError:
+        return text
 
 
 def write_text(path: Path, text: str) -> None:

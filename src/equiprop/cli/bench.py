@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equiprop.cli._console import figure, print_json, print_table, progress
+from equiprop.cli._console import format_number, print_json, print_table, progress
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
@@ -27,7 +27,7 @@ class Options(NetworkOptions):
 
 
 def run(arguments: list[str]) -> None:
-    options = parse_network(
+    options, config = parse_network(
         Options,
         "bench",
         arguments,
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> None:
     if not options.what:
         raise InputError("--what: needs at least one of steps, epoch, parts, estimators")
     check_folder(options.out)
-    trainer, system, config, _ = chosen_network(options)
+    trainer, system, config, _ = chosen_network(options, config)
     import jax
 
     from equiprop.benchmarking import CASES, cases, measure
@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> None:
     document = {
         "run": options.run,
         "dataset": config.dataset,
-        "batch_size": config.training.batch_size,
+        "batch_size": config.training["batch_size"],
         "device": jax.devices()[0].device_kind,
         "jax": jax.__version__,
         "rows": [
@@ -78,7 +78,7 @@ def run(arguments: list[str]) -> None:
 
 
 def _print(document: dict[str, Any]) -> None:
-    where = document["run"] or f"a fresh network on {document['dataset']}"
+    where = document["run"] or f"a fresh system on {document['dataset']}"
     columns = [
         ("", False),
         ("ms", True),
@@ -91,12 +91,12 @@ def _print(document: dict[str, Any]) -> None:
     table = [
         [
             row["name"],
-            figure(row["milliseconds"]),
-            f"{figure(row['fastest'])} to {figure(row['slowest'])}",
-            figure(row["times_feedforward"]),
-            "" if row["bytes"] is None else figure(row["bytes"] / 2**20),
-            figure(row["trace_seconds"], 2),
-            figure(row["compile_seconds"], 2),
+            format_number(row["milliseconds"]),
+            f"{format_number(row['fastest'])} to {format_number(row['slowest'])}",
+            format_number(row["times_feedforward"]),
+            "" if row["bytes"] is None else format_number(row["bytes"] / 2**20),
+            format_number(row["trace_seconds"], 2),
+            format_number(row["compile_seconds"], 2),
         ]
         for row in document["rows"]
     ]

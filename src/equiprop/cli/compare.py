@@ -5,10 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equiprop.cli._console import figure, print_json, print_table, progress
+from equiprop.cli._console import format_number, print_json, print_table, progress
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
+from equiprop.kinds import is_reference
 
 
 @dataclass(frozen=True)
@@ -22,39 +23,39 @@ class Options(NetworkOptions):
 
 
 def run(arguments: list[str]) -> None:
-    options = parse_network(
+    options, config = parse_network(
         Options, "compare", arguments, "Every estimator against the exact gradient on the same equilibria."
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
     check_folder(options.out)
-    trainer, system, config, _ = chosen_network(options)
+    trainer, system, config, _ = chosen_network(options, config)
     import jax.numpy as jnp
 
     from equiprop.diagnostics import compare
-    from equiprop.training.build import estimator_family
+    from equiprop.estimators import ESTIMATORS
 
     images = trainer.validation
     x, labels = images.batch(jnp.arange(min(options.samples, len(images))))
-    family = estimator_family(config.estimator)
+    kinds = list(dict.fromkeys((*ESTIMATORS.members(), config.estimator.kind)))
     for name in options.estimators:
-        if name not in family:
-            raise suggest("--estimators", name, list(family))
-    family = {name: family[name] for name in options.estimators or family}
+        if name not in kinds and not is_reference(name):
+            raise suggest("--estimators", name, kinds)
+    family = {kind: config.estimator.switched(kind).create() for kind in options.estimators or kinds}
     with progress(options.quiet) as bar:
         task = bar.add_task("comparing", total=len(family))
 
         def tell(name: str) -> None:
             bar.update(task, description=name, advance=1)
 
-        rows = compare(system, x, labels, family, solver=trainer.parts.solver, key=trainer.key, on_estimator=tell)
+        rows = compare(system, x, labels, family, solver=trainer.components.solver, key=trainer.key, on_estimator=tell)
     document = {
         "run": options.run,
         "dataset": config.dataset,
         "samples": int(x.shape[0]),
-        "nudge": config.estimator.nudge,
-        "points": config.estimator.points,
-        "clip": config.estimator.clip,
+        "nudge": config.estimator.values.get("nudge"),
+        "points": config.estimator.values.get("points"),
+        "clip": config.estimator.values.get("clip"),
         "rows": [dataclasses.asdict(row) for row in rows],
     }
     if options.out is not None:
@@ -81,27 +82,31 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
     table = [
         [
             row.estimator,
-            figure(row.cosine, 4),
-            figure(row.relative_error),
-            figure(row.error_bar),
-            *(figure(row.populations[name]["cosine"]) for name in populations),
-            figure(row.relaxation_steps, 1),
-            figure(row.seconds),
+            format_number(row.cosine, 4),
+            format_number(row.relative_error),
+            format_number(row.error_bar),
+            *(format_number(row.populations[name]["cosine"]) for name in populations),
+            format_number(row.relaxation_steps, 1),
+            format_number(row.seconds),
             str(row.clipped),
             str(row.excluded),
         ]
         for row in rows
         if row.populations
     ]
-    where = document["run"] or f"a fresh network on {document['dataset']}"
+    where = document["run"] or f"a fresh system on {document['dataset']}"
+    given = {"|β|": document["nudge"], "N": document["points"]}
+    sizes = "".join(f", {symbol} = {value}" for symbol, value in given.items() if value is not None)
     print_table(
-        f"{where}: {document['samples']} validation samples, |β| = {document['nudge']}, N = {document['points']}; "
+        f"{where}: {document['samples']} validation samples{sizes}; "
         "cosine and relative error of the summed gradient to the exact one",
         columns,
         table,
     )
     if any(row.clipped for row in rows):
-        print(f"clipped: cut to estimator.clip = {document['clip']}, which the exact gradient here is not")
+        print(
+            f"clipped: to {document['clip']} times the norm of the cost gradient, which the exact gradient here is not"
+        )
     for row in rows:
         if row.refused:
             print(f"{row.estimator}: not available: {row.refused}")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from equiprop.cli._console import figure, print_json, print_table
+from equiprop.cli._console import format_number, print_json, print_table
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.errors import InputError
 
@@ -15,23 +15,23 @@ class Options(NetworkOptions):
 
 
 def run(arguments: list[str]) -> None:
-    options = parse_network(
+    options, config = parse_network(
         Options,
         "diagnose",
         arguments,
-        "How far the gradient of a run, or of a fresh network, is from the exact one, why, and what to change.",
+        "How far the gradient of a run, or of a fresh system, is from the exact one, why, and what to change.",
         ("estimator", "solver"),
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
-    trainer, system, config, epoch = chosen_network(options)
-    from equiprop.training.diagnosis import diagnose
+    trainer, system, config, epoch = chosen_network(options, config)
+    from equiprop.training import diagnose
 
-    found = diagnose(system, trainer.validation, trainer.parts, config, options.samples)
+    found = diagnose(system, trainer.validation, trainer.components, options.samples, trainer.settings.seed)
     if options.json:
         print_json({"run": options.run, "epoch": epoch, **found})
     elif not options.quiet:
-        named = f"a fresh network on {config.dataset}" if options.run is None else f"{options.run} after epoch {epoch}"
+        named = f"a fresh system on {config.dataset}" if options.run is None else f"{options.run} after epoch {epoch}"
         _print(named, found)
 
 
@@ -51,7 +51,7 @@ _MEANING = {
 
 
 def _print(named: str, found: dict[str, Any]) -> None:
-    from equiprop.training.diagnosis import REPORTED
+    from equiprop.training import REPORTED
 
     print(f"{named}, on {found['samples']} validation samples\n")
     print_table(
@@ -63,15 +63,23 @@ def _print(named: str, found: dict[str, Any]) -> None:
         "relaxation",
         [("", False), ("median", True), ("worst", True)],
         [
-            ["residual force", figure(found["residual_median"]), figure(found["residual_largest"])],
-            ["sweeps of the free phase", figure(found["free_sweeps_median"], 0), str(found["free_sweeps_largest"])],
-            ["contraction a sweep", figure(found["contraction_median"]), figure(found["contraction_largest"])],
+            ["residual force", format_number(found["residual_median"]), format_number(found["residual_largest"])],
+            [
+                "sweeps of the free phase",
+                format_number(found["free_sweeps_median"], 0),
+                str(found["free_sweeps_largest"]),
+            ],
+            [
+                "contraction a sweep",
+                format_number(found["contraction_median"]),
+                format_number(found["contraction_largest"]),
+            ],
             [
                 "spectral abscissa of the Jacobian",
-                figure(found["spectral_abscissa_median"]),
-                figure(found["spectral_abscissa_largest"]),
+                format_number(found["spectral_abscissa_median"]),
+                format_number(found["spectral_abscissa_largest"]),
             ],
-            ["distance to the nearest singularity", "", figure(found["singularity_distance"])],
+            ["distance to the nearest singularity", "", format_number(found["singularity_distance"])],
         ],
     )
     cosines = found["cosine_to_adjoint"]
@@ -81,10 +89,10 @@ def _print(named: str, found: dict[str, Any]) -> None:
         [
             [
                 name,
-                figure(cosines[name]),
-                figure(found["cosine_spread"].get(name)),
-                figure(found["weighted_cosine"].get(name)),
-                figure(found["relative_error"].get(name)),
+                format_number(cosines[name]),
+                format_number(found["cosine_spread"].get(name)),
+                format_number(found["weighted_cosine"].get(name)),
+                format_number(found["relative_error"].get(name)),
             ]
             for name in cosines
         ],
@@ -92,21 +100,21 @@ def _print(named: str, found: dict[str, Any]) -> None:
     print_table(
         "norm of the summed gradient against the exact one",
         [("parameter", False), ("ratio", True)],
-        [[name, figure(value)] for name, value in found["gradient_norm_ratio"].items()],
+        [[name, format_number(value)] for name, value in found["gradient_norm_ratio"].items()],
     )
     bias = found["bias"]
     print(
-        f"error of the median sample, in lengths of the exact vector: {figure(bias['total'])} = finite nudge "
-        f"{figure(bias['finite_nudge'])} + asymmetry {figure(bias['asymmetry'])} (as vectors); "
-        f"median error bar: {figure(found['error_bar'])}"
+        f"error of the median sample, in lengths of the exact vector: {format_number(bias['total'])} = finite nudge "
+        f"{format_number(bias['finite_nudge'])} + asymmetry {format_number(bias['asymmetry'])} (as vectors); "
+        f"median error bar: {format_number(found['error_bar'])}"
     )
-    print(f"symmetry of the Jacobian: {figure(found['symmetry'])}")
+    print(f"symmetry of the Jacobian: {format_number(found['symmetry'])}")
     print(_certificate(found))
     if found["analyticity"] is not None:
         words = ", ".join(f"{100 * v:.0f} % {k.replace('_', ' ')}" for k, v in found["analyticity"].items() if v)
         print(f"response on the disc of the nudge: {words}")
     for name, angle in found["weight_angle_deg"].items():
-        print(f"angle between the weights of {name}: {figure(angle, 1)}°")
+        print(f"angle between the weights of {name}: {format_number(angle, 1)}°")
     print("\nadvice")
     for line in found["advice"] or ["nothing stands out."]:
         print(f"  - {line}")
@@ -114,10 +122,10 @@ def _print(named: str, found: dict[str, Any]) -> None:
 
 def _certificate(found: dict[str, Any]) -> str:
     median = found["certificate_angle_median_deg"]
-    typical = "" if median is None else f"; median {figure(median, 1)}°"
+    typical = "" if median is None else f"; median {format_number(median, 1)}°"
     if found["certificate_angle_deg"] is not None:
         return (
-            f"certificate: asymmetry turns no error vector by more than {figure(found['certificate_angle_deg'], 1)}° "
+            f"certificate: asymmetry turns no error vector by more than {format_number(found['certificate_angle_deg'], 1)}° "
             f"in the inner product of −S{typical}"
         )
     share = f"{100 * found['certified_fraction']:.0f} % of samples have one{typical}"

@@ -26,13 +26,11 @@ class Options(Output, _Run):
 
 def run(arguments: list[str]) -> None:
     options = parse(Options, "evaluate", arguments, "The error of a trained network on a split.")
-    from equiprop.training.run_directory import RunDirectory
+    from equiprop.experiment import RunDirectory, restore
 
-    set_up(RunDirectory.open(options.run).config.training.precision)
+    set_up(RunDirectory.open(options.run).config.training["precision"])
     from equiprop.data import Shards
-    from equiprop.training.evaluate import evaluate
-    from equiprop.training.restore import restore
-    from equiprop.training.step import on_device
+    from equiprop.training import evaluate, on_device
 
     restored = restore(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
@@ -41,7 +39,7 @@ def run(arguments: list[str]) -> None:
         raise InputError(
             f"--split = {options.split!r}: {trainer.config.dataset} is read from disk file by file; choose validation or test"
         )
-    result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), trainer.parts.solver)
+    result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), trainer.components.solver)
     document = {
         "run": options.run,
         "dataset": trainer.config.dataset,

@@ -6,34 +6,42 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from equiprop.cli._console import figure, print_json, progress, stdout_console
+from equiprop.cli._console import format_number, print_json, progress, stdout_console
 from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, as_config, config_defaults, fields_of, parse
+from equiprop.cli._options import Output, given_files, parse_config
 from equiprop.errors import EquipropError, InputError
-from equiprop.training.config import WHERE, Config, ProcessConfig, differences
+from equiprop.experiment import ProcessSettings
 
 
 @dataclass(frozen=True)
-class Options(Output, Config):
+class Options(Output):
     config: str | None = None
     """Configuration file (TOML) that the other options override."""
     resume: str | None = None
     """Run directory to continue exactly where it stopped."""
     out: str | None = None
     """New run directory; by default runs/DATASET-ESTIMATOR-TIME. One that all processes see, if there are several."""
-    processes: ProcessConfig = field(default_factory=ProcessConfig)
+    processes: ProcessSettings = field(default_factory=ProcessSettings)
+
+
+DESCRIPTION = """Trains a system and writes a run directory.
+
+  equiprop train --dataset fashion_mnist --epochs 5 --estimator holomorphic --nudge 0.1
+  equiprop train --config experiments/digits_homeostasis.toml --seed 1 --homeostasis none
+
+The options below are those of the chosen kinds; --estimator KIND --help shows those of another."""
 
 
 def run(arguments: list[str]) -> None:
-    base = config_defaults(arguments)
-    options = _parse(arguments, base)
+    options, given, tables = _parse(arguments)
     try:
-        _train(options, base, arguments)
+        _train(options, given, tables)
     except InputError:
         raise
     except EquipropError:
@@ -42,62 +50,72 @@ def run(arguments: list[str]) -> None:
     _leave(options)
 
 
+def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any]]:
+    """The options, the configuration's keys that were given, and the tables that they override."""
+    from equiprop.experiment import RunDirectory, read_tables
+
+    file = given_files(arguments)
+    resumed = next((b for a, b in pairwise(arguments) if a == "--resume"), None)
+    resumed = next((a.partition("=")[2] for a in arguments if a.startswith("--resume=")), resumed)
+    if resumed is not None:
+        tables = RunDirectory.open(resumed).resolved_config().to_mapping()
+    else:
+        tables = {} if file is None else _tables(file, read_tables)
+    options, given = parse_config(Options, "train", arguments, DESCRIPTION, tables)
+    return options, given, tables
+
+
+def _tables(file: str, read: Any) -> dict[str, Any]:
+    try:
+        return read(file)
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from None
+
+
 def _leave(options: Options) -> None:
     """What all processes agreed on ends here; whatever else ends one of them stops the others."""
     if options.processes.count > 1:
-        from equiprop.training.processes import leave
+        from equiprop.experiment._processes import leave
 
         leave()
 
 
-def _train(options: Options, base: Config, arguments: list[str]) -> None:
+def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> None:
     if options.resume is not None:
-        summary = _resume(options, arguments)
+        summary = _resume(options, given, tables)
     else:
-        config = as_config(options)
+        from equiprop.experiment import Config, overlaid
+
+        config = Config.from_mapping(overlaid(tables, given))
         _set_up(config, options)
         out = Path(options.out or _default_out(config))
-        from equiprop.training.build import fit_to_kinds
-        from equiprop.training.loop import train
+        from equiprop.experiment import train
 
-        config = fit_to_kinds(config, base)
-        summary = _watched(
-            options, out, lambda o: train(config, out, observer=o, command=shlex.join(["equiprop", *sys.argv[1:]]))
-        )
+        command = shlex.join(["equiprop", *sys.argv[1:]])
+        summary = _watched(options, out, lambda o: train(config, out, observer=o, command=command))
     if options.json and summary:
         print_json(summary)
 
 
-def _parse(arguments: list[str], base: Config) -> Options:
-    description = "Trains a network and writes a run directory."
-    return parse(Options, "train", arguments, description, Options(**fields_of(base)))
-
-
-def _resume(options: Options, arguments: list[str]) -> dict[str, Any]:
+def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
     if options.out is not None or options.config is not None:
         raise InputError("--resume: goes on in its own folder with its own configuration; leave --out and --config out")
-    _refuse_changes(options, Config())
-    from equiprop.training.run_directory import RunDirectory
+    from equiprop.experiment import WHERE, Config, differences, resume
 
-    path = Path(str(options.resume))
-    own = RunDirectory.open(path).resolved_config()
-    # An option may also ask for a default that the run does not have.
-    asked = _parse(arguments, own)
-    _refuse_changes(asked, own)
+    own = Config.from_mapping(tables, complete=True)
+    asked = own.changed(given)
+    changed = [key for key in differences(asked, own) if key not in WHERE]
+    if changed:
+        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0].replace('_', '-')}")
     _set_up(own, options)
-    from equiprop.training.loop import resume
-
-    training = asked.training
-    return _watched(
-        options,
-        path,
-        lambda o: resume(path, observer=o, devices=training.devices, micro_batches=training.micro_batches),
-    )
+    path, training = Path(str(options.resume)), asked.training
+    where = {"devices": training["devices"], "micro_batches": training["micro_batches"]}
+    return _watched(options, path, lambda o: resume(path, observer=o, **where))
 
 
-def _set_up(config: Config, options: Options) -> None:
-    set_up(config.training.precision)
-    from equiprop.training.processes import join
+def _set_up(config: Any, options: Options) -> None:
+    set_up(config.training["precision"])
+    from equiprop.experiment._processes import join
 
     join(options.processes, _stop)
 
@@ -108,22 +126,18 @@ def _stop(message: str) -> None:
     os._exit(1)
 
 
-def _refuse_changes(options: Options, own: Config) -> None:
-    changed = [key for key in differences(as_config(options), own) if key not in WHERE]
-    if changed:
-        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0].replace('_', '-')}")
-
-
-def _default_out(config: Config) -> Path:
+def _default_out(config: Any) -> Path:
     # To the microsecond: runs that are started together want folders of their own.
     stamp = datetime.now().strftime("%Y%m%d-%H%M%S-%f")
-    return Path("runs") / f"{Path(config.dataset).name}-{config.estimator.kind}-{stamp}"
+    # Of a user's own file only the name in it.
+    dataset, estimator = (name.rpartition(":")[2] for name in (Path(config.dataset).name, config.estimator.kind))
+    return Path("runs") / f"{dataset}-{estimator}-{stamp}"
 
 
 def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
     """Runs `job(observer)` with what the user wants to see of it."""
-    from equiprop.training.loop import Observer
-    from equiprop.training.processes import is_primary
+    from equiprop.experiment import Observer
+    from equiprop.experiment._processes import is_primary
 
     if options.quiet or not is_primary():
         return job(Observer())
@@ -132,8 +146,8 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
         summary = job(_observer(console, bar, out))
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
-        f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {figure(cosine)}, "
-        f"symmetry {figure(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %"
+        f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {format_number(cosine)}, "
+        f"symmetry {format_number(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %"
     )
     if summary["excluded_fraction"] > 0.5:
         console.print(
@@ -145,20 +159,18 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
 
 
 def _observer(console: Console, bar: Any, out: Path) -> Any:
-    from equiprop.training.loop import Observer
+    from equiprop.experiment import Observer
 
     class Printer(Observer):
         """A bar over all steps, and a line an epoch."""
 
-        def on_start(self, config: Config, steps_per_epoch: int, epoch: int) -> None:
-            assert config.training.epochs != "auto"
-            self.per_epoch, self.epochs = steps_per_epoch, config.training.epochs
-            treatment = (
-                "no homeostasis" if config.homeostasis.kind == "none" else f"{config.homeostasis.kind} homeostasis"
-            )
+        def on_start(self, config: Any, steps_per_epoch: int, epoch: int) -> None:
+            self.per_epoch, self.epochs = steps_per_epoch, config.training["epochs"]
+            kind = config.homeostasis.kind
+            homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if self.epochs == 1 else "s"
             console.print(
-                f"{config.dataset}: {config.estimator.kind} with {treatment}, {self.epochs} epoch{plural} -> {out}"
+                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {self.epochs} epoch{plural} -> {out}"
             )
             # The first call compiles; until it returns there is nothing to count.
             self.task = bar.add_task(
@@ -183,8 +195,8 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     excluded = metrics["excluded_fraction"]
     return (
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  {metrics['epoch_seconds']:6.1f} s"
-        f"  loss {figure(metrics['train_loss'])}"
+        f"  loss {format_number(metrics['train_loss'])}"
         f"  validation error {metrics['validation_error_percent']:5.2f} %"
-        f"  cosine {figure(cosine)}  converged {100 * metrics['converged_fraction']:.1f} %"
+        f"  cosine {format_number(cosine)}  converged {100 * metrics['converged_fraction']:.1f} %"
         + (f"  excluded {100 * excluded:.1f} %" if excluded >= 0.0005 else "")
     )

@@ -87,9 +87,9 @@ def _extracted(layout: Cifar, *md5: str) -> tuple[tuple[DataFile, ...], ...]:
     )
 
 
-def _of_pixels(*shares: float) -> tuple[float, ...]:
+def _of_pixels(*fractions: float) -> tuple[float, ...]:
     """Of the 255 that a pixel has at most."""
-    return tuple(255 * share for share in shares)
+    return tuple(255 * fraction for fraction in fractions)
 
 
 _TEN_DIGITS = tuple("0123456789")

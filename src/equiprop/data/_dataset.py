@@ -82,7 +82,7 @@ class Shards:
         that it was.
         """
         if not 0 <= index < len(self.counts):
-            raise InputError(f"shard = {index} does not exist: there are {len(self.counts)}, from 0")
+            raise InputError(f"does not exist; there are {len(self.counts)}, from 0", path="shard", value=index)
         split = self._checked(index)
         split.images.setflags(write=False)
         split.labels.setflags(write=False)
@@ -124,14 +124,14 @@ class Dataset:
 
     **Arguments:**
 
-    - `name`: the name in the catalogue, or the folder it was read from.
+    - `name`: the name in the catalogue, the folder it was read from, or what a user's own source calls it.
     - `train`, `validation`, `test`: the splits; `train` is a `Split`, or `Shards` where it is too large for memory. The
         validation images are held out of the source's training images unless it has its own, so that nothing is ever
         selected on the test split.
     - `classes`: the name of each class, in the order of the labels.
     - `mean`, `scale`: in units of the stored pixels; a number, or an array that broadcasts against an image (one value
         per channel where channels come last).
-    - `checksum`: sha256 (hex) over the pixels and labels of the three splits, see `checksum_of`.
+    - `checksum`: sha256 (hex) over the pixels and labels of the three splits, see `checksum_of`; `load` fills it in.
 
     **Raises:** `InputError` where the splits' images differ in shape or a label is not the index of a class (those of
     shards are checked by whoever reads the files).
@@ -144,23 +144,27 @@ class Dataset:
     classes: tuple[str, ...]
     mean: float | np.ndarray
     scale: float | np.ndarray
-    checksum: str
+    checksum: str = ""
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
             shape = self.split(name).image_shape
             if shape != self.image_shape:
                 raise InputError(
-                    f"dataset {self.name!r}: the images of {name} are {list(shape)}, "
-                    f"those of train {list(self.image_shape)}: they must be the same"
+                    f"the images of {name} are {list(shape)}, those of train {list(self.image_shape)}",
+                    path="dataset",
+                    value=self.name,
+                    hint="they must be the same",
                 )
         for name in ("train", "validation", "test"):
             split = self.split(name)
             labels = split.labels if isinstance(split, Split) else np.empty(0, np.int32)
             if labels.size and not (labels.min() >= 0 and labels.max() < self.n_classes):
                 raise InputError(
-                    f"dataset {self.name!r}: the labels of {name} go from {labels.min()} to {labels.max()}: "
-                    f"with {self.n_classes} classes they must lie in 0 to {self.n_classes - 1}"
+                    f"the labels of {name} go from {labels.min()} to {labels.max()}",
+                    path="dataset",
+                    value=self.name,
+                    hint=f"with {self.n_classes} classes they must lie in 0 to {self.n_classes - 1}",
                 )
 
     @property

@@ -24,9 +24,9 @@ def pixel_statistics(images: np.ndarray) -> tuple[float | np.ndarray, float | np
         part = coloured[start : start + _IMAGES_AT_A_TIME]
         for channel, count in enumerate(counts):
             count += np.bincount(part[..., channel].ravel(), minlength=len(_VALUES))
-    shares = counts / counts.sum(axis=1, keepdims=True)
-    mean = shares @ _VALUES
-    spread = np.sqrt(np.sum(shares * (_VALUES - mean[:, None]) ** 2, axis=1))
+    fractions = counts / counts.sum(axis=1, keepdims=True)
+    mean = fractions @ _VALUES
+    spread = np.sqrt(np.sum(fractions * (_VALUES - mean[:, None]) ** 2, axis=1))
     varies = np.count_nonzero(counts, axis=1) > 1
     scale = np.where(varies, 1.5 * spread, 1.0)
     return (mean, scale) if images.ndim == 4 else (float(mean[0]), float(scale[0]))

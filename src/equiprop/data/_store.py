@@ -126,10 +126,10 @@ def _states(chosen: Entry, hashed: bool) -> list[FileState]:
         return []
     folder = data_directory() / chosen.name
 
-    def share_there(files: tuple[DataFile, ...]) -> float:
+    def fraction_there(files: tuple[DataFile, ...]) -> float:
         return sum(_is_there(folder / file.filename) for file in files) / len(files)
 
-    files = max((chosen.files, *chosen.alternatives), key=share_there)  # the first of equals
+    files = max((chosen.files, *chosen.alternatives), key=fraction_there)  # the first of equals
     return [_state(folder, file, hashed) for file in files]
 
 

@@ -1,4 +1,4 @@
-"""Random flips and crops of a batch on the device. It alone of this room needs JAX, and is not imported with the room."""
+"""Random flips and crops of a batch on the device. It alone of this package needs JAX, and is not imported with it."""
 
 from dataclasses import dataclass
 
@@ -23,7 +23,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         if self.crop < 0:
-            raise InputError(f"crop = {self.crop}: must be at least 0")
+            raise InputError("must be at least 0", path="crop", value=self.crop)
 
     def __call__(
         self, images: Float[Array, "batch height width *channels"], *, key: PRNGKeyArray

@@ -1,4 +1,4 @@
-"""Relaxing under nudges on a circle of radius |β|, and reading the harmonics of what comes back."""
+"""Relaxing under nudges of size |β|, and reading the harmonics of what comes back."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
-from equiprop.solvers import relax
-from equiprop.systems import nudged
+from equiprop.solvers import relax_field
+from equiprop.systems import AbstractField, Free, Nudged
 
 # How small the residual of a nudged phase must be against the nudging force itself, so that the response is known to about
 # this relative accuracy; and the smallest residual that rounding lets a sum over many units reach, in units of eps.
@@ -23,14 +23,14 @@ class NudgedPhases(eqx.Module):
     """Activities under each nudge, copy after copy on a leading axis.
 
     - `state`, `activity`: u and r at the end of each phase.
-    - `rest`: the force that is left there.
+    - `residual_force`: what is left of the force there.
     - `residual`: the largest force on any unit over the phases of a sample.
     - `steps`: the sum over the phases of a sample.
     """
 
     state: PyTree
     activity: PyTree
-    rest: PyTree
+    residual_force: PyTree
     residual: Float[Array, " batch"]
     converged: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
@@ -42,7 +42,7 @@ def relax_nudged(
     *,
     start: PyTree | None = None,
     active: Bool[Array, " batch"] | None = None,
-    accuracy: float = RESPONSE_ACCURACY,
+    accuracy: float | Array = RESPONSE_ACCURACY,
 ) -> NudgedPhases:
     """Relaxes every sample under every nudge as one batch; the phases of a sample stop together.
 
@@ -54,38 +54,43 @@ def relax_nudged(
     - `start`: where each phase begins, copy after copy on a leading axis; by default at the free state.
     - `active`: the samples to relax; the others stay where they start.
     """
-    system, free, solver = problem.system, problem.free, problem.solver
+    free, solver = problem.free, problem.solver
     copies = nudges.shape[0]
     dtype = _phase_dtype(problem, nudges)
     tolerance = nudged_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
-    under_nudge = nudged(
-        system,
+    field = Nudged(
+        _repeated_field(problem, copies),
+        problem.system,
         trees.broadcast_batch(problem.target, copies),
         nudges.astype(dtype).reshape(-1),
         trees.broadcast_batch(_sensitivity(problem, tolerance), copies),
     )
-    injections = trees.broadcast_batch(problem.injection, copies)
     state = trees.broadcast_batch(free.state, copies) if start is None else trees.join_copies(start)
-    end = relax(
-        under_nudge,
-        None,
+    end = relax_field(
+        field,
+        jax.tree.map(lambda a: a.astype(dtype), state),
         solver,
-        state=jax.tree.map(lambda a: a.astype(dtype), state),
-        injection=injections,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
-        nudged=True,
+        max_steps=solver.nudged_max_steps,
         active=None if active is None else jnp.tile(active, copies),
     )
     return NudgedPhases(
         trees.split_copies(end.state, copies),
-        trees.split_copies(system.activity(end.state), copies),
-        # The same expression as in `relax`: the compiler evaluates it once.
-        trees.split_copies(under_nudge.force(end.state, injections), copies),
+        trees.split_copies(problem.system.activity(end.state), copies),
+        # The same expression as in `relax_field`: the compiler evaluates it once.
+        trees.split_copies(field.force(end.state), copies),
         end.residual.reshape(copies, -1).max(axis=0),
         end.converged.reshape(copies, -1).all(axis=0),
         end.steps.reshape(copies, -1).sum(axis=0),
     )
+
+
+def _repeated_field(problem: Problem, copies: int) -> AbstractField:
+    """The field of the problem for `copies` of its batch, copy after copy."""
+    if problem.corrected is not None:
+        return problem.corrected.repeated(copies)
+    return Free(problem.system, trees.broadcast_batch(problem.injection, copies))
 
 
 def _phase_dtype(problem: Problem, nudges: Array) -> Any:
@@ -96,12 +101,12 @@ def _phase_dtype(problem: Problem, nudges: Array) -> Any:
 def relax_circle(
     problem: Problem,
     points: int,
-    radius: Float[Array, " batch"],
+    size: Float[Array, " batch"],
     *,
     active: Bool[Array, " batch"] | None = None,
-    accuracy: float = RESPONSE_ACCURACY,
+    accuracy: float | Array = RESPONSE_ACCURACY,
 ) -> NudgedPhases:
-    """The phases that `circle` lists, at a radius per sample.
+    """The phases that `circle` lists, at a |β| per sample.
 
     An even N has ±|β| among its points. These two are real, and relax first; the complex ones begin where they predict to second
     order, at u* + e^(iθ)·(u₊ − u₋)/2 + e^(2iθ)·((u₊ + u₋)/2 − u*). What is left of the drift of the free relaxation cancels from
@@ -109,22 +114,22 @@ def relax_circle(
     """
     unit = circle(points)
     if points <= 2 or points % 2:
-        return relax_nudged(problem, jnp.asarray(unit)[:, None] * radius, active=active, accuracy=accuracy)
-    rest = problem.free.state
-    real = relax_nudged(problem, jnp.asarray([1.0, -1.0])[:, None] * radius, active=active, accuracy=accuracy)
+        return relax_nudged(problem, jnp.asarray(unit)[:, None] * size, active=active, accuracy=accuracy)
+    free = problem.free.state
+    real = relax_nudged(problem, jnp.asarray([1.0, -1.0])[:, None] * size, active=active, accuracy=accuracy)
     odd = jax.tree.map(lambda u: (u[0] - u[1]) / 2, real.state)
-    even = jax.tree.map(lambda u, free: (u[0] + u[1]) / 2 - free, real.state, rest)
-    # Where the pair is no guide, as after a jump, the complex phases begin at rest.
+    even = jax.tree.map(lambda u, u0: (u[0] + u[1]) / 2 - u0, real.state, free)
+    # Where the pair is no guide, as after a switch of branch, the complex phases begin at the free state.
     guides = real.converged & (trees.norm(even) <= _GUIDES * trees.norm(odd))
     inner = jnp.asarray(unit[1:-1])
     dtype = _phase_dtype(problem, inner)
 
-    def predicted(free: Array, odd: Array, even: Array) -> Array:
-        turn = inner.astype(dtype).reshape(-1, *(1,) * free.ndim)
-        return jnp.where(trees.per_sample(guides, free), free + turn * odd + turn**2 * even, free.astype(dtype))
+    def predicted(u0: Array, odd: Array, even: Array) -> Array:
+        turn = inner.astype(dtype).reshape(-1, *(1,) * u0.ndim)
+        return jnp.where(trees.per_sample(guides, u0), u0 + turn * odd + turn**2 * even, u0.astype(dtype))
 
-    start = jax.tree.map(predicted, rest, odd, even)
-    turned = relax_nudged(problem, inner[:, None] * radius, start=start, active=active, accuracy=accuracy)
+    start = jax.tree.map(predicted, free, odd, even)
+    turned = relax_nudged(problem, inner[:, None] * size, start=start, active=active, accuracy=accuracy)
 
     def around(pair: Array, between: Array) -> Array:
         return jnp.concatenate([pair[:1].astype(dtype), between, pair[1:].astype(dtype)])
@@ -132,7 +137,7 @@ def relax_circle(
     return NudgedPhases(
         state=jax.tree.map(around, real.state, turned.state),
         activity=jax.tree.map(around, real.activity, turned.activity),
-        rest=jax.tree.map(around, real.rest, turned.rest),
+        residual_force=jax.tree.map(around, real.residual_force, turned.residual_force),
         residual=jnp.maximum(real.residual, turned.residual),
         converged=real.converged & turned.converged,
         steps=real.steps + turned.steps,
@@ -149,7 +154,7 @@ def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree 
     A population of mobility μ responds, and is read, in units of μ; a force that the output could do with is there many times
     the response.
     """
-    mobility = problem.system.mobility
+    mobility = problem.mobility
     if mobility is None:
         return None
     # Who asks for less than rounding lets a relaxation reach gets it asked of all alike.
@@ -162,10 +167,14 @@ def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree 
     return jax.tree.map(of, mobility)
 
 
-def nudged_tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float) -> Float[Array, " batch"]:
+def nudged_tolerance(
+    problem: Problem, strength: Float[Array, " batch"], accuracy: float | Array
+) -> Float[Array, " batch"]:
     """The largest force on any unit at which a phase under a nudge of this size has converged."""
     weak = jnp.maximum(accuracy * strength * trees.max_abs(problem.cost_gradient), _floor(problem))
-    return jnp.minimum(problem.solver.tolerance, weak).astype(trees.dtype_of(problem.free.state))
+    return jnp.minimum(jnp.asarray(problem.solver.tolerance, weak.dtype), weak).astype(
+        trees.dtype_of(problem.free.state)
+    )
 
 
 def _floor(problem: Problem) -> Float[Array, " batch"]:
@@ -211,12 +220,12 @@ class Circle(eqx.Module):
 
     - `coefficients`: c_0 … c_{N−1} of the activity; c_0 less the free activity.
     - `state_response`: the largest |c_1| of any unit of the state u.
-    - `rest`: the first harmonic of the force that is left over: what the relaxation still owes to c_1.
+    - `residual_force`: the first harmonic of the force that is left over: what the relaxation still owes to c_1.
     """
 
     coefficients: list[PyTree]
     state_response: Float[Array, " batch"]
-    rest: PyTree
+    residual_force: PyTree
     residual: Float[Array, " batch"]
     converged: Bool[Array, " batch"]
     steps: Int[Array, " batch"]
@@ -225,30 +234,30 @@ class Circle(eqx.Module):
 def measure(
     problem: Problem,
     points: int,
-    radius: Float[Array, " batch"],
+    size: Float[Array, " batch"],
     *,
     active: Bool[Array, " batch"] | None = None,
-    accuracy: float = RESPONSE_ACCURACY,
+    accuracy: float | Array = RESPONSE_ACCURACY,
 ) -> Circle:
-    """Relaxes the phases of an N-point circle of a radius per sample, and takes their harmonics.
+    """Relaxes the phases of an N-point circle of a |β| per sample, and takes their harmonics.
 
     One point has no opposite to cancel the drift of the free relaxation, so the free state relaxes on beside it.
     """
     if points == 1:
-        nudges = jnp.asarray([1.0, 0.0])[:, None] * radius
+        nudges = jnp.asarray([1.0, 0.0])[:, None] * size
         phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
         above_free = lambda tree: jax.tree.map(lambda r: r[0] - r[1], tree)  # noqa: E731
         coefficients = [above_free(phases.activity)]
-        state, rest = above_free(phases.state), above_free(phases.rest)
+        state, left = above_free(phases.state), above_free(phases.residual_force)
     else:
-        phases = relax_circle(problem, points, radius, active=active, accuracy=accuracy)
+        phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
         coefficients = harmonics(phases.activity, points)
         coefficients[0] = trees.subtract(coefficients[0], problem.activity)
-        state, rest = (harmonics(tree, points)[1] for tree in (phases.state, phases.rest))
+        state, left = (harmonics(tree, points)[1] for tree in (phases.state, phases.residual_force))
     return Circle(
         coefficients,
         trees.max_abs(state),
-        rest,
+        left,
         jnp.maximum(problem.free.residual, phases.residual),
         phases.converged,
         phases.steps,
@@ -256,7 +265,7 @@ def measure(
 
 
 def even_part_exceeds(
-    threshold: float, even: list[PyTree], odd: list[PyTree], resolution: Float[Array, " batch"]
+    threshold: float | Array, even: list[PyTree], odd: list[PyTree], resolution: Float[Array, " batch"]
 ) -> Bool[Array, " batch"]:
     """Whether the even harmonics of the response exceed `threshold` times the odd ones, per sample.
 

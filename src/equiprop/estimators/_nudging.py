@@ -1,27 +1,23 @@
 """What all estimators share that read the response off nudged equilibria: the error bar, and retries where it is large."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Bool, Float
 
-from equiprop.errors import InputError, suggest
+from equiprop.errors import InputError
 from equiprop.estimators._circle import RESPONSE_ACCURACY, Circle, even_part_exceeds, measure
-from equiprop.estimators._estimate import AbstractEstimator, Response
+from equiprop.estimators._estimator import AbstractEstimator, Response
 from equiprop.estimators._problem import SAFETY, Problem, relative
-from equiprop.numerics import trees
+from equiprop.numerics import AbstractSchedule, Number, choice, count, number, trees
 from equiprop.solvers import Equilibrium
 
-BARS = ("auto", "residual", "aliasing", "companion")
-
 # A smooth response may bend so much over a large circle that its even part is not small, and N points still resolve it;
-# what a jump leaves on the circle is a discontinuity, whose Fourier coefficients fall only like their number.
-_ALIASING_OF_A_JUMP = 0.05
+# what a switch of branch leaves on the circle is a discontinuity, whose Fourier coefficients fall only like their number.
+_ALIASING_OF_A_SWITCH = 0.05
 
 # Coefficients that fall by less than this factor from one to the next do not look like those of a function that is analytic
 # on the disc, unless they are as small as the noise.
@@ -30,6 +26,56 @@ _ABOVE_NOISE = 10
 
 # Of the tolerance, for what relaxation leaves.
 _SHARE_OF_RELAXATION = 1 / 8
+
+
+def nudge_setting(default: float, doc: str, word: Any = None) -> Any:
+    """The field of β."""
+    return number(default, doc, nonzero=True, **({} if word is None else {"word": word}))
+
+
+def error_bar_setting() -> Any:
+    return choice(
+        "auto",
+        "How the relative error of a sample is told. residual: 3·‖D(Jδ + ∇C)‖/‖D∇C‖, one Jacobian product, sees everything that "
+        "keeps δ from the exact response. aliasing (more than two points): from the Fourier coefficients themselves, plus what "
+        "relaxation and rounding leave unknown, no derivative and no further phase. companion: from a second estimate at half "
+        "the nudge, no derivative, twice the phases. auto: aliasing where it can be had, else residual.",
+        "auto",
+        "residual",
+        "aliasing",
+        "companion",
+        kw_only=True,
+    )
+
+
+def retries_setting() -> Any:
+    return count(
+        2,
+        "How many times samples above the tolerance are estimated again, those only, each time at a smaller nudge; the estimate "
+        "with the smallest bar counts.",
+        at_least=0,
+        kw_only=True,
+    )
+
+
+def shrink_setting() -> Any:
+    return number(0.25, "Factor on the nudge from one try to the next.", above=0, below=1, kw_only=True)
+
+
+def branch_switch_setting() -> Any:
+    return choice(
+        "drop", "What the gradient does with samples that switched branch: drop or keep.", "drop", "keep", kw_only=True
+    )
+
+
+def branch_switch_threshold_setting() -> Any:
+    return number(
+        0.5,
+        "A sample has switched branch when the even part of its response to ±β exceeds this many times the odd part; inf: off.",
+        above=0,
+        word=float("inf"),
+        kw_only=True,
+    )
 
 
 def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
@@ -51,61 +97,44 @@ def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " ba
 
 
 class AbstractNudged(AbstractEstimator):
-    """An estimator that reads −dr/dβ off N equilibria under nudges of size |β|.
+    """An estimator that reads −dr/dβ off N equilibria under nudges of size |β|."""
 
-    **Fields** besides those of every estimator:
-
-    - `error_bar`: how the relative error of a sample is told, all three calibrated to lie above it for 95 % of random systems:
-      `"residual"`, 3·‖D(Jδ + ∇C)‖/‖D∇C‖, one Jacobian product, sees everything that keeps δ from the exact response;
-      `"aliasing"`, from the N Fourier coefficients themselves (N > 2), see `aliasing_bar`, plus what relaxation and rounding
-      leave unknown: no derivative and no further phase;
-      `"companion"`, from a second estimate at half the radius, 3·‖δ(β) − δ(β/2)‖/‖δ‖/(1 − 2^−N): no derivative, twice the
-      phases. `"auto"` is `"aliasing"` for N > 2 and `"residual"` otherwise.
-    - `retries`: how many times samples whose bar exceeds the tolerance are estimated again, those only, each time at `shrink`
-      times the radius; the estimate with the smallest bar counts.
-    """
-
-    error_bar: str = eqx.field(default="auto", static=True, kw_only=True)
-    retries: int = eqx.field(default=2, static=True, kw_only=True)
-    shrink: float = eqx.field(default=0.25, static=True, kw_only=True)
-
-    def __check_init__(self) -> None:
-        if self.error_bar not in BARS:
-            raise suggest("error_bar", self.error_bar, list(BARS))
-        if self.retries < 0:
-            raise InputError(f"retries = {self.retries}: must be at least 0")
-        if not 0 < self.shrink < 1:
-            raise InputError(f"shrink = {self.shrink}: must be above 0 and below 1")
+    nudge: eqx.AbstractVar[Number | None]
+    error_bar: eqx.AbstractVar[str]
+    retries: eqx.AbstractVar[int]
+    shrink: eqx.AbstractVar[Number]
 
     @property
-    def _accuracy(self) -> float:
+    def accuracy(self) -> float | Array:
         """How far the nudged phases relax, relative to the nudging force."""
-        return min(RESPONSE_ACCURACY, _SHARE_OF_RELAXATION * self.tolerance)
+        if self.tolerance is None:
+            return RESPONSE_ACCURACY
+        return jnp.minimum(RESPONSE_ACCURACY, _SHARE_OF_RELAXATION * jnp.asarray(self.tolerance))
 
-    def respond_at(
-        self,
-        problem: Problem,
-        points: int,
-        radius: Float[Array, " batch"],
-    ) -> Response:
-        """The response by N points at a radius per sample, with retries at smaller nudges where the bar is too large."""
+    @property
+    def switch_threshold(self) -> Number | None:
+        """How far the even part of a response may exceed the odd one; `None` for any, and where it cannot be told."""
+        return None
+
+    def respond_at(self, problem: Problem, points: int, size: Float[Array, " batch"]) -> Response:
+        """The response by N points at a |β| per sample, with retries at smaller nudges where the bar is too large."""
 
         def attempt(shrunk: Array, active: Bool[Array, " batch"]) -> Response:
             return self._attempt(problem, points, shrunk, active)
 
-        everyone = jnp.ones(radius.shape, bool)
-        if math.isinf(self.tolerance) or self.retries == 0:
-            return attempt(radius, everyone)
-        return self._with_retries(attempt, radius, problem.free.converged)
+        if self.tolerance is None or self.retries == 0:
+            return attempt(size, jnp.ones(size.shape, bool))
+        return self._with_retries(attempt, size, problem.free.converged)
 
     def _with_retries(
         self,
         attempt: Callable[[Array, Array], Response],
-        radius: Float[Array, " batch"],
+        size: Float[Array, " batch"],
         hopeful: Bool[Array, " batch"],
     ) -> Response:
         """One loop around the attempts, so that they are compiled once. A sample without an equilibrium is tried once."""
-        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(attempt, radius, hopeful))
+        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(attempt, size, hopeful))
+        shrink = jnp.asarray(self.shrink, size.dtype)
 
         def go_on(carry: tuple[Array, Array, Response]) -> Array:
             trial, active, _ = carry
@@ -114,7 +143,7 @@ class AbstractNudged(AbstractEstimator):
         def body(carry: tuple[Array, Array, Response]) -> tuple[Array, Array, Response]:
             trial, active, best = carry
             assert best.retried is not None
-            fresh = attempt(radius * self.shrink ** trial.astype(radius.dtype), active)
+            fresh = attempt(size * shrink ** trial.astype(size.dtype), active)
             better = active & ((trial == 0) | (fresh.error_bar < best.error_bar))
             steps = best.relaxation_steps + jnp.where(active, fresh.relaxation_steps, 0)
             chosen = trees.select(better, fresh, best)
@@ -129,51 +158,28 @@ class AbstractNudged(AbstractEstimator):
         return jax.lax.while_loop(go_on, body, start)[2]
 
     def _attempt(
-        self,
-        problem: Problem,
-        points: int,
-        radius: Float[Array, " batch"],
-        active: Bool[Array, " batch"],
+        self, problem: Problem, points: int, size: Float[Array, " batch"], active: Bool[Array, " batch"]
     ) -> Response:
-        def look(r: Array) -> Circle:
-            return measure(problem, points, r, active=active, accuracy=self._accuracy)
+        def look(s: Array) -> Circle:
+            return measure(problem, points, s, active=active, accuracy=self.accuracy)
 
-        def read(seen: Circle, r: Array) -> Any:
-            return problem.system.error_vector_of(trees.scale(-1 / r, seen.coefficients[1 % points]))
+        def read(seen: Circle, s: Array) -> Any:
+            return problem.error_vector(trees.scale(-1 / s, seen.coefficients[1 % points]))
 
-        seen = look(radius)
-        error_vector = read(seen, radius)
+        seen = look(size)
+        error_vector = read(seen, size)
         length = trees.norm(error_vector)
-        # What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities.
-        unknown = relative(
-            problem.in_activity(seen.rest), jnp.abs(radius) * problem.in_activity(problem.cost_gradient)
-        ) + relative(
-            jnp.finfo(length.dtype).eps * trees.norm(problem.system.error_vector_of(problem.activity)),
-            jnp.abs(radius) * length,
-        )
-        sizes = [trees.norm(problem.system.error_vector_of(c)) for c in seen.coefficients]
+        unknown = _unknown(problem, seen, size, length)
+        aliased, switched, non_analytic = self._verdicts(problem, seen, unknown)
         steps, converged = seen.steps, seen.converged
-        non_analytic = jnp.zeros_like(converged)
-        branch_switch = jnp.zeros_like(converged)
-        aliased = jnp.zeros_like(length)
-        if points > 1:
-            even = [*seen.coefficients[0::2]]
-            branch_switch = even_part_exceeds(
-                self.branch_switch_threshold, even, seen.coefficients[1::2], seen.residual
-            )
-        if points > 2:
-            aliased, ratio = aliasing_bar(sizes)
-            aliasing = relative(sizes[-1], sizes[1])
-            branch_switch &= aliasing > _ALIASING_OF_A_JUMP
-            non_analytic = (ratio > _RATIO_OF_A_SINGULARITY) & (aliasing > _ABOVE_NOISE * unknown)
         match self._bar(points):
             case "residual":
                 bar = SAFETY * problem.linear_residual(error_vector)
             case "aliasing":
                 bar = aliased + SAFETY * unknown
             case _:
-                half = look(radius / 2)
-                change = trees.norm(trees.subtract(read(half, radius / 2), error_vector))
+                half = look(size / 2)
+                change = trees.norm(trees.subtract(read(half, size / 2), error_vector))
                 bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + SAFETY * unknown
                 steps, converged = steps + half.steps, converged & half.converged
         return Response(
@@ -181,12 +187,30 @@ class AbstractNudged(AbstractEstimator):
             # What overflowed says nothing, and a smaller nudge is better than that.
             error_bar=jnp.where(jnp.isnan(bar), jnp.inf, bar),
             converged=converged,
-            branch_switch=branch_switch,
+            branch_switch=switched,
             non_analytic=non_analytic,
             relaxation_steps=steps,
-            nudge=jnp.abs(radius),
+            nudge=jnp.abs(size),
             retried=jnp.zeros_like(converged),
         )
+
+    def _verdicts(
+        self, problem: Problem, seen: Circle, unknown: Float[Array, " batch"]
+    ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
+        """The aliasing bar, which samples switched branch, and which do not look analytic."""
+        points = len(seen.coefficients)
+        switched, non_analytic = jnp.zeros_like(seen.converged), jnp.zeros_like(seen.converged)
+        aliased = jnp.zeros_like(unknown)
+        if points > 1 and self.switch_threshold is not None:
+            even, odd = seen.coefficients[0::2], seen.coefficients[1::2]
+            switched = even_part_exceeds(jnp.asarray(self.switch_threshold), [*even], odd, seen.residual)
+        if points > 2:
+            sizes = [trees.norm(problem.error_vector(c)) for c in seen.coefficients]
+            aliased, ratio = aliasing_bar(sizes)
+            aliasing = relative(sizes[-1], sizes[1])
+            switched &= aliasing > _ALIASING_OF_A_SWITCH
+            non_analytic = (ratio > _RATIO_OF_A_SINGULARITY) & (aliasing > _ABOVE_NOISE * unknown)
+        return aliased, switched, non_analytic
 
     def _bar(self, points: int) -> str:
         if self.error_bar == "auto":
@@ -194,19 +218,29 @@ class AbstractNudged(AbstractEstimator):
         return self.error_bar
 
 
+def _unknown(
+    problem: Problem, seen: Circle, size: Float[Array, " batch"], length: Float[Array, " batch"]
+) -> Float[Array, " batch"]:
+    """What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities."""
+    unfinished = relative(
+        problem.in_activity(seen.residual_force), jnp.abs(size) * problem.in_activity(problem.cost_gradient)
+    )
+    rounding = jnp.finfo(length.dtype).eps * trees.norm(problem.error_vector(problem.activity))
+    return unfinished + relative(rounding, jnp.abs(size) * length)
+
+
 def check_bar(error_bar: str, points: int) -> None:
     """Raises `InputError` for a bar that so many points do not have."""
     if error_bar == "aliasing" and points <= 2:
         raise InputError(
-            f"error_bar = 'aliasing': needs points > 2, not {points}; use 'residual', or 'companion' for no derivative"
+            f"needs points > 2, not {points}",
+            path="error_bar",
+            value="aliasing",
+            hint="use 'residual', or 'companion' for no derivative",
         )
 
 
-def check_nudge(nudge: float) -> None:
-    if isinstance(nudge, str) or not (np.isfinite(nudge) and nudge != 0):
-        raise InputError(f"nudge = {nudge!r}: must be a finite number other than 0")
-
-
-def constant_radius(nudge: float, free: Equilibrium) -> Float[Array, " batch"]:
+def constant_size(nudge: Number | None, free: Equilibrium) -> Float[Array, " batch"]:
     """The same nudge for every sample, in the precision of the state."""
-    return jnp.full(free.residual.shape, nudge, free.residual.dtype)
+    assert nudge is not None and not isinstance(nudge, AbstractSchedule)
+    return jnp.broadcast_to(jnp.asarray(nudge, free.residual.dtype), free.residual.shape)

@@ -9,7 +9,15 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
-from equiprop.systems import System
+from equiprop.systems import (
+    AbstractField,
+    Free,
+    System,
+    cost_gradient,
+    error_vector_of,
+    over_slope,
+    slope,
+)
 
 SAFETY = 3.0
 """Factor on every error bar made of a residual or of a difference, with which it covers the error of 95 % of random systems and
@@ -22,15 +30,27 @@ class Problem(eqx.Module):
     - `injection`: `system.injection(x)`.
     - `free`: the free equilibrium; for an estimator that needs no free phase, a state to start from.
     - `key`: for estimators that draw random numbers.
+    - `corrected`: the field that is nudged in place of the system's own, whose responses are error vectors as they are.
     """
 
     system: System
     x: Any
     injection: Any
-    target: Array
+    target: PyTree
     free: Equilibrium
     solver: AbstractSolver
     key: PRNGKeyArray | None = None
+    corrected: Any = None
+
+    @property
+    def field(self) -> AbstractField:
+        """What relaxes, without a nudge."""
+        return Free(self.system, self.injection) if self.corrected is None else self.corrected
+
+    @property
+    def mobility(self) -> PyTree | None:
+        """By which a response is to be divided, see `System.mobility`."""
+        return self.system.mobility if self.corrected is None else None
 
     @property
     def activity(self) -> PyTree:
@@ -44,53 +64,53 @@ class Problem(eqx.Module):
         It is zero but at the output, which is hidden from the compiler here: to find the norm of the zeros of a large network
         takes it seconds.
         """
-        return jax.lax.optimization_barrier(self.system.cost_gradient(self.activity, self.target))
+        return jax.lax.optimization_barrier(cost_gradient(self.system, self.activity, self.target))
 
     @property
     def state_cost_gradient(self) -> PyTree:
         """D·∇_r C = ∇_u C, in the structure of the state."""
         activity, pullback = jax.vjp(self.system.activity, self.free.state)
-        return pullback(self.system.cost_gradient(activity, self.target))[0]
+        return pullback(cost_gradient(self.system, activity, self.target))[0]
 
     def force(self, state: PyTree) -> PyTree:
         """F(u) for the input of this batch."""
-        return self.system.force(state, self.injection)
+        return self.field.force(state)
+
+    def error_vector(self, response: PyTree) -> PyTree:
+        """The error vector that a response of the activities stands for."""
+        return response if self.mobility is None else error_vector_of(self.system, response)
 
     def in_activity(self, force: PyTree) -> Float[Array, " batch"]:
         """‖M⁻¹Df‖ per sample: how far a force moves the activities by itself, as they are read.
 
         Saturated units feel it, and do not move.
         """
-        return trees.norm(
-            self.system.error_vector_of(jax.tree.map(jnp.multiply, self.system.slope(self.free.state), force))
-        )
+        return trees.norm(self.error_vector(jax.tree.map(jnp.multiply, slope(self.system, self.free.state), force)))
 
     def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖D(Jδ + ∇C)‖/‖D∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.
 
         Where there is a mobility, J stands for M⁻¹JM and D for M⁻¹DM.
 
-        It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, a jump, a kink.
-        Where D∇C = 0 the exact response is zero and the figure is 0 or infinite.
+        It sees whatever keeps an estimate from the exact response: finite nudge, unfinished relaxation, noise, another branch, a
+        kink. Where D∇C = 0 the exact response is zero and the figure is 0 or infinite.
         """
+        residual_force = trees.add(self.linear_force(error_vector), self.cost_gradient)
+        return relative(self.in_activity(residual_force), self.in_activity(self.cost_gradient))
+
+    def linear_force(self, error_vector: PyTree) -> PyTree:
+        """Jδ, the force that a small displacement of the activities by δ makes."""
         state = self.free.state
         _, membrane = jax.linearize(self.force, state)
-        mobility = self.system.mobility
+        mobility = self.mobility
         response = error_vector if mobility is None else jax.tree.map(jnp.multiply, mobility, error_vector)
-        in_state = jax.tree.map(_over_slope, response, self.system.slope(state))
-        cost_gradient = self.cost_gradient
-        return relative(self.in_activity(trees.add(membrane(in_state), cost_gradient)), self.in_activity(cost_gradient))
+        return membrane(over_slope(response, slope(self.system, state)))
 
     def adjoint_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖ per sample: how far an error vector is from solving Jᵀ·δ = −∇C, by one product."""
         _, pullback = jax.vjp(self.force, self.free.state)
-        cost_gradient = self.state_cost_gradient
-        return relative(trees.norm(trees.add(pullback(error_vector)[0], cost_gradient)), trees.norm(cost_gradient))
-
-
-def _over_slope(error: Array, slope: Array) -> Array:
-    """δ/φ′; a unit that does not respond at all has δ = 0 whatever u does."""
-    return jnp.where(slope == 0, 0, error / jnp.where(slope == 0, 1, slope))
+        gradient = self.state_cost_gradient
+        return relative(trees.norm(trees.add(pullback(error_vector)[0], gradient)), trees.norm(gradient))
 
 
 def relative(size: Array, reference: Array) -> Array:

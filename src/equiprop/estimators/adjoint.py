@@ -2,12 +2,11 @@
 
 from typing import ClassVar
 
-import equinox as eqx
-
-from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._linear import GMRES
+from equiprop.estimators._estimator import AbstractEstimator, Response
+from equiprop.estimators._papers import ADJOINT
 from equiprop.estimators._problem import SAFETY, Problem
-from equiprop.numerics import trees
+from equiprop.numerics import part, trees
+from equiprop.solvers import GMRES
 
 
 class Adjoint(AbstractEstimator):
@@ -16,16 +15,19 @@ class Adjoint(AbstractEstimator):
 
     Solves (∂F/∂u)ᵀ·δ = −D·∇C by GMRES on vector-Jacobian products. The error bar is three times the relative residual, and a
     sample whose solve did not converge is flagged as unconverged. Near a bifurcation δ grows without limit; `clip` bounds it.
-
-    - `krylov`: the linear solver.
     """
 
-    krylov: GMRES = eqx.field(default_factory=GMRES)
+    kind: ClassVar[str] = "adjoint"
+    label: ClassVar[str] = "the exact adjoint gradient"
+    citation: ClassVar[tuple[str, ...]] = (ADJOINT, *GMRES.citation)
+
+    linear_solver: GMRES = part(GMRES, "The linear solver.")
 
     tends_to: ClassVar[str] = "adjoint"
 
     def respond(self, problem: Problem) -> Response:
-        answer = self.krylov.solve(problem, trees.negative(problem.state_cost_gradient), transpose=True)
+        right = trees.negative(problem.state_cost_gradient)
+        answer = self.linear_solver.solve(problem.system, problem.free.state, problem.injection, right, transpose=True)
         return Response(
             error_vector=answer.value,
             error_bar=SAFETY * answer.relative_residual,

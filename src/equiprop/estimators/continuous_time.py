@@ -8,14 +8,15 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
-from equiprop.errors import InputError, suggest
+from equiprop.errors import InputError
 from equiprop.estimators._circle import RESPONSE_ACCURACY, nudged_tolerance
-from equiprop.estimators._estimate import AbstractEstimator, Response
-from equiprop.estimators._nudging import check_nudge
+from equiprop.estimators._estimator import AbstractEstimator, Response
+from equiprop.estimators._nudging import nudge_setting
+from equiprop.estimators._papers import HOLOMORPHIC, HOMEOSTASIS
 from equiprop.estimators._problem import SAFETY, Problem, relative
-from equiprop.numerics import normal_like, trees
+from equiprop.numerics import Number, choice, constant, count, flag, normal_like, number, trees
 from equiprop.solvers import Equilibrium, Status
-from equiprop.systems import System, nudged
+from equiprop.systems import Nudged, System, is_holomorphic
 
 # Noise of standard deviation s on every unit leaves a force of a few s on the worst of thousands of them.
 _NOISE_ON_THE_WORST_UNIT = 10
@@ -67,59 +68,57 @@ class ContinuousTime(AbstractEstimator):
     property of holomorphic functions is its value at the free equilibrium, and so is the average state, which is reported as the
     equilibrium. Its error is of order |β|^N, plus what the system lags behind, plus noise.
 
-    - `nudge`: |β|.
-    - `points`: N ≥ 2, positions a period.
-    - `steps_per_point`: sweeps at each position.
-    - `periods`: that are averaged; their scatter gives the standard error.
-    - `warmup`: periods before them that are not.
-    - `dead_time`: the share of the sweeps at each position before reading begins, from 0 to below 1.
-    - `noise`: standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts
-      each. Needs a `key`.
-    - `error_bar`: `"residual"` or `"auto"`, 3·‖D(Jδ + ∇C)‖/‖D∇C‖ at the average state, one Jacobian product, plus
-      what the force that is left there says of the aliasing; or `"periods"`, twice
-      the standard error of the mean over the periods relative to δ: no derivative, and blind to what all periods share.
-
     A sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten times the noise, is
     flagged as unconverged and its status is oscillating.
     """
 
-    nudge: float = eqx.field(default=0.5, static=True)
-    points: int = eqx.field(default=4, static=True)
-    steps_per_point: int = eqx.field(default=30, static=True)
-    periods: int = eqx.field(default=4, static=True)
-    warmup: int = eqx.field(default=1, static=True)
-    dead_time: float = eqx.field(default=0.5, static=True)
-    noise: float = eqx.field(default=0.0, static=True)
-    allow_non_holomorphic: bool = eqx.field(default=False, static=True)
-    error_bar: str = eqx.field(default="auto", static=True, kw_only=True)
+    kind: ClassVar[str] = "continuous_time"
+    label: ClassVar[str] = "continuous-time equilibrium propagation"
+    citation: ClassVar[tuple[str, ...]] = (HOLOMORPHIC, HOMEOSTASIS)
+
+    nudge: Number = nudge_setting(0.1, "The size |β| of the nudge.")
+    points: int = count(4, "Positions of the nudge a period, N.", at_least=2)
+    steps_per_point: int = count(30, "Sweeps at each position.")
+    periods: int = count(4, "Periods that are averaged; their scatter gives the standard error.")
+    warmup: int = count(1, "Periods before them that are not.", at_least=0)
+    dead_time: float = constant(0.5, "Share of the sweeps at each position before reading begins.", at_least=0, below=1)
+    noise: Number | None = number(
+        0.0,
+        "Standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts "
+        "each. Needs a key.",
+        at_least=0,
+        word=0.0,
+    )
+    allow_non_holomorphic: bool = flag(
+        False, "Serve systems with kinks although N > 2; the error bar then shows what it costs."
+    )
+    error_bar: str = choice(
+        "auto",
+        "residual or auto: 3·‖D(Jδ + ∇C)‖/‖D∇C‖ at the average state, one Jacobian product, plus what the force that is left "
+        "there says of the aliasing; periods: twice the standard error of the mean over the periods relative to δ, no "
+        "derivative, and blind to what all periods share.",
+        "auto",
+        "residual",
+        "periods",
+        kw_only=True,
+    )
 
     needs_free_phase: ClassVar[bool] = False
 
-    def __check_init__(self) -> None:
-        check_nudge(self.nudge)
-        for name, least in (("points", 2), ("steps_per_point", 1), ("periods", 1), ("warmup", 0)):
-            if getattr(self, name) < least:
-                raise InputError(f"{name} = {getattr(self, name)}: must be at least {least}")
-        if not 0 <= self.dead_time < 1:
-            raise InputError(f"dead_time = {self.dead_time}: must be at least 0 and below 1")
-        if not 0 <= self.noise < np.inf:
-            raise InputError(f"noise = {self.noise}: must be a finite number, at least 0")
-        if self.error_bar not in ("auto", "residual", "periods"):
-            raise suggest("error_bar", self.error_bar, ["auto", "residual", "periods"])
-
-    def check(self, system: System) -> None:
-        if self.points > 2 and not (system.holomorphic or self.allow_non_holomorphic):
+    def check(self, system: System, x: Any) -> None:
+        if self.points > 2 and not (self.allow_non_holomorphic or is_holomorphic(system, x)):
             raise InputError(
-                f"points = {self.points}: the system's activation is not holomorphic, so a circle of complex nudges does not "
-                "give its response; use points = 2, a holomorphic activation, or allow_non_holomorphic = true"
+                "the system is not holomorphic, so a circle of complex nudges does not give its response",
+                path="points",
+                value=self.points,
+                hint="use points = 2, a holomorphic activation, or allow_non_holomorphic = true",
             )
 
     def record(self, problem: Problem) -> LockInRecord:
         """Lets the nudge go round, and reads."""
         system = problem.system
-        self.check(system)
-        if self.noise and problem.key is None:
-            raise InputError(f"noise = {self.noise}: needs a key to draw it with; give estimate(..., key=...)")
+        if self.noise is not None and problem.key is None:
+            raise InputError("needs a key to draw it with", path="noise", hint="give estimate(..., key=...)")
         key = jax.random.key(0) if problem.key is None else problem.key
         real = trees.dtype_of(problem.free.state)
         dtype = jnp.result_type(real, jnp.complex64) if self.points > 2 else real
@@ -133,13 +132,14 @@ class ContinuousTime(AbstractEstimator):
         def visit(carry: tuple[PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[tuple[PyTree, Array], Any]:
             """Holds the nudge at one position, and averages."""
             (state, sound), (position, visit_key) = carry, at
-            here = nudged(system, problem.target, jnp.full(batch, self.nudge * position, dtype))
+            nudge = jnp.broadcast_to(jnp.asarray(self.nudge, real) * position, (batch,)).astype(dtype)
+            here = Nudged(problem.field, system, problem.target, nudge)
 
             def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
                 u, mean_u, mean_r, still_sound = inner
-                moved, force = problem.solver.sweep(here, problem.injection, u)
-                if self.noise:
-                    moved = _with_noise(moved, self.noise, jax.random.fold_in(visit_key, step))
+                moved, force = problem.solver.sweep(here, u)
+                if self.noise is not None:
+                    moved = _with_noise(moved, jnp.asarray(self.noise, real), jax.random.fold_in(visit_key, step))
                 healthy = jnp.isfinite(force) & (force <= problem.solver.divergence)
                 u = trees.select(still_sound & healthy, moved, u)
                 weight = jnp.where(step >= dead, 1 / read, 0).astype(real)
@@ -152,17 +152,17 @@ class ContinuousTime(AbstractEstimator):
             state, mean_u, mean_r, sound = jax.lax.fori_loop(
                 0, self.steps_per_point, sweep, (state, zeros, zeros, sound)
             )
-            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state, problem.injection)))
+            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state)))
 
         def period(carry: tuple[Any, PyTree, PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[Any, PyTree]:
             (inner, states, activities, residual), (index, period_key) = carry, at
-            inner, (mean_u, mean_r, rest) = jax.lax.scan(
+            inner, (mean_u, mean_r, left) = jax.lax.scan(
                 visit, inner, (positions, jax.random.split(period_key, self.points))
             )
             counts = index >= self.warmup
             share = jnp.where(counts, 1 / self.periods, 0).astype(real)
             accumulate = lambda m, a: m + share * a  # noqa: E731
-            residual = jnp.maximum(residual, jnp.where(counts, rest.max(axis=0), 0))
+            residual = jnp.maximum(residual, jnp.where(counts, left.max(axis=0), 0))
             carry = (
                 inner,
                 jax.tree.map(accumulate, states, mean_u),
@@ -188,11 +188,11 @@ class ContinuousTime(AbstractEstimator):
         in_phase = jnp.asarray(np.cos(angle), activity.real.dtype).reshape(shape) * activity.real
         if jnp.iscomplexobj(activity):
             in_phase += jnp.asarray(np.sin(angle), activity.real.dtype).reshape(shape) * activity.imag
-        return -in_phase.mean(axis=0) / self.nudge
+        return -in_phase.mean(axis=0) / jnp.asarray(self.nudge, in_phase.dtype)
 
     def respond(self, problem: Problem) -> Response:
         heard = self.record(problem)
-        error_vector = problem.system.error_vector_of(jax.tree.map(lambda a: a.mean(axis=0), heard.per_period))
+        error_vector = problem.error_vector(jax.tree.map(lambda a: a.mean(axis=0), heard.per_period))
         state = jax.tree.map(lambda a: a.real.mean(axis=0), heard.states)
         residual = trees.max_abs(problem.force(state))
         sweeps = (self.warmup + self.periods) * self.points * self.steps_per_point
@@ -200,40 +200,47 @@ class ContinuousTime(AbstractEstimator):
             state, residual, jnp.full(residual.shape, sweeps, jnp.int32), jnp.zeros(residual.shape, jnp.int32)
         )
         found = eqx.tree_at(lambda p: p.free, problem, here)
-        goal = nudged_tolerance(found, jnp.full(residual.shape, abs(self.nudge), residual.dtype), RESPONSE_ACCURACY)
-        converged = heard.sound & (heard.residual <= goal + _NOISE_ON_THE_WORST_UNIT * self.noise)
+        size = jnp.broadcast_to(jnp.abs(jnp.asarray(self.nudge, residual.dtype)), residual.shape)
+        goal = nudged_tolerance(found, size, RESPONSE_ACCURACY)
+        if self.noise is not None:
+            goal = goal + _NOISE_ON_THE_WORST_UNIT * jnp.asarray(self.noise, goal.dtype)
+        converged = heard.sound & (heard.residual <= goal)
         status = jnp.select([~heard.sound, converged], [Status.DIVERGED, Status.CONVERGED], Status.OSCILLATING)
-        free = eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32))
-        if self.error_bar != "periods":
-            # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
-            drift = relative(
-                found.in_activity(problem.force(state)), abs(self.nudge) * found.in_activity(found.cost_gradient)
-            )
-            bar = SAFETY * found.linear_residual(error_vector) + drift * jnp.minimum(drift, 1) ** (
-                1 / (self.points - 1)
-            )
-        else:
-            bar = 2 * relative(
-                trees.norm(problem.system.error_vector_of(heard.standard_error)), trees.norm(error_vector)
-            )
-
-        def work(theta: System, x: Any, delta: PyTree, sound: Array) -> Array:
-            injection = theta.injection(x)
-            force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), injection))(heard.states)
-            return trees.inner(delta, jax.tree.map(lambda a: a.real.mean(axis=0), force))
-
         return Response(
             error_vector=error_vector,
-            error_bar=bar,
+            error_bar=self._bar(found, heard, error_vector, size),
             converged=converged,
-            relaxation_steps=free.steps,
-            nudge=jnp.full(residual.shape, abs(self.nudge), residual.dtype),
-            equilibrium=free,
-            work=work,
+            relaxation_steps=here.steps,
+            nudge=size,
+            equilibrium=eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32)),
+            surrogate=OverOscillation(heard.states),
         )
 
+    def _bar(
+        self, found: Problem, heard: LockInRecord, error_vector: PyTree, size: Float[Array, " batch"]
+    ) -> Float[Array, " batch"]:
+        if self.error_bar == "periods":
+            scatter = trees.norm(found.error_vector(heard.standard_error))
+            return 2 * relative(scatter, trees.norm(error_vector))
+        # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
+        left = found.in_activity(found.force(found.free.state))
+        drift = relative(left, size * found.in_activity(found.cost_gradient))
+        aliased = drift * jnp.minimum(drift, 1) ** (1 / (self.points - 1))
+        return SAFETY * found.linear_residual(error_vector) + aliased
 
-def _with_noise(state: PyTree, size: float, key: PRNGKeyArray) -> PyTree:
+
+class OverOscillation(eqx.Module):
+    """δ·⟨F(θ, u, x)⟩ over the states that the nudge led through: what the parameter gradient is the gradient of."""
+
+    states: PyTree
+
+    def __call__(self, theta: System, x: Any, error_vector: PyTree, sound: Array) -> Array:
+        injection = theta.injection(x)
+        force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), injection))(self.states)
+        return trees.inner(error_vector, jax.tree.map(lambda a: a.real.mean(axis=0), force))
+
+
+def _with_noise(state: PyTree, size: Array, key: PRNGKeyArray) -> PyTree:
     """`state` plus independent Gaussian noise on every unit, real and imaginary parts alike."""
     real_key, imaginary_key = jax.random.split(key)
     noise = normal_like(trees.real(state), key=real_key)

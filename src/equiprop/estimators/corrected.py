@@ -1,38 +1,48 @@
 """Equilibrium propagation whose nudged phase sees the transposed Jacobian."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from equiprop.estimators._auto import AbstractCircle
-from equiprop.estimators._estimate import Response
+from equiprop.estimators._estimator import Response
+from equiprop.estimators._nudging import (
+    branch_switch_setting,
+    branch_switch_threshold_setting,
+    error_bar_setting,
+    retries_setting,
+    shrink_setting,
+)
+from equiprop.estimators._on_circle import (
+    AbstractOnCircle,
+    allow_non_holomorphic_setting,
+    circle_nudge_setting,
+    points_setting,
+)
+from equiprop.estimators._papers import NON_CONSERVATIVE
 from equiprop.estimators._problem import Problem
-from equiprop.numerics import trees
-from equiprop.systems import Block, Wrapped, only_block
+from equiprop.numerics import Number, trees
+from equiprop.systems import AbstractField, Block, Free, coupling, only_block
 
 
-class AsymmetryCorrected(Wrapped):
+class AsymmetryCorrected(AbstractField):
     """F(u) − (J − Jᵀ)·(φ(u) − r*): the same equilibrium, where its Jacobian is Jᵀ.
 
-    J − Jᵀ is that of `system.coupling`, so a symmetric leak cancels before it is computed. A batch may hold several copies of
+    J − Jᵀ is that of `coupling`, so a symmetric leak cancels before it is computed. A batch may hold several copies of
     the samples that the equilibrium is of.
     """
 
+    field: Free
     anchor: PyTree
     twice_antisymmetric: Callable[[PyTree], PyTree]
 
-    @property
-    def mobility(self) -> None:
-        """Its response is the error vector as it is."""
-        return None
-
-    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+    def force(self, state: PyTree, only: Block = None) -> PyTree:
         copies = trees.batch_size(state) // trees.batch_size(self.anchor)
-        displacement = trees.subtract(self.system.activity(state), trees.broadcast_batch(self.anchor, copies))
+        activity = self.field.system.activity(state)
+        displacement = trees.subtract(activity, trees.broadcast_batch(self.anchor, copies))
         per_copy = jax.vmap(self.twice_antisymmetric)
         split = trees.split_copies(displacement, copies)
         if jnp.issubdtype(trees.dtype_of(state), jnp.complexfloating):
@@ -40,23 +50,31 @@ class AsymmetryCorrected(Wrapped):
             turned = jax.tree.map(jax.lax.complex, real, imaginary)
         else:
             turned = per_copy(split)
-        correction = trees.join_copies(turned)
-        return trees.subtract(self.system.force(state, injection, only), only_block(correction, only))
+        return trees.subtract(self.field.force(state, only), only_block(trees.join_copies(turned), only))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.field.blocks
+
+    def repeated(self, copies: int) -> "AsymmetryCorrected":
+        """For so many copies of the batch, copy after copy."""
+        injection = trees.broadcast_batch(self.field.injection, copies)
+        return AsymmetryCorrected(Free(self.field.system, injection), self.anchor, self.twice_antisymmetric)
 
 
 def corrected(problem: Problem) -> AsymmetryCorrected:
-    """The system of `problem` with −2A(r − r*) added to its force, at its free equilibrium."""
-    product = problem.system.coupling(problem.free.state, problem.injection)
+    """The field of `problem` with −2A(r − r*) added to its force, at its free equilibrium."""
+    product = coupling(problem.system, problem.free.state, problem.injection)
     anchor = problem.activity
     transposed = jax.linear_transpose(product, anchor)
     return AsymmetryCorrected(
-        system=problem.system,  # pyright: ignore[reportCallIssue]
-        anchor=anchor,
-        twice_antisymmetric=lambda v: trees.subtract(product(v), transposed(v)[0]),
+        Free(problem.system, problem.injection),
+        anchor,
+        lambda v: trees.subtract(product(v), transposed(v)[0]),
     )
 
 
-class Corrected(AbstractCircle):
+class Corrected(AbstractOnCircle):
     """Holomorphic, centred (N = 2) or one-sided (N = 1) equilibrium propagation of F − 2A(r − r*), which gives δ, not δE.
 
     Asymmetric equilibrium propagation (Scurria et al. 2026, arXiv 2602.03670): the force −2A(r − r*), A the antisymmetric part
@@ -64,11 +82,27 @@ class Corrected(AbstractCircle):
     vector −J⁻ᵀ∇C. The correction is holomorphic in β, so a Cauchy estimate of it is exact at finite nudge as N grows. It needs
     the transpose of J: a reference and a proposal for hardware, not a way to do without.
 
-    The nudged phases relax towards a system with another Jacobian, and may fail to converge where the free phase does. Its
-    fields are those of `AbstractCircle`.
+    The nudged phases relax towards a system with another Jacobian, and may fail to converge where the free phase does.
     """
+
+    kind: ClassVar[str] = "corrected"
+    label: ClassVar[str] = "asymmetry-corrected equilibrium propagation"
+    citation: ClassVar[tuple[str, ...]] = (NON_CONSERVATIVE,)
+
+    nudge: Number | None = circle_nudge_setting()
+    points: int | str = points_setting()
+    allow_non_holomorphic: bool = allow_non_holomorphic_setting()
+    error_bar: str = error_bar_setting()
+    retries: int = retries_setting()
+    shrink: Number = shrink_setting()
+    branch_switch: str = branch_switch_setting()
+    branch_switch_threshold: Number | None = branch_switch_threshold_setting()
 
     tends_to: ClassVar[str] = "adjoint"
 
     def respond(self, problem: Problem) -> Response:
-        return self.respond_on_circle(eqx.tree_at(lambda p: p.system, problem, corrected(problem)))
+        return self.respond_on_circle(eqx.tree_at(lambda p: p.corrected, problem, corrected(problem), is_leaf=_is_none))
+
+
+def _is_none(leaf: object) -> bool:
+    return leaf is None

@@ -2,14 +2,12 @@
 
 from typing import ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from equiprop.errors import InputError
-from equiprop.estimators._estimate import AbstractEstimator, Response
+from equiprop.estimators._estimator import AbstractEstimator, Response
 from equiprop.estimators._problem import SAFETY, Problem
-from equiprop.numerics import trees
+from equiprop.numerics import count, trees
 
 
 class Neumann(AbstractEstimator):
@@ -19,26 +17,24 @@ class Neumann(AbstractEstimator):
     equilibrium models, Geng et al. 2021, arXiv 2111.05177). Truncated, it stays bounded near a bifurcation, where the exact
     adjoint does not. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖, three times the relative size of the first term left out; a
     sample for which that term is larger than the first of all is flagged as unconverged.
-
-    - `terms`: K.
     """
 
-    terms: int = eqx.field(default=20, static=True)
+    kind: ClassVar[str] = "neumann"
+    label: ClassVar[str] = "the Neumann series of the adjoint"
+    citation: ClassVar[tuple[str, ...]] = ("Geng et al., On training implicit models, NeurIPS 2021, arXiv:2111.05177",)
+
+    terms: int = count(20, "Terms of the series, K.")
 
     tends_to: ClassVar[str] = "adjoint"
 
-    def __check_init__(self) -> None:
-        if self.terms < 1:
-            raise InputError(f"terms = {self.terms}: must be at least 1")
-
     def respond(self, problem: Problem) -> Response:
         _, pullback = jax.vjp(problem.force, problem.free.state)
-        cost_gradient = problem.state_cost_gradient
+        gradient = problem.state_cost_gradient
 
         def add_term(delta: object, _: None) -> tuple[object, None]:
-            return trees.add(delta, trees.add(pullback(delta)[0], cost_gradient)), None
+            return trees.add(delta, trees.add(pullback(delta)[0], gradient)), None
 
-        error_vector, _ = jax.lax.scan(add_term, jax.tree.map(jnp.zeros_like, cost_gradient), length=self.terms)
+        error_vector, _ = jax.lax.scan(add_term, jax.tree.map(jnp.zeros_like, gradient), length=self.terms)
         residual = problem.adjoint_residual(error_vector)
         return Response(
             error_vector=error_vector,

@@ -2,28 +2,31 @@
 
 from typing import Any, ClassVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PyTree
 
-from equiprop.errors import InputError
-from equiprop.estimators._estimate import AbstractEstimator, Response
+from equiprop.estimators._estimator import AbstractEstimator, Response
+from equiprop.estimators._papers import ADJOINT, ALMEIDA
 from equiprop.estimators._problem import SAFETY, Problem
-from equiprop.numerics import trees
-from equiprop.solvers import relax
-from equiprop.systems import Block, Wrapped, only_block
+from equiprop.numerics import Number, number, trees
+from equiprop.solvers import relax_field
+from equiprop.systems import AbstractField, Block, only_block
 
 
-class AdjointDynamics(Wrapped):
-    """The linear system δ̇ = (∂F/∂u)ᵀδ + D∇C at a fixed equilibrium; its state is δ."""
+class AdjointDynamics(AbstractField):
+    """The linear field (∂F/∂u)ᵀδ + D∇C at a fixed equilibrium; its state is δ."""
 
-    state_cost_gradient: PyTree
+    field: AbstractField
+    cost_gradient: PyTree
     pullback: Any
 
-    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
-        del injection
-        return only_block(trees.add(self.pullback(state)[0], self.state_cost_gradient), only)
+    def force(self, state: PyTree, only: Block = None) -> PyTree:
+        return only_block(trees.add(self.pullback(state)[0], self.cost_gradient), only)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.field.blocks
 
 
 class RecurrentBackprop(AbstractEstimator):
@@ -32,27 +35,30 @@ class RecurrentBackprop(AbstractEstimator):
     The adjoint system is relaxed by the solver of the free phase, at most its `max_steps` sweeps: for F = H(r) − u and
     synchronous sweeps δ ← D(∂H/∂r)ᵀδ + D∇C. It converges where the free relaxation does, and as fast. A sample that does not
     is flagged as unconverged. The error bar is 3·‖(∂F/∂u)ᵀδ + D∇C‖/‖D∇C‖.
-
-    - `accuracy`: a sample is done when no unit is further than this from equilibrium, relative to the largest |D∇C|.
     """
 
-    accuracy: float = eqx.field(default=1e-4, static=True)
+    kind: ClassVar[str] = "recurrent_backprop"
+    label: ClassVar[str] = "recurrent backpropagation"
+    citation: ClassVar[tuple[str, ...]] = (ALMEIDA, ADJOINT)
+
+    accuracy: Number = number(
+        1e-4,
+        "A sample is done when no unit is further than this from equilibrium, relative to the largest entry of D∇C.",
+        above=0,
+        below=1,
+    )
 
     tends_to: ClassVar[str] = "adjoint"
 
-    def __check_init__(self) -> None:
-        check_accuracy(self.accuracy)
-
     def respond(self, problem: Problem) -> Response:
-        cost_gradient, state = problem.state_cost_gradient, problem.free.state
+        gradient, state = problem.state_cost_gradient, problem.free.state
         _, pullback = jax.vjp(problem.force, state)
-        goal = self.accuracy * trees.max_abs(cost_gradient)
-        end = relax(
-            AdjointDynamics(system=problem.system, state_cost_gradient=cost_gradient, pullback=pullback),  # pyright: ignore[reportCallIssue]
-            None,
+        largest = trees.max_abs(gradient)
+        goal = jnp.asarray(self.accuracy, largest.dtype) * largest
+        end = relax_field(
+            AdjointDynamics(problem.field, gradient, pullback),
+            jax.tree.map(jnp.zeros_like, state),
             problem.solver,
-            state=jax.tree.map(jnp.zeros_like, state),
-            injection=problem.injection,
             tolerance=jnp.maximum(goal, jnp.finfo(goal.dtype).tiny),
         )
         return Response(
@@ -61,8 +67,3 @@ class RecurrentBackprop(AbstractEstimator):
             converged=end.converged,
             relaxation_steps=end.steps,
         )
-
-
-def check_accuracy(accuracy: float) -> None:
-    if not 0 < accuracy < 1:
-        raise InputError(f"accuracy = {accuracy}: must be between 0 and 1")

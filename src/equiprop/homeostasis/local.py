@@ -1,52 +1,53 @@
 """Homeostasis that each connection can do from its two ends: clamped probes, and no derivatives of the network."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._loss import check_probes, mean_over_usable, units
-from equiprop.homeostasis._pairs import AbstractHomeostasis
-from equiprop.homeostasis._treatment import as_strength, none_skipped
-from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.numerics import normal_like, trees
-from equiprop.systems import System
+from equiprop.homeostasis._homeostasis import none_skipped
+from equiprop.homeostasis._loss import mean_over_usable, units
+from equiprop.homeostasis._of_jacobian import (
+    AbstractJacobianHomeostasis,
+    feedback_only_setting,
+    jacobian_strength_setting,
+    probes_setting,
+    samples_setting,
+    shared_updates_setting,
+)
+from equiprop.homeostasis._papers import LABORIEUX_2024
+from equiprop.numerics import Number, normal_like, number, trees
+from equiprop.systems import System, clamped_force, in_metric
 
 
-class LocalHomeostasis(AbstractHomeostasis):
+class LocalHomeostasis(AbstractJacobianHomeostasis):
     """An unbiased, derivative-free estimate of the gradient of `strength`·L_homeo/n, L_homeo = 2‖A‖²_F.
 
     The activities are clamped at r* ± h·z, z ~ N(0, I), and v = Jz is read off the change of the force that arrives,
     (F(r* + hz) − F(r* − hz))/2h. Since E[v_i z_j − z_i v_j] = J_ij − J_ji, the change (2/n)·(v_i z_j − z_i v_j) of J_ij is on
     average the gradient: each connection needs what its two ends do in the two clamped phases, and nothing else. A second
     pair of phases clamps v in the place of z, so that the rule serves any dependence of J on the parameters.
-
-    - `strength`: factor on the loss per unit.
-    - `probes`: vectors z per sample.
-    - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
-    - `shared_updates`, `feedback_only`: whether both weights of a pair learn alike, and whether only one of them is moved by the
-      treatment, see `AbstractHomeostasis`.
-    - `step`: h, in units of the activity.
     """
 
-    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
-    probes: int = eqx.field(default=5, static=True)
-    samples: int = eqx.field(default=0, static=True)
-    shared_updates: bool | str = eqx.field(default=False, static=True)
-    feedback_only: bool = eqx.field(default=False, static=True)
-    step: float = eqx.field(default=0.1, static=True)
+    kind: ClassVar[str] = "local"
+    citation: ClassVar[tuple[str, ...]] = (LABORIEUX_2024,)
 
-    def __check_init__(self) -> None:
-        check_probes(self.probes, self.samples)
-        if not 0 < self.step < float("inf"):
-            raise InputError(f"step = {self.step}: must be a finite number above 0")
+    strength: Number | None = jacobian_strength_setting()
+    probes: int = probes_setting()
+    samples: int = samples_setting()
+    shared_updates: bool | str = shared_updates_setting()
+    feedback_only: bool | str = feedback_only_setting(False)
+    step: Number = number(0.1, "How far activities are clamped from equilibrium, h, in units of the activity.", above=0)
 
-    def part_of(
+    def gradient_of_usable(
         self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         x, state = batch.sound()
         activity, n = system.activity(state), units(state)
+        h = jnp.asarray(self.step, trees.dtype_of(state))
 
         def change(theta: System, direction: PyTree) -> PyTree:
             """(F(r* + h·direction) − F(r* − h·direction))/2h, with the activities clamped there; in the metric."""
@@ -54,14 +55,14 @@ class LocalHomeostasis(AbstractHomeostasis):
 
             def read(direction: PyTree) -> PyTree:
                 up, down = (
-                    theta.clamped_force(
-                        jax.tree.map(lambda r, d, s=sign: r + s * self.step * d, activity, direction), injection
+                    clamped_force(
+                        theta, jax.tree.map(lambda r, d, s=sign: r + s * h * d, activity, direction), injection
                     )
                     for sign in (1, -1)
                 )
-                return jax.tree.map(lambda a, b: (a - b) / (2 * self.step), up, down)
+                return jax.tree.map(lambda a, b: (a - b) / (2 * h), up, down)
 
-            return theta.in_metric(read)(direction)
+            return in_metric(theta, read)(direction)
 
         def one(probe_key: PRNGKeyArray) -> tuple[PyTree, Array]:
             z = normal_like(activity, key=probe_key)

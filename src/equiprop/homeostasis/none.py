@@ -1,4 +1,6 @@
-"""No treatment."""
+"""No homeostasis."""
+
+from typing import ClassVar
 
 import equinox as eqx
 import jax
@@ -6,19 +8,23 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._treatment import AbstractTreatment, none_skipped
-from equiprop.homeostasis.strength import AbstractStrength, Constant
+from equiprop.homeostasis._homeostasis import AbstractHomeostasis, none_skipped
+from equiprop.numerics import Number
 from equiprop.systems import System
 
 
-class NoHomeostasis(AbstractTreatment):
+class NoHomeostasis(AbstractHomeostasis):
     """Leaves the gradient as it is."""
 
-    strength: AbstractStrength = eqx.field(default_factory=lambda: Constant(0.0), init=False)
+    kind: ClassVar[str] = "none"
 
-    def own_part(
-        self, gradient: PyTree, system: System, batch: Batch, *, key: PRNGKeyArray
+    @property
+    def strength(self) -> Number:
+        return jnp.zeros(())
+
+    def gradient(
+        self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        del system, batch, key
-        dtype = jnp.result_type(*jax.tree.leaves(gradient))
-        return jax.tree.map(jnp.zeros_like, gradient), jnp.zeros((), dtype), none_skipped()
+        del batch, key
+        own = jax.tree.map(jnp.zeros_like, eqx.filter(system, eqx.is_inexact_array))
+        return own, jnp.zeros((), jnp.result_type(*jax.tree.leaves(own))), none_skipped()

@@ -1,6 +1,6 @@
 """A loss on the rotation that asymmetry makes, not on asymmetry itself."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -9,40 +9,40 @@ import lineax as lx
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
-from equiprop.homeostasis._loss import check_probes, mean_over_usable, units
-from equiprop.homeostasis._pairs import AbstractHomeostasis
-from equiprop.homeostasis._treatment import as_strength
-from equiprop.homeostasis.strength import AbstractStrength
-from equiprop.numerics import smallest_eigenvalue, solve_positive, trees
+from equiprop.homeostasis._loss import mean_over_usable, units
+from equiprop.homeostasis._of_jacobian import (
+    AbstractJacobianHomeostasis,
+    feedback_only_setting,
+    jacobian_strength_setting,
+    probes_setting,
+    samples_setting,
+    shared_updates_setting,
+)
+from equiprop.homeostasis._papers import LABORIEUX_2024
+from equiprop.numerics import Number, smallest_eigenvalue, solve_positive, trees
 from equiprop.systems import System, symmetric_parts
 
 # Of the space in which an indefinite S is looked for.
 _KRYLOV_STEPS = 30
 
 
-class RotationHomeostasis(AbstractHomeostasis):
+class RotationHomeostasis(AbstractJacobianHomeostasis):
     """Adds the gradient of `strength`·‖K̃‖²_F/n, ‖K̃‖²_F = −tr(S⁻¹A S⁻¹A) = E_ε[(A S⁻¹ε)ᵀ·(−S)⁻¹·Aε], n units.
 
     K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ: its singular values are the tangents of half the angles by which asymmetry turns the error
     vector, so this penalises what matters of ‖A‖ and no more, at the price of two solves with S a probe. Taken in the
     coordinates D^½JD^½, which leave K̃ as it is; the gradient is at fixed state. A sample whose S is not negative definite has
     no such angle: it is skipped and counted.
-
-    - `strength`: factor on the loss per unit.
-    - `probes`: vectors ε per sample.
-    - `samples`: how many samples of a batch are probed, the first ones; `0` for all.
-    - `shared_updates`, `feedback_only`: whether both weights of a pair learn alike, and whether only one of them is moved by the
-      treatment, see `AbstractHomeostasis`.
     """
 
-    strength: AbstractStrength = eqx.field(default=1.0, converter=as_strength)
-    probes: int = eqx.field(default=5, static=True)
-    samples: int = eqx.field(default=0, static=True)
-    shared_updates: bool | str = eqx.field(default=False, static=True)
-    feedback_only: bool = eqx.field(default=False, static=True)
+    kind: ClassVar[str] = "rotation"
+    citation: ClassVar[tuple[str, ...]] = (LABORIEUX_2024,)
 
-    def __check_init__(self) -> None:
-        check_probes(self.probes, self.samples)
+    strength: Number | None = jacobian_strength_setting()
+    probes: int = probes_setting()
+    samples: int = samples_setting()
+    shared_updates: bool | str = shared_updates_setting()
+    feedback_only: bool | str = feedback_only_setting(False)
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> tuple[Float[Array, ""], Int[Array, ""]]:
         """The estimate of ‖K̃‖²_F/n, the mean over probes and samples that have one; and how many usable ones have none."""
@@ -58,7 +58,7 @@ class RotationHomeostasis(AbstractHomeostasis):
         skipped = jnp.sum(batch.usable & ~counted, dtype=jnp.int32)
         return mean_over_usable(values, counted) / units(state), skipped
 
-    def part_of(
+    def gradient_of_usable(
         self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         (loss, skipped), own = eqx.filter_value_and_grad(lambda theta: self.loss(theta, batch, key=key), has_aux=True)(
@@ -80,8 +80,8 @@ class RotationHomeostasis(AbstractHomeostasis):
             epsilon = jax.random.normal(probe_key, start.shape, start.dtype)
             turned = a(epsilon)
             y, z = (solve_positive(minus_s, v, solver) for v in (turned, epsilon))
-            rest = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
-            return a(z) @ y, (rest < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
+            residual = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
+            return a(z) @ y, (residual < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
 
         values, sound = jax.vmap(one)(jax.random.split(key, self.probes))
         smallest = smallest_eigenvalue(minus_s, start, _KRYLOV_STEPS)

@@ -1,15 +1,9 @@
-"""Activations, costs, complex arithmetic through real operations, convolution and pooling, Hutchinson probes, tree algebra."""
+"""Activations, costs, settings, schedules, complex arithmetic by real operations, convolution and pooling, probes, trees."""
 
 from equiprop.numerics import trees as trees
 from equiprop.numerics.activations import ACTIVATIONS as ACTIVATIONS
-from equiprop.numerics.activations import Activation as Activation
+from equiprop.numerics.activations import AbstractActivation as AbstractActivation
 from equiprop.numerics.activations import activation as activation
-from equiprop.numerics.activations import dsilu as dsilu
-from equiprop.numerics.activations import hard_sigmoid as hard_sigmoid
-from equiprop.numerics.activations import identity as identity
-from equiprop.numerics.activations import relu as relu
-from equiprop.numerics.activations import shifted_sigmoid as shifted_sigmoid
-from equiprop.numerics.activations import tanh as tanh
 from equiprop.numerics.complex import real_dtype as real_dtype
 from equiprop.numerics.complex import real_linear as real_linear
 from equiprop.numerics.convolution import check_padding as check_padding
@@ -20,7 +14,6 @@ from equiprop.numerics.costs import AbstractCost as AbstractCost
 from equiprop.numerics.costs import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from equiprop.numerics.costs import SoftmaxReadout as SoftmaxReadout
 from equiprop.numerics.costs import SquaredError as SquaredError
-from equiprop.numerics.costs import create_cost as create_cost
 from equiprop.numerics.costs import softmax_cross_entropy as softmax_cross_entropy
 from equiprop.numerics.hutchinson import ProbeMoments as ProbeMoments
 from equiprop.numerics.hutchinson import antisymmetric_moments as antisymmetric_moments
@@ -35,3 +28,18 @@ from equiprop.numerics.krylov import rotation as rotation
 from equiprop.numerics.krylov import smallest_eigenvalue as smallest_eigenvalue
 from equiprop.numerics.krylov import solve_positive as solve_positive
 from equiprop.numerics.pooling import softmax_pool as softmax_pool
+from equiprop.numerics.schedules import AbstractSchedule as AbstractSchedule
+from equiprop.numerics.schedules import Schedule as Schedule
+from equiprop.numerics.schedules import is_schedule as is_schedule
+from equiprop.numerics.schedules import resolve as resolve
+from equiprop.numerics.settings import Number as Number
+from equiprop.numerics.settings import Setting as Setting
+from equiprop.numerics.settings import Settings as Settings
+from equiprop.numerics.settings import choice as choice
+from equiprop.numerics.settings import constant as constant
+from equiprop.numerics.settings import count as count
+from equiprop.numerics.settings import counts as counts
+from equiprop.numerics.settings import flag as flag
+from equiprop.numerics.settings import number as number
+from equiprop.numerics.settings import part as part
+from equiprop.numerics.settings import text as text

@@ -30,7 +30,7 @@ _AT_ONCE = 2**22
 
 
 def probe_moments(
-    jacobian: Callable[[PyTree], PyTree], like: PyTree, *, probes: int, key: PRNGKeyArray
+    jacobian: Callable[[PyTree], PyTree], like: PyTree, *, probes: int, key: PRNGKeyArray, diagonal: bool = True
 ) -> ProbeMoments:
     """Probes the Jacobian of every sample with `probes` standard normal vectors of its own.
 
@@ -39,18 +39,28 @@ def probe_moments(
     - `jacobian`: v ↦ Jv on batches shaped as `like`, linear; two products per probe are taken, Jε and J(Jε).
     - `like`: a real batch that gives the structure, shapes and dtypes of v.
     - `probes`: how many probes each sample gets. As many of them are evaluated at once as make 2²² numbers.
+    - `diagonal`: whether J_ii counts. Where not, a probe acts on a random half of the units and is read on the other half, so
+      that J_ii never enters, whatever its size; every product of J_ij with i ≠ j is then met in a quarter of the probes.
     """
 
-    def one(epsilon: PyTree) -> tuple[Array, Array]:
-        first = jacobian(epsilon)
-        second = jacobian(first)
-        return trees.squared_norm(first), trees.inner(epsilon, second)
+    def one(epsilon: PyTree, half: PyTree | None) -> tuple[Array, Array]:
+        there = _inside(half, epsilon)
+        first = _outside(half, jacobian(there))
+        back = _inside(half, jacobian(first))
+        met = 1 if half is None else 4
+        return met * trees.squared_norm(first), met * trees.inner(there, back)
 
-    return ProbeMoments(*_over_probes(one, like, probes=probes, key=key))
+    return ProbeMoments(*_over_probes(one, like, probes=probes, key=key, diagonal=diagonal))
 
 
 def antisymmetric_moments(
-    jacobian: Callable[[PyTree], PyTree], like: PyTree, spread: PyTree, *, probes: int, key: PRNGKeyArray
+    jacobian: Callable[[PyTree], PyTree],
+    like: PyTree,
+    spread: PyTree,
+    *,
+    probes: int,
+    key: PRNGKeyArray,
+    diagonal: bool = True,
 ) -> Float[Array, "probes batch"]:
     """‖Aσε‖², A = (J − Jᵀ)/2, of every probe ε ~ N(0, I) and sample: in the mean ‖Aσ‖²_F, and zero whatever ε where A is zero.
 
@@ -60,27 +70,46 @@ def antisymmetric_moments(
     """
     transposed = jax.linear_transpose(jacobian, like)
 
-    def one(epsilon: PyTree) -> Array:
-        scaled = jax.tree.map(lambda s, e: s * e, spread, epsilon)
-        return trees.squared_norm(trees.subtract(jacobian(scaled), transposed(scaled)[0])) / 4
+    def one(epsilon: PyTree, half: PyTree | None) -> Array:
+        there = _inside(half, jax.tree.map(lambda s, e: s * e, spread, epsilon))
+        twice = _outside(half, trees.subtract(jacobian(there), transposed(there)[0]))
+        return trees.squared_norm(twice) / (4 if half is None else 1)
 
-    return _over_probes(one, like, probes=probes, key=key)
+    return _over_probes(one, like, probes=probes, key=key, diagonal=diagonal)
 
 
-def _over_probes(one: Callable[[PyTree], T], like: PyTree, *, probes: int, key: PRNGKeyArray) -> T:
-    """`one` of `probes` standard normal vectors, as many at once as make `_AT_ONCE` numbers."""
+def _inside(half: PyTree | None, tree: PyTree) -> PyTree:
+    return tree if half is None else jax.tree.map(lambda h, a: jnp.where(h, a, 0), half, tree)
+
+
+def _outside(half: PyTree | None, tree: PyTree) -> PyTree:
+    return tree if half is None else jax.tree.map(lambda h, a: jnp.where(h, 0, a), half, tree)
+
+
+def _over_probes(
+    one: Callable[[PyTree, PyTree | None], T], like: PyTree, *, probes: int, key: PRNGKeyArray, diagonal: bool
+) -> T:
+    """`one` of `probes` standard normal vectors, as many at once as make `_AT_ONCE` numbers, each with half of the units."""
     numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
     at_once = min(probes, max(1, _AT_ONCE // numbers))
     keys = jax.random.split(key, probes)
 
     def drawn(probe_key: PRNGKeyArray) -> T:
-        return one(normal_like(like, key=probe_key))
+        epsilon, half = normal_like(like, key=probe_key), None
+        if not diagonal:
+            half = jax.tree.map(lambda a: a > 0, normal_like(like, key=jax.random.fold_in(probe_key, 1)))
+        return one(epsilon, half)
 
     return jax.vmap(drawn)(keys) if at_once == probes else jax.lax.map(drawn, keys, batch_size=at_once)
 
 
-def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree) -> ProbeMoments:
-    """‖J‖²_F and tr J² of every sample as one "probe" without scatter: one product a unit, and one more."""
+def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree, *, diagonal: bool = True) -> ProbeMoments:
+    """‖J‖²_F and tr J² of every sample as one "probe" without scatter: one product a unit, and one more.
+
+    **Arguments:**
+
+    - `diagonal`: whether J_ii counts.
+    """
     leaves, structure = jax.tree.flatten(like)
     ends = np.cumsum([leaf.size // leaf.shape[0] for leaf in leaves])
 
@@ -90,8 +119,9 @@ def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree) -> ProbeMo
         basis = jax.tree.unflatten(
             structure, [jnp.broadcast_to(p.reshape(a.shape[1:]), a.shape) for p, a in zip(parts, leaves, strict=True)]
         )
-        first = jacobian(basis)
-        return trees.squared_norm(first), trees.inner(basis, jacobian(first))
+        here = None if diagonal else jax.tree.map(lambda a: a == 1, basis)
+        first = _outside(here, jacobian(basis))
+        return trees.squared_norm(first), trees.inner(basis, _inside(here, jacobian(first)))
 
     squared_norm, trace_of_square = jax.lax.map(one, jnp.arange(ends[-1]))
     return ProbeMoments(squared_norm.sum(axis=0)[None], trace_of_square.sum(axis=0)[None])

@@ -85,7 +85,7 @@ def inner(a: PyTree, b: PyTree) -> Float[Array, " batch"]:
     return _reduce(lambda leaf: leaf.sum(axis=1), jnp.add, jax.tree.map(jnp.multiply, a, b))
 
 
-def take(tree: PyTree, indices: Array) -> PyTree:
+def index_batch(tree: PyTree, indices: Array) -> PyTree:
     """Some samples of the batch."""
     return jax.tree.map(lambda a: a[indices], tree)
 
@@ -113,3 +113,9 @@ def join_copies(tree: PyTree) -> PyTree:
 def dtype_of(tree: PyTree) -> Any:
     """The common inexact dtype of the leaves."""
     return jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(tree)))
+
+
+def paths(tree: PyTree) -> tuple[str, ...]:
+    """The path of each leaf, its parts joined by dots, in the order of the leaves: `weights.hidden_1->hidden_2`."""
+    found: list[tuple[Any, Any]] = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in found)

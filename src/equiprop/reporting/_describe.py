@@ -1,28 +1,17 @@
-"""What a run was, in words: its method, its treatment, one sentence."""
+"""What a run was, in words: its method, its homeostasis, one sentence."""
+
+from typing import Any
 
 from equiprop.reporting._numbers import MISSING, fixed, number, percent, plain
 from equiprop.reporting._run import Run
 from equiprop.reporting._values import TOTAL, epochs_done, extreme, latest, section
 
-_ESTIMATORS = {
-    "one_sided": "one-sided equilibrium propagation",
-    "centered": "centred equilibrium propagation",
-    "holomorphic": "holomorphic equilibrium propagation",
-    "continuous_time": "continuous-time equilibrium propagation",
-    "corrected": "asymmetry-corrected equilibrium propagation",
-    "dyadic": "dyadic equilibrium propagation",
-    "exact_response": "the exact response (equilibrium propagation at vanishing nudge)",
-    "adjoint": "the exact adjoint gradient",
-    "recurrent_backprop": "recurrent backpropagation",
-    "neumann": "the Neumann series of the adjoint",
-    "unrolled": "backpropagation through the unrolled relaxation",
+_NUDGED = {"one_sided", "centered", "holomorphic", "continuous_time", "corrected", "dyadic"}
+_READ_IN_0_1 = {
+    "system": {"hidden": {"mlp", "loop"}, "preset": {"cnn"}, "weight_angle": {"mlp", "cnn"}},
+    "estimator": {"nudge": _NUDGED, "points": {"holomorphic", "continuous_time", "corrected"}},
 }
-# The configuration is complete, so it also holds settings that a method does not read.
-_NUDGED = frozenset({"one_sided", "centered", "holomorphic", "continuous_time", "corrected", "dyadic"})
-_ARTICLES = {"mlp": "an"}
-_WITH_HIDDEN = frozenset({"mlp", "loop"})
-_WITH_ANGLE = frozenset({"mlp", "cnn"})
-_WITH_POINTS = frozenset({"holomorphic", "continuous_time", "corrected"})
+"""Which kinds read a setting in version 0.1, whose configurations hold the settings of all kinds."""
 
 
 def estimator_label(run: Run) -> tuple[str, str]:
@@ -31,13 +20,13 @@ def estimator_label(run: Run) -> tuple[str, str]:
 
 
 def homeostasis_label(run: Run) -> tuple[str, str]:
-    """The treatment, and its strength: `("jacobian", "strength 0.1")`."""
+    """The homeostasis, and its strength: `("jacobian", "strength 0.1")`."""
     return _kind(run, "homeostasis").replace("_", " "), _strength(run)
 
 
 def sentence(run: Run) -> str:
     """What was trained, how, and what came out, as one sentence that starts in lower case."""
-    parts = [_system(run), "trained", _data(run), f"by {_method(run)}", _treatment(run)]
+    parts = [_system(run), "trained", _data(run), f"by {_method(run)}", _homeostasis(run)]
     return f"{' '.join(part for part in parts if part)}: {_outcome(run)}."
 
 
@@ -61,35 +50,52 @@ def certificate(run: Run) -> str:
 
 def _kind(run: Run, family: str) -> str:
     kind = section(run, family).get("kind") or latest(run, family)
-    return str(kind) if kind else MISSING
+    # A class of the user's own is called by its name.
+    return str(kind).rpartition(":")[2] if kind else MISSING
+
+
+def _label(run: Run, family: str) -> str:
+    """How the run itself calls it in a sentence."""
+    labels = run.manifest.get("labels")
+    label = labels.get(family) if isinstance(labels, dict) else None
+    return str(label) if label else _kind(run, family).replace("_", " ")
+
+
+def _settings(run: Run, family: str) -> dict[str, Any]:
+    """The settings that the chosen kind reads."""
+    table = section(run, family)
+    if isinstance(run.manifest.get("labels"), dict):
+        return table
+    # Without labels the run is of version 0.1, or has lost its manifest.
+    readers, kind = _READ_IN_0_1[family], table.get("kind")
+    return {key: value for key, value in table.items() if key not in readers or kind in readers[key]}
 
 
 def _estimator_settings(run: Run) -> str:
-    kind, table = _kind(run, "estimator"), section(run, "estimator")
+    table = _settings(run, "estimator")
     settings: list[str] = []
-    if kind in _WITH_POINTS and number(table.get("points")) is not None:
-        settings.append(f"N={plain(table['points'])}")
-    if kind in _NUDGED and number(table.get("nudge")) is not None:
-        settings.append(f"|β|={plain(table['nudge'])}")
+    for key, name in (("points", "N"), ("nudge", "|β|")):
+        if number(table.get(key)) is not None:
+            settings.append(f"{name}={plain(table[key])}")
     return ", ".join(settings)
 
 
 def _system(run: Run) -> str:
-    table = section(run, "system")
-    kind = table.get("kind")
-    if not kind:
-        return "a network"
-    name = f"{_ARTICLES.get(str(kind), 'a')} {kind}"
+    table = _settings(run, "system")
+    if not table.get("kind"):
+        return "a system"
+    name = _label(run, "system")
     facts: list[str] = []
     hidden = table.get("hidden")
-    if kind in _WITH_HIDDEN and isinstance(hidden, list) and hidden:
+    if isinstance(hidden, list) and hidden:
         facts.append(f"{'–'.join(plain(width) for width in hidden)} hidden units")
-    if kind == "cnn" and table.get("preset"):
+    if table.get("preset"):
         facts.append(str(table["preset"]))
     angle = number(table.get("weight_angle"))
-    if kind in _WITH_ANGLE and table.get("feedback", "untied") == "untied" and angle is not None:
+    if table.get("feedback", "untied") == "untied" and angle is not None:
         facts.append(f"feedback weights started {plain(angle)}° from the forward ones")
-    return f"{name} ({', '.join(facts)})" if facts else name
+    article = "an" if name[:1].lower() in "aeiou" or name == "mlp" else "a"
+    return f"{article} {name} ({', '.join(facts)})" if facts else f"{article} {name}"
 
 
 def _data(run: Run) -> str:
@@ -98,26 +104,31 @@ def _data(run: Run) -> str:
 
 
 def _method(run: Run) -> str:
-    kind = _kind(run, "estimator")
     settings = _estimator_settings(run)
-    name = _ESTIMATORS.get(kind, "an unknown estimator" if kind == MISSING else kind.replace("_", " "))
+    known = _kind(run, "estimator") != MISSING
+    name = _label(run, "estimator") if known else "an unknown estimator"
     return f"{name} ({settings})" if settings else name
 
 
-def _treatment(run: Run) -> str:
+def _homeostasis(run: Run) -> str:
     kind = _kind(run, "homeostasis")
     if kind == MISSING:
         return ""
     if kind == "none":
         return "without homeostasis"
     strength = _strength(run)
-    return f"with {kind.replace('_', ' ')} homeostasis{f' of {strength}' if strength else ''}"
+    return f"with {_label(run, 'homeostasis')} homeostasis{f' of {strength}' if strength else ''}"
 
 
 def _strength(run: Run) -> str:
     strength = section(run, "homeostasis").get("strength")
-    untreated = _kind(run, "homeostasis") in ("none", MISSING)
-    return "" if untreated or number(strength) is None else f"strength {plain(strength)}"
+    if _kind(run, "homeostasis") in ("none", MISSING):
+        return ""
+    if isinstance(strength, dict):
+        if "hold" in strength:
+            return f"strength held for {strength['hold']} {plain(strength.get('target'))}"
+        return f"strength {plain(strength.get('from'))} to {plain(strength.get('to'))}"
+    return "" if number(strength) is None else f"strength {plain(strength)}"
 
 
 def _outcome(run: Run) -> str:

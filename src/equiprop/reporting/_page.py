@@ -23,7 +23,7 @@ def html_report(runs: Sequence[Run], title: str | None = None) -> str:
     **Raises** `InputError` where there is no run.
     """
     if not runs:
-        raise InputError("runs = [] is empty: give at least one run to report")
+        raise InputError("is empty", path="runs", value=[], hint="give at least one run to report")
     names = labels(runs)
     sections = [
         ("comparison", "Comparison", _comparison(runs)),
@@ -82,7 +82,8 @@ def write_report(runs: Sequence[Run], path: str | os.PathLike[str], title: str |
         unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))
         unfinished.replace(target)
     except OSError as error:
-        raise InputError(f"report = {str(target)!r} cannot be written ({error.strerror}): give another path") from error
+        reason = f"cannot be written ({error.strerror})"
+        raise InputError(reason, path="report", value=str(target), hint="give another path") from error
     finally:
         with contextlib.suppress(OSError):
             unfinished.unlink(missing_ok=True)

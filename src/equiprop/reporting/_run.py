@@ -20,6 +20,23 @@ CHECKPOINTS = "checkpoints"
 REPORT = "report.html"
 
 
+_RENAMED = {
+    "settled": "converged",
+    "out_of_steps": "max_steps",
+    "unsettled": "unconverged",
+    "bounded": "clipped",
+    "jumped": "branch_switch",
+    "left_out": "excluded",
+}
+"""The fractions of samples by their names in version 0.1."""
+
+
+def in_todays_names(record: dict[str, Any]) -> dict[str, Any]:
+    """An epoch or a summary with the fractions of version 0.1 under the names that they have now."""
+    names = {f"{old}_fraction": f"{new}_fraction" for old, new in _RENAMED.items()}
+    return {names.get(key, key): value for key, value in record.items()}
+
+
 @dataclass(frozen=True)
 class Run:
     """What one run directory holds.
@@ -49,18 +66,19 @@ class Run:
 def read_run(path: str | os.PathLike[str]) -> Run:
     """Read the run directory at `path`.
 
-    A last line of the metrics that was cut off (the process was killed while writing) is left out and said in
+    A last line of the metrics that was cut off (the process was killed while writing) is ignored and said in
     `Run.warnings`. Where a resumed run goes back to an earlier epoch, the later lines replace those they repeat.
 
     **Raises** `InputError` where `path` is not a run directory, or a file in it is not valid TOML or JSON.
     """
     folder = Path(path)
-    if not folder.exists():
-        raise InputError(f"run = {str(folder)!r} does not exist: give the folder of a run, the one with {CONFIG} in it")
     if not folder.is_dir():
-        raise InputError(f"run = {str(folder)!r} is a file: give the folder of a run, the one with {CONFIG} in it")
+        reason = "is a file" if folder.exists() else "does not exist"
+        hint = f"give the folder of a run, the one with {CONFIG} in it"
+        raise InputError(reason, path="run", value=str(folder), hint=hint)
     if not (folder / CONFIG).is_file():
-        raise InputError(f"run = {str(folder)!r} is not a run: it has no {CONFIG}; give one `equiprop train` wrote")
+        reason = f"is not a run, it has no {CONFIG}"
+        raise InputError(reason, path="run", value=str(folder), hint="give one that `equiprop train` wrote")
 
     config = _read_toml(folder / CONFIG)
     manifest = _read_json(folder / MANIFEST)
@@ -75,8 +93,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         name=_printable(folder.resolve().name),
         config=config,
         manifest=manifest or {},
-        metrics=metrics,
-        summary=summary,
+        metrics=[in_todays_names(epoch) for epoch in metrics],
+        summary=None if summary is None else in_todays_names(summary),
         warnings=tuple(warnings),
     )
 
@@ -90,7 +108,7 @@ def find_runs(root: str | os.PathLike[str]) -> list[Run]:
     """
     folder = Path(root)
     if not folder.is_dir():
-        raise InputError(f"runs = {str(folder)!r} is not a folder: give the folder that holds your runs")
+        raise InputError("is not a folder", path="runs", value=str(folder), hint="give the folder that holds your runs")
     return [_read_or_explain(found) for found in sorted(_run_folders(folder), key=_by_number)]
 
 
@@ -120,7 +138,7 @@ def _read_bytes(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise InputError(f"{str(file)!r} cannot be read ({error.strerror}): mend its permissions") from error
+        raise InputError(f"cannot be read ({error.strerror})", path=str(file), hint="mend its permissions") from error
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -152,7 +170,7 @@ def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
         except ValueError as error:
             if position < len(lines) - 1:
                 raise _corrupt(file, f"JSON on line {at}", error) from error
-            warnings.append(f"the last line of {METRICS} (line {at}) is cut off and left out")
+            warnings.append(f"the last line of {METRICS} (line {at}) is cut off and ignored")
             break
         repeated = _from_epoch(metrics, epoch)
         if repeated:
@@ -204,7 +222,7 @@ def _json_object(text: bytes) -> dict[str, Any]:
 
 def _corrupt(file: Path, what: str, error: ValueError) -> InputError:
     reason = " ".join(str(error).split())
-    return InputError(f"{str(file)!r} is not valid {what} ({reason}): restore the file, or train the run again")
+    return InputError(f"is not valid {what} ({reason})", path=str(file), hint="restore it, or train the run again")
 
 
 def _printable(name: str) -> str:

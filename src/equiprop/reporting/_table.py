@@ -84,11 +84,11 @@ def _row(run: Run, label: str) -> Row:
     cosines = latest(run, "cosine_to_adjoint")
     total = cosines.get(TOTAL) if isinstance(cosines, dict) else None
     estimator, settings = estimator_label(run)
-    treatment, strength = homeostasis_label(run)
+    homeostasis, strength = homeostasis_label(run)
     cells = (
         Cell(label),
         Cell(estimator, where=settings),
-        Cell(treatment, where=strength),
+        Cell(homeostasis, where=strength),
         _epochs(run),
         _cell(latest(run, "test_error_percent"), 2),
         _cell(latest(run, "validation_error_percent"), 2),
@@ -96,8 +96,8 @@ def _row(run: Run, label: str) -> Row:
         _extreme(cosines, 3, smallest=True),
         _cell(latest(run, "symmetry"), 3),
         _extreme(latest(run, "weight_angle_deg"), 1, smallest=False),
-        _share(latest(run, "converged_fraction")),
-        _share(latest(run, "excluded_fraction")),
+        _percent(latest(run, "converged_fraction")),
+        _percent(latest(run, "excluded_fraction")),
         _cell(seconds(run), 1),
     )
     return Row(run, cells)
@@ -107,7 +107,7 @@ def _cell(value: Any, digits: int) -> Cell:
     return Cell(fixed(value, digits), number(value))
 
 
-def _share(value: Any) -> Cell:
+def _percent(value: Any) -> Cell:
     fraction = number(value)
     return Cell(percent(value, 1), None if fraction is None else 100 * fraction)
 

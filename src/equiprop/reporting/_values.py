@@ -43,7 +43,7 @@ def seconds(run: Run) -> float | None:
 def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], list[float]]:
     """Epochs and values of `key` (of its entry `member`, where it is a dict).
 
-    Epochs that did not record it are left out; a value that is not finite is NaN, so that a curve breaks there.
+    Epochs that did not record it are skipped; a value that is not finite is NaN, so that a curve breaks there.
     """
     epochs: list[int] = []
     values: list[float] = []

@@ -1,21 +1,18 @@
-"""How a system relaxes: `relax` and the solvers it takes."""
+"""How a system relaxes: `relax` and the solvers it takes, one a file."""
 
-from equiprop.solvers._anderson import Anderson as Anderson
-from equiprop.solvers._newton import NewtonGMRES as NewtonGMRES
-from equiprop.solvers._relax import AbstractSolver as AbstractSolver
+from equiprop.kinds import Family
+from equiprop.solvers._free import as_solver as as_solver
+from equiprop.solvers._free import relax as relax
+from equiprop.solvers._linear import GMRES as GMRES
 from equiprop.solvers._relax import Equilibrium as Equilibrium
 from equiprop.solvers._relax import Status as Status
-from equiprop.solvers._relax import Step as Step
-from equiprop.solvers._relax import relax as relax
-from equiprop.solvers._sweeps import FixedIterations as FixedIterations
-from equiprop.solvers._sweeps import GaussSeidel as GaussSeidel
-from equiprop.solvers._sweeps import Jacobi as Jacobi
+from equiprop.solvers._relax import relax_field as relax_field
+from equiprop.solvers._solver import AbstractSolver as AbstractSolver
+from equiprop.solvers._solver import Step as Step
+from equiprop.solvers.anderson import Anderson as Anderson
+from equiprop.solvers.fixed_iterations import FixedIterations as FixedIterations
+from equiprop.solvers.gauss_seidel import GaussSeidel as GaussSeidel
+from equiprop.solvers.jacobi import Jacobi as Jacobi
+from equiprop.solvers.newton import NewtonGMRES as NewtonGMRES
 
-SOLVERS = {
-    "gauss_seidel": GaussSeidel,
-    "anderson": Anderson,
-    "newton": NewtonGMRES,
-    "jacobi": Jacobi,
-    "fixed_iterations": FixedIterations,
-}
-"""By the name that configurations use."""
+SOLVERS = Family("solver", __name__, f"{__name__}:AbstractSolver")

@@ -8,6 +8,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Inexact, PyTree
 
 from equiprop.errors import InputError
@@ -32,15 +33,16 @@ class FunctionSystem(System):
     start: Callable[[Any], PyTree] = eqx.field(static=True)
     activation: Callable[[PyTree], PyTree] = eqx.field(static=True)
     read: Callable[[PyTree], Array] = eqx.field(static=True)
-    is_holomorphic: bool = eqx.field(static=True)
-    mobilities: tuple[tuple[float, ...], Any] | None = eqx.field(static=True)
+    leak_function: "Callable[[PyTree], PyTree] | None" = eqx.field(static=True)
+    is_holomorphic: bool | None = eqx.field(static=True)
+    mobilities: "_Constant | None" = eqx.field(static=True)
 
     def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         del only
         return self.function(self.params, state, injection)
 
     def initial_state(self, x: Any) -> PyTree:
-        """The start, in the one floating type that it and the force are of.
+        """Where a sample starts, in the floating type of the parameters and the inputs; in its own where there are none.
 
         Raises `InputError` where the state has no batch axis, or an array of x not as many samples as the state.
         """
@@ -58,6 +60,9 @@ class FunctionSystem(System):
                     f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x "
                     "must have the batch as its first axis; what all samples share belongs into params"
                 )
+        given = [a for a in jax.tree.leaves((self.params, x)) if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
+        if given:
+            state = jax.tree.map(lambda a: a.astype(jnp.result_type(*given)), state)
         force = jax.eval_shape(lambda: self.force(state, self.injection(x)))
         if _shapes(force) != _shapes(state):
             raise InputError(
@@ -75,26 +80,19 @@ class FunctionSystem(System):
             )
         return activity
 
-    def output(self, activity: PyTree) -> Inexact[Array, "batch n"]:
+    def output(self, activity: PyTree) -> Inexact[Array, "batch ..."]:
         return self.read(activity)
 
-    def clamped_force(self, activity: PyTree, injection: Any) -> PyTree:
-        return (
-            self.force(activity, injection)
-            if self.activation is _identity
-            else super().clamped_force(activity, injection)
-        )
+    def leak(self, state: PyTree) -> PyTree | None:
+        return None if self.leak_function is None else self.leak_function(state)
 
     @property
-    def holomorphic(self) -> bool:
+    def holomorphic(self) -> bool | None:
         return self.is_holomorphic
 
     @property
     def mobility(self) -> PyTree | None:
-        if self.mobilities is None:
-            return None
-        leaves, structure = self.mobilities
-        return jax.tree.unflatten(structure, leaves)
+        return None if self.mobilities is None else self.mobilities.tree
 
 
 def from_force(
@@ -103,9 +101,10 @@ def from_force(
     *,
     initial_state: Callable[[Any], PyTree] | PyTree,
     activity: Callable[[PyTree], PyTree] = _identity,
+    leak: "float | PyTree | Callable[[PyTree], PyTree] | None" = 1.0,
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
-    holomorphic: bool = True,
+    holomorphic: bool | None = None,
     mobility: PyTree | None = None,
 ) -> FunctionSystem:
     """Any vector field as a system.
@@ -118,24 +117,33 @@ def from_force(
     - `initial_state`: a function from the input batch to the state batch, or the state of one sample (no batch axis), with
       which every sample starts.
     - `activity`: elementwise φ on the state, `r = φ(u)`; by default r = u.
-    - `output`: picks from the activity the array `[batch, n]` that the cost reads; by default the activity itself.
+    - `leak`: how the force pulls a state back by itself where there is an activity, F = H(φ(u)) − leak·u: a number, numbers in
+      the structure of one sample's state, or an elementwise function of the state in place of leak·u. `None` if F has not that
+      form: then nothing is known of Jacobians where φ saturates. It is checked when the system is first used.
+    - `output`: picks from the activity the array `[batch, ...]` that the cost reads; by default the activity itself.
     - `cost`: by default `SquaredError()`.
-    - `holomorphic`: say `False` if F or φ has kinks or uses absolute values, conjugates, maxima.
+    - `holomorphic`: whether F and φ continue analytically to complex states, so without kinks, absolute values, conjugates,
+      maxima. By default that is tested when an estimator needs it.
     - `mobility`: one number for each leaf of the state, in its structure, 1 where the cost reads: what the force is to be divided
       by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
-    Raises `InputError` if the initial state has no array, or a mobility is not above 0; and when first used, if the force has
-    not the shapes of the state, the activity not its structure, or an array of the inputs no batch axis.
+    Raises `InputError` if the initial state has no array, a mobility is not above 0, or the cost is not a cost; and when first
+    used, if the force has not the shapes of the state, the activity not its structure, an array of the inputs no batch axis, or
+    the leak is another.
     """
     if callable(initial_state):
         start = initial_state
     else:
-        single = jax.tree.map(jnp.asarray, initial_state)
+        single = jax.tree.map(np.asarray, initial_state)
         if not jax.tree.leaves(single):
-            raise InputError(f"initial_state = {initial_state!r}: must hold at least one array")
-        start = _Repeated(single)
+            raise InputError("must hold at least one array", path="initial_state", value=initial_state)
+        start = _Repeated(_Constant.of(single))
+    cost = SquaredError() if cost is None else cost
+    if not isinstance(cost, AbstractCost):
+        raise InputError("must be a cost object such as ep.SquaredError()", path="cost", value=cost)
+    leaks = None if activity is _identity else _leak_function(leak)
     mobilities = None if mobility is None else _checked(mobility)
-    return FunctionSystem(params, cost or SquaredError(), force, start, activity, output, holomorphic, mobilities)
+    return FunctionSystem(params, cost, force, start, activity, output, leaks, holomorphic, mobilities)
 
 
 def from_energy(
@@ -145,7 +153,7 @@ def from_energy(
     initial_state: Callable[[Any], PyTree] | PyTree,
     output: Callable[[PyTree], Array] = _identity,
     cost: AbstractCost | None = None,
-    holomorphic: bool = True,
+    holomorphic: bool | None = None,
     mobility: PyTree | None = None,
 ) -> FunctionSystem:
     """A system that descends an energy: F = −∂E/∂u. The other arguments are those of `from_force`.
@@ -159,9 +167,8 @@ def from_energy(
     - `energy`: `energy(params, state, x)` is E per sample, `[batch]`; no sample may depend on another.
     - `mobility`: μ in F = −μ·∂E/∂u, one number for each leaf of the state, 1 where the cost reads; by default 1 everywhere.
     """
-    mobilities = None if mobility is None else _checked(mobility)
     return from_force(
-        _Descent(energy, mobilities),
+        _Descent(energy, None if mobility is None else _checked(mobility)),
         params,
         initial_state=initial_state,
         output=output,
@@ -171,20 +178,40 @@ def from_energy(
     )
 
 
-def _checked(mobility: PyTree) -> tuple[tuple[float, ...], Any]:
-    """As what can be compared and hashed: its numbers, and their structure."""
-    leaves, structure = jax.tree.flatten(mobility)
-    for value in leaves:
+@dataclass(frozen=True)
+class _Constant:
+    """A pytree of numbers that is part of the program: equal where the numbers are, so that what is built twice compiles once."""
+
+    leaves: tuple[tuple[bytes, tuple[int, ...], str], ...]
+    structure: Any
+
+    @classmethod
+    def of(cls, tree: PyTree) -> "_Constant":
+        leaves, structure = jax.tree.flatten(tree)
+        arrays = [np.asarray(leaf) for leaf in leaves]
+        return cls(tuple((a.tobytes(), a.shape, a.dtype.str) for a in arrays), structure)
+
+    @property
+    def tree(self) -> PyTree:
+        arrays = [np.frombuffer(data, dtype).reshape(shape) for data, shape, dtype in self.leaves]
+        # A Python number takes the precision of what it meets.
+        return jax.tree.unflatten(self.structure, [a.item() if a.ndim == 0 else a for a in arrays])
+
+
+def _checked(mobility: PyTree) -> _Constant:
+    for value in jax.tree.leaves(mobility):
         if jnp.ndim(value) or not 0 < value < math.inf:
-            raise InputError(f"mobility = {value}: must be a finite number above 0, one for each leaf of the state")
-    return tuple(float(value) for value in leaves), structure
+            raise InputError(
+                "must be a finite number above 0, one for each leaf of the state", path="mobility", value=value
+            )
+    return _Constant.of(jax.tree.map(float, mobility))
 
 
+@dataclass(frozen=True)
 class _Repeated:
     """The same start for every sample of a batch."""
 
-    def __init__(self, single: PyTree) -> None:
-        self.single = single
+    single: _Constant
 
     def __call__(self, x: Any) -> PyTree:
         axes = {leaf.shape[0] if jnp.ndim(leaf) else None for leaf in jax.tree.leaves(x)}
@@ -194,7 +221,29 @@ class _Repeated:
                 "the batch as its first axis; what all samples share belongs into params"
             )
         batch = axes.pop()
-        return jax.tree.map(lambda a: jnp.broadcast_to(a, (batch, *a.shape)), self.single)
+        return jax.tree.map(lambda a: jnp.broadcast_to(jnp.asarray(a), (batch, *np.shape(a))), self.single.tree)
+
+
+def _leak_function(leak: Any) -> Callable[[PyTree], PyTree] | None:
+    if leak is None or callable(leak):
+        return leak
+    for value in jax.tree.leaves(leak):
+        if not np.all(np.isfinite(np.asarray(value, float))):
+            raise InputError("must be finite numbers, or a function of the state", path="leak", value=leak)
+    return _LinearLeak(_Constant.of(jax.tree.map(np.asarray, leak)))
+
+
+@dataclass(frozen=True)
+class _LinearLeak:
+    """leak·u."""
+
+    rate: _Constant
+
+    def __call__(self, state: PyTree) -> PyTree:
+        rate = self.rate.tree
+        if jax.tree.structure(rate) == jax.tree.structure(0.0):
+            return jax.tree.map(lambda u: rate * u, state)
+        return jax.tree.map(lambda k, u: jnp.asarray(k, jnp.finfo(u.dtype).dtype) * u, rate, state)
 
 
 @dataclass(frozen=True)
@@ -202,7 +251,7 @@ class _Descent:
     """−μ·∂E/∂u of an energy per sample, holomorphic where E is."""
 
     energy: Callable[[PyTree, PyTree, Any], Array]
-    mobilities: tuple[tuple[float, ...], Any] | None
+    mobilities: _Constant | None
 
     def __call__(self, params: PyTree, state: PyTree, x: Any) -> PyTree:
         value, pullback = jax.vjp(lambda u: self.energy(params, u, x), state)
@@ -214,5 +263,4 @@ class _Descent:
         slope = pullback(jnp.ones_like(value))[0]
         if self.mobilities is None:
             return jax.tree.map(jnp.negative, slope)
-        leaves, structure = self.mobilities
-        return jax.tree.map(lambda m, g: -m * g, jax.tree.unflatten(structure, leaves), slope)
+        return jax.tree.map(lambda m, g: -m * g, self.mobilities.tree, slope)

@@ -1,6 +1,5 @@
 """Networks of populations on any directed graph: F = H(θ, r, x) − u."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any
@@ -8,12 +7,12 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
-from equiprop.numerics import AbstractCost, activation, create_cost, real_dtype
-from equiprop.systems._operations import Identity, Operation
+from equiprop.numerics import COSTS, AbstractCost, activation, real_dtype
 from equiprop.systems._system import Block, System
 from equiprop.systems._topology import INPUT, Connection, Topology
+from equiprop.systems.connections import Identity, Operation
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ class LayeredNetwork(System):
         **Arguments:**
 
         - `classes`: the number of classes of the targets.
-        - `cost`: `softmax_readout`, `softmax_cross_entropy` or `squared_error`.
+        - `cost`: the kind of a cost: `softmax_readout`, `softmax_cross_entropy` or `squared_error`, or `module:Class`.
         - `dtype`: of all parameters; by default JAX's default float.
 
         Raises `InputError` for an unknown cost, or one that needs as many output units as there are classes.
@@ -81,7 +80,7 @@ class LayeredNetwork(System):
             weights |= _initial_weights(connection, topology.operation(connection), weight_key, dtype, gain)
         biases = {p.name: jnp.zeros(p.shape[-1], dtype) for p in topology.relaxing}
         n = topology.population(topology.output).units
-        readout = create_cost(cost, n, classes, key=cost_key, dtype=dtype)
+        readout = COSTS.find(cost).create(n, classes, key=cost_key, dtype=dtype)  # pyright: ignore[reportAttributeAccessIssue]
         return cls(weights=weights, biases=biases, cost=readout, topology=topology)
 
     @property
@@ -103,17 +102,22 @@ class LayeredNetwork(System):
         return None if all(mobility == 1 for mobility in mobilities.values()) else mobilities
 
     @property
-    def reciprocal_pairs(self) -> dict[str, tuple[str, str]]:
+    def pairs(self) -> dict[str, tuple[str, str]]:
         """For each untied pair, by its forward name, the names of the forward and of the feedback weight."""
-        return self.topology.reciprocal_pairs
+        return self.topology.pairs
+
+    @property
+    def fully_paired(self) -> bool:
+        return self.topology.paired
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.topology.colouring()
 
     @property
-    def holomorphic(self) -> bool:
-        return all(activation(p.activation).holomorphic for p in self.topology.relaxing)
+    def holomorphic(self) -> bool | None:
+        said = {activation(p.activation).holomorphic for p in self.topology.relaxing}
+        return False if False in said else None if None in said else True
 
     def injection(self, x: Array) -> dict[str, Array]:
         """b + W_input·x for every population; `x` is `[batch, ...]` and takes the shape of the input population."""
@@ -150,7 +154,7 @@ class LayeredNetwork(System):
         ]
         return reduce(jnp.minimum, distances)
 
-    def _recurrent_input(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
+    def _carried(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
         """Σ over the incoming edges of each population; `None` where there is none."""
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
         for edge in self.edges:
@@ -167,32 +171,21 @@ class LayeredNetwork(System):
         return result
 
     def force(self, state: dict[str, Array], injection: dict[str, Array], only: Block = None) -> dict[str, Array]:
-        recurrent = self._recurrent_input(self.activity(state), only)
+        recurrent = self._carried(self.activity(state), only)
         force = {}
         for name, carried in recurrent.items():
             constant = injection[name].astype(state[name].dtype)
             force[name] = (constant if carried is None else constant + carried) - state[name]
         return force
 
-    def coupling(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
-        """v ↦ (∂H/∂r)·v."""
-        return jax.linearize(lambda r: self.clamped_force(r, injection), self.activity(state))[1]
+    def leak(self, state: dict[str, Array]) -> dict[str, Array]:
+        return state
 
-    def clamped_force(self, activity: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
+    def recurrent_input(self, activity: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
         """H(r) without the input and the biases."""
         del injection
-        carried = self._recurrent_input(activity, None)
+        carried = self._carried(activity, None)
         return {name: jnp.zeros_like(activity[name]) if c is None else c for name, c in carried.items()}
-
-    def jacobian(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
-        """v ↦ Jv with J = ∂H/∂r − D⁻¹."""
-        coupling, slope = self.coupling(state, injection), self.slope(state)
-        return lambda v: jax.tree.map(lambda c, a, d: c - a / d, coupling(v), v, slope)
-
-    def balanced_jacobian(self, state: dict[str, Array], injection: dict[str, Array]) -> Callable[[PyTree], PyTree]:
-        """v ↦ D^½·(∂H/∂r)·D^½·v − v, finite where φ′ = 0."""
-        coupling, root = self.coupling(state, injection), jax.tree.map(jnp.sqrt, self.slope(state))
-        return lambda v: jax.tree.map(lambda d, c, a: d * c - a, root, coupling(jax.tree.map(jnp.multiply, root, v)), v)
 
 
 def _edges(topology: Topology, connection: Connection) -> list[Edge]:

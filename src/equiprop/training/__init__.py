@@ -1,30 +1,25 @@
-"""Configuration, the training step, the loop, checkpoints, run directories.
+"""The training step and its loop on the device, optimizers, evaluation, for any system; nothing about files or options."""
 
-`Config` can be read without waiting for JAX; everything else is imported when it is first used.
-"""
-
-import importlib
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from equiprop.training.checkpoint import Checkpoints as Checkpoints
-    from equiprop.training.config import Config as Config
-    from equiprop.training.evaluate import evaluate as evaluate
-    from equiprop.training.loop import resume as resume
-    from equiprop.training.loop import train as train
-    from equiprop.training.step import TrainState as TrainState
-
-_HOME = {
-    "Checkpoints": "checkpoint",
-    "Config": "config",
-    "TrainState": "step",
-    "evaluate": "evaluate",
-    "resume": "loop",
-    "train": "loop",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name in _HOME:
-        return getattr(importlib.import_module(f"equiprop.training.{_HOME[name]}"), name)
-    raise AttributeError(f"module 'equiprop.training' has no attribute {name!r}")
+from equiprop.training._components import Components as Components
+from equiprop.training._diagnosis import REPORTED as REPORTED
+from equiprop.training._diagnosis import diagnose as diagnose
+from equiprop.training._evaluate import certify as certify
+from equiprop.training._evaluate import diagnose_gradient as diagnose_gradient
+from equiprop.training._evaluate import evaluate as evaluate
+from equiprop.training._evaluate import finite_or_none as finite_or_none
+from equiprop.training._evaluate import looked_into as looked_into
+from equiprop.training._placement import Placement as Placement
+from equiprop.training._step import Images as Images
+from equiprop.training._step import Job as Job
+from equiprop.training._step import StepSpec as StepSpec
+from equiprop.training._step import Totals as Totals
+from equiprop.training._step import TrainState as TrainState
+from equiprop.training._step import advance as advance
+from equiprop.training._step import all_finite as all_finite
+from equiprop.training._step import init_train_state as init_train_state
+from equiprop.training._step import on_device as on_device
+from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
+from equiprop.training.optimizers import SGD as SGD
+from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer
+from equiprop.training.optimizers import AdamW as AdamW
+from equiprop.training.optimizers import parameter_groups as parameter_groups

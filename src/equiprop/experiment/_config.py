@@ -1,0 +1,311 @@
+"""Configurations: which member of each family, and its settings. What a class takes is read from the class itself."""
+
+import dataclasses
+import re
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from equiprop.errors import InputError, unknown_key
+from equiprop.estimators import ESTIMATORS
+from equiprop.experiment._legacy import modernised
+from equiprop.experiment._settings import TrainingSettings
+from equiprop.homeostasis import HOMEOSTASES
+from equiprop.kinds import Family, kind_of, label_of, load_reference
+from equiprop.numerics import Settings
+from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
+from equiprop.solvers import SOLVERS
+from equiprop.systems import RECIPES
+from equiprop.training import OPTIMIZERS
+
+SECTIONS: dict[str, tuple[Family, str]] = {
+    "system": (RECIPES, "mlp"),
+    "solver": (SOLVERS, "gauss_seidel"),
+    "estimator": (ESTIMATORS, "centered"),
+    "reference": (ESTIMATORS, "adjoint"),
+    "homeostasis": (HOMEOSTASES, "auto"),
+    "optimizer": (OPTIMIZERS, "sgd"),
+}
+"""The sections of a configuration: the family that each chooses from, and what it chooses by default."""
+
+_USUAL = {"reference": {"clip": float("inf")}}
+"""Where a section has another default than the class: what is compared with is not clipped."""
+
+WHERE = ("training.devices", "training.micro_batches")
+"""The keys that say where and in what pieces a run is computed, and not what: they may change when it goes on."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A member of a family and its settings.
+
+    - `kind`: as the configuration names it.
+    - `member`: the class, or a function of the user's own that makes a system.
+    - `values`: every setting, as a file spells it.
+    """
+
+    section: str
+    kind: str
+    member: Any
+    values: dict[str, Any]
+
+    @classmethod
+    def of(cls, section: str, table: Mapping[str, Any], *, complete: bool = False) -> "Choice":
+        """From the table of a configuration.
+
+        **Arguments:**
+
+        - `complete`: the table may hold the settings of all members of the family, as those of version 0.1 do.
+
+        Raises `InputError` for a kind that does not exist, a key that it does not take, or a value of another type.
+        """
+        family, default = SECTIONS[section]
+        given = dict(table)
+        kind = given.pop("kind", default)
+        if not isinstance(kind, str):
+            raise InputError("must be text", path=(section, "kind"), value=kind)
+        member = member_of(section, kind)
+        takes = settings_of(member)
+        for key in [key for key in given if key not in takes]:
+            if complete and any(key in settings_of(other) for other in family.members().values()):
+                del given[key]
+            else:
+                raise _not_taken(section, kind, key, takes)
+        try:
+            values = _merged(defaults_of(member) | _USUAL.get(section, {}), decode(member, given))
+        except InputError as error:
+            raise error.within(section) from None
+        return cls(section, kind, member, values)
+
+    @classmethod
+    def of_object(cls, section: str, chosen: Settings) -> "Choice":
+        """Of an object that has been made already."""
+        return cls(section, kind_of(chosen), type(chosen), encode(chosen))
+
+    def create(self) -> Any:
+        """The object. Raises `InputError` for a value that is not allowed."""
+        try:
+            return build(self.member, self.values)
+        except InputError as error:
+            raise error.within(self.section) from None
+
+    def switched(self, kind: str) -> "Choice":
+        """Another member of the family, with those of these settings that it takes."""
+        return Choice.of(self.section, {"kind": kind} | _taken_by(self.section, kind, self.values))
+
+    @property
+    def label(self) -> str:
+        """How it is called in a sentence."""
+        return label_of(self.member)
+
+    def cited(self) -> tuple[str, ...]:
+        """The papers behind it, as it is set."""
+        made = self.create() if isinstance(self.member, type) else self.member
+        return made.cited() if isinstance(made, Settings) else getattr(made, "citation", ())
+
+    def to_mapping(self) -> dict[str, Any]:
+        return {"kind": self.kind, **self.values}
+
+
+def member_of(section: str, kind: str) -> Any:
+    """The class, or the user's function that makes a system. Raises `InputError` if there is none."""
+    try:
+        if section == "system" and ":" in kind:
+            found = load_reference(kind)
+            if not callable(found):
+                raise InputError("is not a function that makes a system")
+            return found
+        return SECTIONS[section][0].find(kind)
+    except InputError as error:
+        raise InputError(error.reason, path=(section, "kind"), value=kind, hint=error.hint) from None
+
+
+def _merged(defaults: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """`given` over `defaults`, table by table where both are."""
+    result = dict(defaults)
+    for key, value in given.items():
+        both = isinstance(value, Mapping) and isinstance(result.get(key), Mapping)
+        result[key] = _merged(result[key], value) if both and key != "learning_rates" else value
+    return result
+
+
+def _taken_by(section: str, kind: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those settings that another kind takes, too, with values that it allows."""
+    takes, found = settings_of(member_of(section, kind)), {}
+    for key, value in values.items():
+        try:
+            if key in takes and (isinstance(value, Mapping | list | tuple) or takes[key].complaint(value) is None):
+                found[key] = takes[key].decode(value)
+            elif key in takes and value == takes[key].word:
+                found[key] = value
+        except InputError:
+            # A word that one kind knows, another may not.
+            continue
+    return found
+
+
+def _not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputError:
+    family = SECTIONS[section][0]
+    others = [name for name, other in family.members().items() if key in settings_of(other)]
+    if others:
+        return InputError(
+            f"is not used by {section}.kind = {kind!r}, which takes {', '.join(takes)}",
+            path=(section, key),
+            hint=f"leave it out, or choose {' or '.join(others)}",
+        )
+    return unknown_key((section,), key, ["kind", *takes], all_keys())
+
+
+def all_keys() -> list[str]:
+    """The dotted keys of all sections and all kinds."""
+    keys = ["dataset", *(f"training.{key}" for key in settings_of(TrainingSettings))]
+    for section, (family, _) in SECTIONS.items():
+        if section != "reference":
+            names = dict.fromkeys(key for member in family.members().values() for key in settings_of(member))
+            keys += [f"{section}.kind", *(f"{section}.{key}" for key in names)]
+    return keys
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a run depends on. Replayable: the same configuration and versions give the same weights."""
+
+    dataset: str = "digits"
+    system: Choice = field(default_factory=lambda: Choice.of("system", {}))
+    solver: Choice = field(default_factory=lambda: Choice.of("solver", {}))
+    estimator: Choice = field(default_factory=lambda: Choice.of("estimator", {}))
+    reference: Choice = field(default_factory=lambda: Choice.of("reference", {}))
+    homeostasis: Choice = field(default_factory=lambda: Choice.of("homeostasis", {}))
+    optimizer: Choice = field(default_factory=lambda: Choice.of("optimizer", {}))
+    training: dict[str, Any] = field(default_factory=lambda: defaults_of(TrainingSettings))
+
+    @classmethod
+    def from_mapping(cls, data: Mapping[str, Any], *, complete: bool = False) -> "Config":
+        """From nested tables, those of version 0.1 too.
+
+        **Arguments:**
+
+        - `complete`: as of `Choice.of`, for what was written by a run.
+
+        Raises `InputError` naming the key that is unknown, not used or of the wrong type.
+        """
+        tables = modernised(data, quiet=complete)
+        names = [f.name for f in dataclasses.fields(cls)]
+        values: dict[str, Any] = {}
+        for name, table in tables.items():
+            if name not in names:
+                raise unknown_key((), name, names, all_keys())
+            if name == "dataset":
+                if not isinstance(table, str):
+                    raise InputError("must be text", path=name, value=table)
+                values[name] = table
+                continue
+            if not isinstance(table, Mapping):
+                raise InputError(f"must be a table [{name}]", path=name, value=table)
+            values[name] = _training(table) if name == "training" else Choice.of(name, table, complete=complete)
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> "Config":
+        """From a TOML file. Raises `InputError`."""
+        try:
+            return cls.from_mapping(read_tables(path))
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    def changed(self, given: Mapping[str, Any]) -> "Config":
+        """With other values of some dotted keys: see `overlaid`."""
+        return Config.from_mapping(overlaid(self.to_mapping(), given))
+
+    def with_object(self, section: str, chosen: Settings) -> "Config":
+        """With an object that has been made already in a section."""
+        return dataclasses.replace(self, **{section: Choice.of_object(section, chosen)})
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Nested tables of plain values."""
+        sections = {name: getattr(self, name).to_mapping() for name in SECTIONS}
+        return {"dataset": self.dataset, **sections, "training": dict(self.training)}
+
+    def to_toml(self) -> str:
+        """Complete TOML, every key of the chosen kinds with its value; reading it gives the same configuration."""
+        return tomli_w.dumps(self.to_mapping())
+
+
+def _training(table: Mapping[str, Any]) -> dict[str, Any]:
+    for key in table:
+        if key not in settings_of(TrainingSettings):
+            raise unknown_key("training", key, settings_of(TrainingSettings), all_keys())
+    try:
+        return defaults_of(TrainingSettings) | decode(TrainingSettings, table)
+    except InputError as error:
+        raise error.within("training") from None
+
+
+def read_tables(path: str | Path) -> dict[str, Any]:
+    """The tables of a TOML file, with the files that it names made usable from anywhere. Raises `InputError`."""
+    path = Path(path)
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"cannot be read ({error.strerror})") from error
+    except ValueError as error:
+        raise InputError(f"is not valid TOML: {error}") from error
+    return anchored(data, path.parent)
+
+
+_PYTHON_FILE = re.compile(r"^[^:]+\.py:\w+$")
+
+
+def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+    """Tables in which relative `system.topology`, and every `file.py:name`, are those in a folder."""
+    result: dict[str, Any] = {}
+    for key, value in data.items():
+        if isinstance(value, Mapping):
+            value = anchored(value, folder)
+        elif isinstance(value, str) and value and (key == "topology" or _PYTHON_FILE.match(value)):
+            value = value if Path(value).is_absolute() else str((folder / value).absolute())
+        result[key] = value
+    return result
+
+
+def overlaid(tables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
+    """Tables with other values of some dotted keys.
+
+    Who asks for another kind than the tables have does not ask for the settings that only the tables' kind has a use for.
+    """
+    result = {name: dict(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
+    for section, (_, default) in SECTIONS.items():
+        kind = given.get(f"{section}.kind")
+        table = result.get(section, {})
+        if isinstance(kind, str) and isinstance(table, dict) and kind != table.get("kind", default):
+            kept = _taken_by(section, kind, {k: v for k, v in table.items() if k != "kind"})
+            result[section] = {"kind": kind, **kept}
+    for key, value in given.items():
+        _set(result, key.split("."), value)
+    return result
+
+
+def _set(tables: dict[str, Any], path: list[str], value: Any) -> None:
+    *above, last = path
+    for name in above:
+        below = tables.get(name)
+        tables[name] = tables = dict(below) if isinstance(below, Mapping) else {}
+    tables[last] = value
+
+
+def differences(a: Config, b: Config) -> list[str]:
+    """The dotted keys in which two configurations differ."""
+    flat_a, flat_b = flat(a.to_mapping()), flat(b.to_mapping())
+    return [key for key in flat_a | flat_b if flat_a.get(key) != flat_b.get(key)]
+
+
+def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Every setting under its dotted name."""
+    result: dict[str, Any] = {}
+    for key, value in table.items():
+        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
+    return result

@@ -1,0 +1,243 @@
+"""The run directory as it is written; `equiprop.reporting` reads it back."""
+
+import dataclasses
+import importlib.metadata
+import json
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jax
+from filelock import FileLock, Timeout
+
+from equiprop.data import Dataset, names
+from equiprop.errors import InputError
+from equiprop.experiment._checkpoint import Checkpoints
+from equiprop.experiment._config import SECTIONS, Config, anchored, flat
+from equiprop.kinds import is_reference, load_reference, source_digest
+from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY, in_todays_names
+
+_LOCK = ".lock"
+_LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
+
+
+class RunDirectory:
+    """`config.toml`, `manifest.json`, `metrics.jsonl`, `checkpoints/` and, at the end, `summary.json`.
+
+    And `.lock`, which one process at a time holds while it trains.
+    """
+
+    def __init__(self, path: Path, config: Config) -> None:
+        self.path = path
+        self.config = config
+        self.checkpoints = Checkpoints(path / CHECKPOINTS, config)
+        self._lock = FileLock(path / _LOCK)
+
+    @classmethod
+    def create(cls, path: str | Path, config: Config, dataset: Dataset, command: str) -> "RunDirectory":
+        """A new one, locked. Raises `InputError` if something is there already, or it cannot be written to."""
+        path = Path(path)
+        cls.require_new(path)
+        stored = config = _absolute(config)
+        topology = config.system.values.get("topology")
+        if topology:
+            # The graph is part of the run: a copy keeps the run replayable when the original changes.
+            name = "topology" + Path(topology).suffix
+            stored = stored.changed({"system.topology": name})
+        directory = cls(path, stored)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            # Before anything is written: another process may have chosen the same folder at the same time.
+            directory.lock()
+            if topology:
+                shutil.copyfile(topology, path / stored.system.values["topology"])
+            _write(path / CONFIG, stored.to_toml())
+            _write(path / MANIFEST, json.dumps(_manifest(config, dataset, command), indent=2) + "\n")
+            _write(path / METRICS, "")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        return directory
+
+    @staticmethod
+    def require_new(path: str | Path) -> None:
+        """Raises `InputError` if something is there already, or it cannot be looked at."""
+        path = Path(path)
+        try:
+            taken = path.exists() and (not path.is_dir() or any(path.iterdir()))
+        except OSError as error:
+            raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+        if taken:
+            raise InputError(f"{path}: exists already", hint="give a new folder, or continue that run with --resume")
+
+    @classmethod
+    def open(cls, path: str | Path) -> "RunDirectory":
+        """An existing one. Raises `InputError` if `path` is not a run directory."""
+        path = Path(path)
+        if not (path / CONFIG).is_file():
+            raise InputError(
+                f"run {path}: is not a run directory (it has no {CONFIG}); 'equiprop runs' lists those there are"
+            )
+        try:
+            return cls(path, Config.from_mapping(_read_toml(path / CONFIG), complete=True))
+        except InputError as error:
+            raise InputError(f"{path / CONFIG}: {error}") from None
+
+    def resolved_config(self) -> Config:
+        """The configuration with the files that it names made usable from anywhere.
+
+        Raises `InputError` if the source of a class or function of the user's own is not what it was when the run began.
+        """
+        self._require_sources()
+        return Config.from_mapping(anchored(self.config.to_mapping(), self.path), complete=True)
+
+    def _require_sources(self) -> None:
+        for reference, digest in self.manifest().get("sources", {}).items():
+            if source_digest(reference) != digest:
+                raise InputError(
+                    f"{reference}: its source has changed since the run in {self.path} began",
+                    hint="put it back as it was, or start a new run",
+                )
+
+    def manifest(self) -> dict[str, Any]:
+        try:
+            return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
+
+    def require_data(self, dataset: Dataset) -> None:
+        """Raises `InputError` if `dataset` is not what the run began with."""
+        recorded = self.manifest().get("dataset_checksum")
+        if recorded != dataset.checksum:
+            raise InputError(
+                f"dataset = {self.config.dataset!r}: has checksum {dataset.checksum[:12]}, the run began with "
+                f"{str(recorded)[:12]}; put the original data back"
+            )
+
+    def lock(self) -> None:
+        """Keeps other processes from training here, until `unlock` or the end of this one, however it ends."""
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout as error:
+            raise InputError(f"run {self.path}: another process is training it; wait for its end or stop it") from error
+        except OSError as error:
+            raise InputError(f"run {self.path}: cannot be written ({error.strerror})") from error
+
+    def unlock(self) -> None:
+        self._lock.release()
+
+    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+        with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(metrics) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file.
+
+        Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
+        """
+        kept = {}
+        path = self.path / METRICS
+        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        for line in text.splitlines():
+            try:
+                values = in_todays_names(json.loads(line))
+                if values["epoch"] <= epoch:
+                    kept[values["epoch"]] = values
+            except (ValueError, TypeError, KeyError, AttributeError):
+                continue
+        missing = [number for number in range(1, epoch + 1) if number not in kept]
+        if missing:
+            raise InputError(
+                f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
+                "back as it was, or train anew"
+            )
+        with self._writing(METRICS):
+            _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
+        return list(kept.values())
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        with self._writing(SUMMARY):
+            _write(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+    def _writing(self, name: str) -> "_FullDisk":
+        return _FullDisk(self.path / name)
+
+
+class _FullDisk:
+    """Turns a failed write into one line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, OSError):
+            raise InputError(
+                f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact, make room and resume"
+            ) from error
+
+
+def _write(path: Path, text: str) -> None:
+    """Atomically: the file is the old one or the new one, never half of either."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except OSError:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    import tomllib
+
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read ({error})") from error
+
+
+def _absolute(config: Config) -> Config:
+    """The configuration in which the user's own files and folders are named so that they are found again from anywhere."""
+    found = Config.from_mapping(anchored(config.to_mapping(), Path.cwd()), complete=True)
+    if found.dataset not in names() and Path(found.dataset).is_dir():
+        found = dataclasses.replace(found, dataset=str(Path(found.dataset).absolute()))
+    return found
+
+
+def _manifest(config: Config, dataset: Dataset, command: str) -> dict[str, Any]:
+    device = jax.devices()[0]
+    chosen = {section: getattr(config, section) for section in SECTIONS if section != "reference"}
+    return {
+        "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in _LIBRARIES}},
+        "device": f"{device.platform}: {device.device_kind} ({os.cpu_count()} CPU cores, {platform.machine()})",
+        "dataset_checksum": dataset.checksum,
+        "seed": config.training["seed"],
+        "command": command or " ".join(sys.argv),
+        "labels": {section: choice.label for section, choice in chosen.items()},
+        "citations": list(dict.fromkeys(paper for choice in chosen.values() for paper in choice.cited())),
+        "sources": _sources(config),
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _sources(config: Config) -> dict[str, str]:
+    """The digests of the files behind what is named by `module:name` or `file.py:name`."""
+    found = {}
+    for value in flat(config.to_mapping()).values():
+        if isinstance(value, str) and is_reference(value):
+            load_reference(value)
+            found[value] = source_digest(value)
+    return found

@@ -1,0 +1,50 @@
+"""The settings of a run that belong to no family."""
+
+from equiprop.errors import InputError
+from equiprop.numerics import Settings, count, flag, text
+
+PRECISIONS = ("float32", "tensorfloat32", "float64")
+
+
+class TrainingSettings(Settings):
+    """How long, in what pieces, on what and in what precision a system is trained."""
+
+    epochs: int | str = count(
+        "auto",
+        "Passes through the training set; auto: 10, or as many as make 2,000 steps, but at most 100.",
+        word="auto",
+    )
+    batch_size: int = count(50, "Samples a step.")
+    micro_batches: int = count(
+        1, "Parts that a batch is computed in, one after the other, to save memory; the gradient is the same."
+    )
+    devices: int = count(0, "Devices that a batch is spread over; 0 for all there are.", at_least=0)
+    seed: int = count(0, "Of the weights, the order of samples and the probes.", at_least=0)
+    precision: str = text(
+        "float32",
+        "float32, float64, or tensorfloat32: float32 in which products round their factors to ten bits where the device can, "
+        "several times as fast there. A tolerance of 1e-4 is then out of reach; docs/benchmarks.md has what is not.",
+    )
+    warm_start: bool = flag(
+        False,
+        "Start the free phase of a sample where its last one ended, kept in half precision: 2 bytes a unit and training sample, "
+        "in every checkpoint.",
+    )
+    flip: bool = flag(False, "Mirror half of the training images, left to right, each time anew.")
+    crop: int = count(
+        0, "Shift each training image by up to so many pixels in either direction, each time anew.", at_least=0
+    )
+    limit: int = count(0, "Use only the first so many training samples; 0 for all.", at_least=0)
+    diagnostic_samples: int = count(
+        200,
+        "Validation samples on which the gradient is compared with the exact one after every epoch; 0 for never.",
+        at_least=0,
+    )
+
+    def __check_init__(self) -> None:
+        if self.seed >= 2**32:
+            raise InputError("must be below 2^32, where JAX's keys begin anew", path="seed", value=self.seed)
+        # Equinox looks at single settings after this.
+        if self.micro_batches > 0 and self.batch_size % self.micro_batches:
+            reason = f"must divide training.batch_size = {self.batch_size}"
+            raise InputError(reason, path="micro_batches", value=self.micro_batches)

@@ -1,0 +1,157 @@
+"""Families of interchangeable classes, and how a configuration names a member: by kind, by path, or by entry point.
+
+A family is an abstract class and the final classes below it. A final class says in its own body what it is called:
+
+- `kind`: the name that configurations use. A class of a user's own needs none: it is named by `module:Class`, or by
+  `path/to/file.py:Class`.
+- `label`: how it is called in a sentence.
+- `citation`: the papers behind it.
+
+To add a member to the library, put a file with the class into the family's package. To add one from another package, register
+it under the entry point group of the family, `equiprop.estimator` for one.
+"""
+
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from equiprop.errors import EquipropError, InputError, suggest
+
+
+@dataclass(frozen=True)
+class Family:
+    """The final classes below one abstract class.
+
+    - `name`: what the family is called in messages, and in `equiprop.NAME`, its entry point group.
+    - `package`: every module of it is searched.
+    - `base`: the abstract class, as `module:Class`.
+    """
+
+    name: str
+    package: str
+    base: str
+
+    def members(self) -> dict[str, type]:
+        """The classes of the library and of installed packages, by kind."""
+        return self._ours() | {point.name: self._loaded(point) for point in self._points()}
+
+    def find(self, kind: str) -> type:
+        """The class that `kind` names. Raises `InputError` if there is none, or it is not of this family."""
+        if ":" in kind:
+            return self._checked(load_reference(kind), kind)
+        members = self.members()
+        if kind not in members:
+            raise suggest((), kind, members).within(self.name)
+        return members[kind]
+
+    def _ours(self) -> dict[str, type]:
+        base = load_reference(self.base)
+        package = importlib.import_module(self.package)
+        found: dict[str, type] = {}
+        for module in pkgutil.iter_modules(package.__path__):
+            for each in vars(importlib.import_module(f"{self.package}.{module.name}")).values():
+                if inspect.isclass(each) and issubclass(each, base) and vars(each).get("kind"):
+                    found[each.kind] = each  # pyright: ignore[reportAttributeAccessIssue]
+        return found
+
+    def _points(self) -> Iterator[importlib.metadata.EntryPoint]:
+        yield from importlib.metadata.entry_points(group=f"equiprop.{self.name}")
+
+    def _loaded(self, point: importlib.metadata.EntryPoint) -> type:
+        try:
+            return self._checked(point.load(), point.value)
+        except ImportError as error:
+            raise InputError(f"entry point {point.name} = {point.value} cannot be imported ({error})") from error
+
+    def _checked(self, found: Any, name: str) -> type:
+        base = load_reference(self.base)
+        if not (inspect.isclass(found) and issubclass(found, base)):
+            raise InputError(f"is not a subclass of {base.__name__}", path=self.name, value=name)
+        return found
+
+
+def kind_of(member: Any) -> str:
+    """The name under which configurations find a class, or the class of an object."""
+    cls = member if inspect.isclass(member) or inspect.isfunction(member) else type(member)
+    if kind := getattr(cls, "kind", None):
+        return kind
+    place = sys.modules[cls.__module__].__file__ if cls.__module__.startswith(_OF_FILE) else cls.__module__
+    return f"{place}:{cls.__qualname__}"
+
+
+def label_of(member: Any) -> str:
+    """How a class, or the class of an object, is called in a sentence."""
+    return getattr(member, "label", None) or kind_of(member).rpartition(":")[2].replace("_", " ")
+
+
+_REFERENCE = re.compile(r"^(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
+
+
+def is_reference(text: str) -> bool:
+    """Whether `text` has the form `module:name` or `path/to/file.py:name`."""
+    return _REFERENCE.match(text) is not None
+
+
+def load_reference(reference: str) -> Any:
+    """What `module:name` or `path/to/file.py:name` names.
+
+    Modules are looked for in the working directory, too. Raises `InputError` if it cannot be imported or is not there.
+    """
+    place, _, name = reference.rpartition(":")
+    try:
+        module = _module_of_file(Path(place)) if place.endswith(".py") else _module(place)
+    except EquipropError:
+        raise
+    except Exception as error:
+        # Whatever a user's module does while it is imported, the user has to hear of it in one line.
+        reason = f"{type(error).__name__}: {error}"
+        raise InputError(f"{place} cannot be imported ({reason})") from error
+    if not hasattr(module, name):
+        raise InputError(f"{place} has no {name!r}")
+    return getattr(module, name)
+
+
+_OF_FILE = "equiprop_user_"
+"""What the names of modules begin with that are loaded from a file by its path."""
+
+
+def _module(name: str) -> Any:
+    here = str(Path.cwd())
+    if here not in sys.path:
+        # The installed command does not search the folder that it is called in.
+        sys.path.append(here)
+    return importlib.import_module(name)
+
+
+def _module_of_file(path: Path) -> Any:
+    path = path.absolute()
+    if not path.is_file():
+        raise InputError(f"{path}: there is no such file")
+    name = f"{_OF_FILE}{path.stem}_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, path)
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+        except BaseException:
+            del sys.modules[name]
+            raise
+    return sys.modules[name]
+
+
+def source_digest(reference: str) -> str:
+    """The sha256 (hex) of the file in which `module:name` or `path/to/file.py:name` is written."""
+    place = reference.rpartition(":")[0]
+    file = Path(place) if place.endswith(".py") else Path(inspect.getsourcefile(_module(place)) or "")
+    return hashlib.sha256(file.read_bytes()).hexdigest()

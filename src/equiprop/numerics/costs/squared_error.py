@@ -1,0 +1,34 @@
+"""Half the squared distance to the target."""
+
+from typing import Any, ClassVar
+
+import jax.numpy as jnp
+from jaxtyping import Array, Inexact
+
+from equiprop.errors import InputError
+from equiprop.numerics.costs._cost import AbstractCost
+
+
+class SquaredError(AbstractCost):
+    """½‖r − y‖² per sample. The target is of the shape of the output, or integer labels `[batch]` that stand for one-hot targets.
+
+    A label that is no unit of the output gives NaN. Raises `InputError` for a target of another shape.
+    """
+
+    kind: ClassVar[str] = "squared_error"
+
+    def __call__(self, output: Inexact[Array, "batch ..."], target: Any) -> Inexact[Array, " batch"]:
+        difference = output - self.desired_output(output, target)
+        return 0.5 * (difference * difference).reshape(output.shape[0], -1).sum(axis=-1)
+
+    def desired_output(self, output: Inexact[Array, "batch ..."], target: Any) -> Inexact[Array, "batch ..."]:
+        target = jnp.asarray(target)
+        if target.shape != output.shape:
+            if target.shape != output.shape[:1] or not jnp.issubdtype(target.dtype, jnp.integer):
+                raise InputError(
+                    f"target of type {target.dtype} and shape {list(target.shape)}: must be of the shape of the output, "
+                    f"{list(output.shape)}, or integer labels of shape {list(output.shape[:1])}"
+                )
+            chosen = jnp.arange(output.shape[-1]) == target[:, None]
+            target = jnp.where(chosen.any(axis=-1, keepdims=True), chosen, jnp.nan)
+        return target.astype(output.dtype)

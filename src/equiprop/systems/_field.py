@@ -1,0 +1,107 @@
+"""What a solver relaxes: a force on a batch of states, whatever it is made of."""
+
+import abc
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Inexact, Int, PyTree
+
+from equiprop.numerics import trees
+from equiprop.systems._linearise import cost_gradient
+from equiprop.systems._system import Block, System
+
+
+class AbstractField(eqx.Module):
+    """A force on every sample of a batch. Its equilibria are what `relax` looks for."""
+
+    @abc.abstractmethod
+    def force(self, state: PyTree, only: Block = None) -> PyTree:
+        """The force at `state`; on the populations of one of `blocks` alone, if `only` says so."""
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """A partition of the state such that no block acts on itself, updated in turn by Gauss–Seidel sweeps."""
+        return (None,)
+
+    def norm(self, force: PyTree) -> Float[Array, " batch"]:
+        """How large a force on some or all populations is, per sample: what a solver's tolerance is held against.
+
+        The largest absolute value, unless some units count for more.
+        """
+        return trees.max_abs(force)
+
+    def index_batch(self, rows: Int[Array, " some"]) -> "AbstractField | None":
+        """The same field for some samples of the batch; `None` if it cannot be indexed by sample.
+
+        Relaxation goes on with the samples that have not converged, where it can.
+        """
+        del rows
+        return None
+
+
+class Free(AbstractField):
+    """The force of a system on a batch of inputs."""
+
+    system: System
+    injection: Any
+
+    def force(self, state: PyTree, only: Block = None) -> PyTree:
+        return self.system.force(state, self.injection, only)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.system.blocks
+
+    def index_batch(self, rows: Int[Array, " some"]) -> "Free":
+        return Free(self.system, trees.index_batch(self.injection, rows))
+
+
+class Nudged(AbstractField):
+    """F(θ, u, x) − β·∇_r C(φ(u), y), with a nudge β of its own for every sample.
+
+    β > 0 lowers the cost. β may be complex, and then so is the state.
+
+    **Fields:**
+
+    - `field`: what is nudged.
+    - `system`: whose activity, output and cost say towards what.
+    - `sensitivity`: by which factor the force on each leaf of the state counts, per sample; `None` for 1. Where mobilities
+      are small the response is, too, and has to be at equilibrium to as many digits.
+    """
+
+    field: AbstractField
+    system: System
+    target: PyTree
+    nudge: Inexact[Array, " batch"]
+    sensitivity: PyTree | None = None
+
+    def force(self, state: PyTree, only: Block = None) -> PyTree:
+        force = self.field.force(state, only)
+        gradient = cost_gradient(self.system, self.system.activity(state), self.target)
+        return trees.subtract(force, trees.scale(self.nudge, only_block(gradient, only)))
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        return self.field.blocks
+
+    def norm(self, force: PyTree) -> Float[Array, " batch"]:
+        if self.sensitivity is None:
+            return self.field.norm(force)
+        weight = self.sensitivity
+        if isinstance(force, dict):
+            weight = {name: weight[name] for name in force}
+        return trees.max_abs(jax.tree.map(lambda w, f: trees.per_sample(w, f) * jnp.abs(f), weight, force))
+
+    def index_batch(self, rows: Int[Array, " some"]) -> "Nudged | None":
+        inner = self.field.index_batch(rows)
+        if inner is None:
+            return None
+        own = trees.index_batch((self.target, self.nudge, self.sensitivity), rows)
+        return Nudged(inner, self.system, *own)
+
+
+def only_block(tree: PyTree, only: Block) -> PyTree:
+    """The part of a state that belongs to one of a system's blocks."""
+    return tree if only is None else {name: tree[name] for name in only}

@@ -1,0 +1,187 @@
+"""What a system promises, tested by numbers when it is first used: nothing else would notice that it is broken.
+
+The tests run on two samples, once for every system of the same structure. Inside of compiled functions, where parameters and
+inputs have no values yet, random ones take their place: what is tested are properties of the functions.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, PyTree
+
+from equiprop.errors import InputError
+from equiprop.numerics import AbstractCost, trees
+from equiprop.systems._layered import LayeredNetwork
+from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
+from equiprop.systems._system import System
+
+_verified: dict[Any, bool] = {}
+"""What has been found of systems by their structure and the shapes that they met."""
+
+
+def verify(system: System, x: Any, target: Any = None) -> None:
+    """Raises `InputError` for what is no system, one whose samples act on each other, or whose leak is not what it says.
+
+    **Arguments:**
+
+    - `target`: what the cost compares with, to check the cost too: it must give one number a sample, of that sample alone.
+    """
+    if not isinstance(system, System):
+        raise InputError(f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system")
+    if target is not None and not _is_ours(getattr(system, "cost", None)):
+        _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
+    if not isinstance(system, LayeredNetwork):
+        # Populations and connections leave samples apart, and tell their leak.
+        _once("force", system, x, _verify_force)
+
+
+def _is_ours(cost: Any) -> bool:
+    """Whether a cost has tests of its own; where its target does not fit it says so itself."""
+    return isinstance(cost, AbstractCost) and type(cost).__module__.startswith("equiprop.")
+
+
+def is_holomorphic(system: System, x: Any) -> bool:
+    """Whether F and φ continue analytically to complex states: as the system says, or as tested where it does not."""
+    if system.holomorphic is not None:
+        return system.holomorphic
+    return _once("holomorphic", system, x, _looks_holomorphic)
+
+
+def _once(what: str, system: System, given: Any, test: Callable[[System, Any], bool | None]) -> bool:
+    arrays, static = eqx.partition((system, given), eqx.is_array)
+    leaves, structure = jax.tree.flatten(static)
+    shapes = tuple((a.shape, str(a.dtype)) for a in jax.tree.leaves(arrays))
+    key = (what, type(system), tuple(leaves), structure, jax.tree.structure(arrays), shapes)
+    if key not in _verified:
+        with jax.ensure_compile_time_eval():
+            arrays = jax.tree.map(_value, arrays)
+            _verified[key] = test(*eqx.combine(arrays, static)) is not False
+    return _verified[key]
+
+
+def _value(array: Any) -> Array:
+    if not isinstance(array, jax.core.Tracer):
+        return jnp.asarray(array)
+    drawn = np.random.default_rng(array.size).normal(size=array.shape)
+    return jnp.asarray(0.3 * drawn if jnp.issubdtype(array.dtype, jnp.inexact) else np.zeros(array.shape), array.dtype)
+
+
+def _some(x: Any, samples: int) -> Any:
+    return jax.tree.map(lambda a: a[:samples], x)
+
+
+def _drawn_like(state: PyTree, size: float, seed: int) -> PyTree:
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda u: jnp.asarray(size * rng.normal(size=u.shape), u.dtype), state)
+
+
+def _verify_force(system: System, x: Any) -> None:
+    if trees.batch_size(x) > 1:
+        x = _some(x, 2)
+        state = trees.add(system.initial_state(x), _drawn_like(system.initial_state(x), 0.1, 0))
+        together = system.force(state, system.injection(x))
+        alone = system.force(_some(state, 1), system.injection(_some(x, 1)))
+        if not _agree(_some(together, 1), alone):
+            raise InputError(
+                "the force on a sample depends on the other samples of its batch",
+                path="force",
+                hint="let each row stand alone",
+            )
+    _verify_leak(system, _some(x, 1))
+
+
+def _agree(a: PyTree, b: PyTree) -> bool:
+    """Whether two pytrees are equal but for rounding; yes where they are no numbers, of which other checks tell."""
+    pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    return all(bool(jnp.all(~(jnp.abs(p - q) > 1e-3 * (1 + jnp.abs(p) + jnp.abs(q))))) for p, q in pairs)
+
+
+# Where an activation is this flat, what the force still owes to the state is the leak.
+_FLAT = 1e-7
+
+
+def _verify_leak(system: System, x: Any) -> None:
+    """At states so large that the activity is saturated, ∂F/∂u must be −ℓ′: whatever else depends on u is not of this form."""
+    state, injection = system.initial_state(x), system.injection(x)
+    if system.activity(state) is state or system.leak(state) is None:
+        return
+    for size in (10.0, 30.0, 100.0):
+        far = jax.tree.map(lambda u, s=size: s * jnp.sign(u), _drawn_like(state, 1.0, 1))
+        flat = jax.tree.map(lambda d: jnp.abs(d) < _FLAT, slope(system, far))
+        v = jax.tree.map(lambda f, u: f.astype(u.dtype), flat, far)
+        leak = leak_slope(system, far)
+        expected = jax.tree.map(lambda k, a: -k * a, leak, v)
+        found = membrane_jacobian(system, far, injection)(v)
+        if any(bool(f.any()) for f in jax.tree.leaves(flat)) and not _agree(found, expected):
+            rates = jnp.concatenate([-f[m] for f, m in zip(jax.tree.leaves(found), jax.tree.leaves(flat), strict=True)])
+            said = jnp.concatenate([k[m] for k, m in zip(jax.tree.leaves(leak), jax.tree.leaves(flat), strict=True)])
+            raise InputError(
+                f"where the activity is saturated the force falls by {_spread(rates)} for each unit of the state, and the leak "
+                f"says {_spread(said)}",
+                path="leak",
+                hint="give the one that was found, or leak=None if the force is not H(φ(u)) − leak·u",
+            )
+
+
+def _spread(values: Array) -> str:
+    low, high = float(values.min()), float(values.max())
+    return f"{low:.3g}" if abs(high - low) <= 1e-3 * (1 + abs(high)) else f"{low:.3g} to {high:.3g}"
+
+
+def _verify_cost(system: System, x: Any, target: Any) -> None:
+    if not isinstance(system.cost, AbstractCost):
+        raise InputError("must be a cost object such as ep.SquaredError()", path="cost", value=system.cost)
+    few = min(2, trees.batch_size(x))
+    x, target = _some(x, few), _some(target, few)
+    output = system.output(system.activity(system.initial_state(x)))
+    output = jnp.asarray(np.random.default_rng(2).uniform(0.1, 0.9, output.shape), output.dtype)
+    cost = system.cost(output, target)
+    if jnp.shape(cost) != (few,):
+        raise InputError(
+            f"gives an array of shape {list(jnp.shape(cost))} for {few} samples: must give one number a sample, not their mean",
+            path="cost",
+        )
+    if few > 1:
+        alone = system.cost(output[:1], _some(target, 1))
+        if not _agree(cost[:1], alone):
+            raise InputError("that of a sample depends on the other samples of its batch", path="cost")
+
+
+_CIRCLE = 8
+_RADIUS = 0.05
+
+
+def _looks_holomorphic(system: System, x: Any) -> bool:
+    """Cauchy's mean value property and the Cauchy–Riemann equations of F and φ at random states.
+
+    On small circles around real states the mean of a holomorphic function is its value at the centre; around a kink it is not,
+    and of many units at states of several sizes some are near one. Conjugates and absolute values break i·f′(z) = ∂f/∂(iz).
+    """
+    x = _some(x, 1)
+    real = system.initial_state(x)
+    dtype = jnp.result_type(trees.dtype_of(real), jnp.complex64)
+    injection = system.injection(x)
+
+    def both(u: PyTree) -> tuple[PyTree, PyTree]:
+        return system.force(u, injection), system.activity(u)
+
+    turn = jnp.asarray(_RADIUS * np.exp(2j * np.pi * np.arange(_CIRCLE) / _CIRCLE), dtype)
+    try:
+        for seed in range(24):
+            centre = jax.tree.map(lambda a: a.astype(dtype), _drawn_like(real, (0.3, 1.0, 3.0)[seed % 3], seed))
+            around = [both(jax.tree.map(lambda u, t=t: u + t, centre)) for t in turn]
+            mean = jax.tree.map(lambda *values: sum(values) / _CIRCLE, *around)
+            v = jax.tree.map(lambda a: a.astype(dtype), _drawn_like(real, 1.0, 100 + seed))
+            here = jax.tree.map(lambda u, w: u + 0.1j * w, centre, v)
+            along = jax.jvp(both, (here,), (v,))[1]
+            across = jax.jvp(both, (here,), (jax.tree.map(lambda a: 1j * a, v),))[1]
+            if not (_agree(mean, both(centre)) and _agree(jax.tree.map(lambda a: 1j * a, along), across)):
+                return False
+    except TypeError:
+        # A function that does not take complex numbers at all.
+        return False
+    return True

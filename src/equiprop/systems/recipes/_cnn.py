@@ -1,0 +1,124 @@
+"""Chains of convolutions."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from jaxtyping import PRNGKeyArray
+
+from equiprop.errors import InputError
+from equiprop.numerics import choice, constant, text
+from equiprop.systems._chains import Stage, convolutional
+from equiprop.systems._layered import LayeredNetwork
+from equiprop.systems.recipes._recipe import WEAK_FEEDBACK, AbstractRecipe, Shape, as_image, refuse_unused
+
+
+@dataclass(frozen=True)
+class Preset:
+    """The layers of a convolutional chain, and how it starts so that it converges."""
+
+    stages: tuple[Stage, ...]
+    activation: str = "dsilu"
+    gain: float = 1.0
+    feedback_gain: float = 1.0
+
+
+def _pooled(*channels: int) -> Preset:
+    """Convolutions that keep the size and one that does not, each followed by pooling: 32 by 32 becomes 1 by 1 in four."""
+    return Preset((*(Stage(n, pool=2) for n in channels[:-1]), Stage(channels[-1], padding="valid", pool=2)))
+
+
+def _deep(layers: int, feedback_gain: float) -> Preset:
+    """One that pools by four, and residual ones of the same size.
+
+    What a nudge of the output does to a layer falls by the feedback gain γ, times the forward gain g, with every layer below,
+    and γ·g² must stay under a quarter for the chain to converge. Residual connections hold g near 1. With γ = 0.15 what is left
+    of the response below 15 layers is 10⁻¹², of which double precision sees the digits above 10⁻¹⁶; below 20 hardly any would be
+    left, hence 0.2 there, for more sweeps.
+    """
+    stages = (Stage(16, pool=4), *(Stage(16, residual=True) for _ in range(layers - 1)))
+    return Preset(stages, activation="tanh", gain=0.5, feedback_gain=feedback_gain)
+
+
+PRESETS = {
+    "published": _pooled(128, 256, 512, 512),
+    "small": _pooled(16, 32, 64, 64),
+    "deep_10": _deep(10, 0.15),
+    "deep_15": _deep(15, 0.15),
+    "deep_20": _deep(20, 0.2),
+}
+"""Convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, one of an eighth of its width, and deep ones."""
+
+
+class CNN(AbstractRecipe):
+    """A chain of convolutions and softmax pooling; what leads back is the transpose of convolutions and pooling of its own."""
+
+    kind: ClassVar[str] = "cnn"
+
+    preset: str = choice(
+        "published",
+        "published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), or deep_10, deep_15 and deep_20 (as many layers, "
+        "all but the first residual, for float64).",
+        *PRESETS,
+    )
+    activation: str = text("auto", "As of mlp; auto: that of the preset, dsilu, or tanh where it is deep.")
+    feedback: str = choice(
+        "untied",
+        "Weights that lead back: untied (of their own), tied (the transpose) or none.",
+        "untied",
+        "tied",
+        "none",
+    )
+    weight_angle: float = constant(90.0, "Initial angle in degrees between feedback and forward weights where untied.")
+    feedback_gain: float | str = constant(
+        "auto",
+        "Factor on all feedback, as of mlp; auto: that of the preset, 1, or 0.15 to 0.2 where it is deep.",
+        word="auto",
+        above=0,
+    )
+    cost: str = text(
+        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or module:Class."
+    )
+    gain: float | str = constant(
+        "auto",
+        "Weights start uniform in ±gain/√inputs; auto: that of the preset, 1, or 0.5 where it is deep.",
+        word="auto",
+        above=0,
+    )
+
+    def cited(self) -> tuple[str, ...]:
+        weak = self.feedback != "none" and self.feedback_gain not in (1, "auto")
+        return *super().cited(), *((WEAK_FEEDBACK,) if weak else ())
+
+    def create(self, inputs: Shape, outputs: int, *, key: PRNGKeyArray, dtype: Any = None) -> LayeredNetwork:
+        preset = PRESETS[self.preset]
+        feedback_gain = preset.feedback_gain if self.feedback_gain == "auto" else self.feedback_gain
+        assert not isinstance(feedback_gain, str)
+        if self.feedback == "none":
+            refuse_unused(self, "feedback_gain", "is not used by feedback = 'none'")
+        try:
+            topology = convolutional(
+                as_image(inputs),
+                preset.stages,
+                activation=preset.activation if self.activation == "auto" else self.activation,
+                feedback=self.feedback,
+                angle=self.weight_angle,
+                feedback_gain=1.0 if self.feedback == "none" else feedback_gain,
+            )
+        except InputError as error:
+            raise error.innermost({"angle": "weight_angle"}) from None
+        gain = preset.gain if self.gain == "auto" else self.gain
+        assert not isinstance(gain, str)
+        return LayeredNetwork.create(topology, classes=outputs, key=key, cost=self.cost, gain=gain, dtype=dtype)
+
+
+def cnn(
+    image: tuple[int, int, int], classes: int, *, key: PRNGKeyArray, dtype: Any = None, **settings: Any
+) -> LayeredNetwork:
+    """A chain of convolutions and softmax pooling; what leads back is the transpose of convolutions and pooling of its own.
+
+    **Arguments:**
+
+    - `image`: height, width and channels.
+    - `settings`: the fields of `CNN`: `preset`, `activation`, `feedback`, `weight_angle`, `feedback_gain`, `cost`, `gain`.
+    """
+    return CNN(**settings).create(image, classes, key=key, dtype=dtype)

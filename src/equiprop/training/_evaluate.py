@@ -1,0 +1,128 @@
+"""Error and converging on a split, and the comparison with the exact gradient, as plain numbers."""
+
+import math
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
+from equiprop.estimators import Estimate, estimate
+from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
+from equiprop.systems import System, correct
+from equiprop.training._components import Components
+from equiprop.training._step import Images
+
+_EVALUATION_BATCH = 200
+
+
+@eqx.filter_jit
+def _batch(images: Images, positions: Array) -> tuple[Array, Array]:
+    return images.batch(positions)
+
+
+@eqx.filter_jit
+def _tally(system: System, x: Array, labels: Array, counts: Array, solver: AbstractSolver) -> dict[str, Array]:
+    """Sums over the samples of one batch that count."""
+    free = relax(system, x, solver)
+    right = correct(system, free.state, labels) & (free.status != Status.DIVERGED)
+    tally = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
+    return tally | {"right": jnp.sum(counts & right), "sweeps": jnp.sum(jnp.where(counts, free.steps, 0))}
+
+
+def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str, float]:
+    """`error_percent`, the fractions `converged`, `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
+
+    A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong. One program
+    serves splits of all sizes: the last batch is filled up with samples that do not count.
+    """
+    n = len(images)
+    tallies = []
+    for start in range(0, n, _EVALUATION_BATCH):
+        positions = start + np.arange(_EVALUATION_BATCH)
+        x, labels = _batch(images, np.minimum(positions, n - 1))
+        tallies.append(_tally(system, x, labels, positions < n, solver))
+    sums = {name: sum(int(tally[name]) for tally in tallies) for name in tallies[0]}
+    result = {"error_percent": 100 * (1 - sums["right"] / n), "sweeps": sums["sweeps"] / n}
+    return result | {s.name.lower() + "_fraction": sums[s.name.lower()] / n for s in Status}
+
+
+@eqx.filter_jit
+def _compare(
+    system: System, x: Array, labels: Array, key: Array, components: Components
+) -> tuple[Alignment, Estimate, Any]:
+    solver = components.solver
+    free = relax(system, x, solver)
+    ours = estimate(system, x, labels, components.estimator, solver=solver, equilibrium=free, key=key)
+    reference = estimate(system, x, labels, components.reference, solver=solver, equilibrium=free)
+    measured = symmetry(system, x[:50], jax.tree.map(lambda a: a[:50], free.state), key=key)
+    return alignment(ours, reference), ours, measured
+
+
+def diagnose_gradient(
+    system: System, images: Images, components: Components, samples: int, seed: int
+) -> dict[str, Any]:
+    """How the estimator of a run stands against the exact gradient, not clipped, on the first `samples` of a split.
+
+    Keys as in `summary.json`: `cosine_to_adjoint` per population (mean over samples) and `total` (summed parameter gradient),
+    `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
+    """
+    x, labels = images.batch(jnp.arange(min(samples, len(images))))
+    agreement, ours, measured = _compare(system, x, labels, jax.random.key(seed), components)
+    bars = np.asarray(ours.error_bar)
+    kept = bars[np.asarray(ours.weight) > 0]
+    return {
+        "cosine_to_adjoint": {name: finite_or_none(v) for name, v in agreement.cosine.items()}
+        | {"total": finite_or_none(agreement.total_cosine)},
+        "gradient_norm_ratio": {_short(name): finite_or_none(v) for name, v in agreement.gradient_norm_ratio.items()},
+        "symmetry": finite_or_none(measured.symmetry),
+        "weight_angle_deg": {name: finite_or_none(v) for name, v in weight_angle(system).items()},
+        "error_bar": finite_or_none(np.median(kept)) if kept.size else None,
+    }
+
+
+def looked_into(system: System, images: Images) -> int:
+    """How many samples stand for a split where each is looked into by itself: a hundred, of large systems ten at least.
+
+    Certificate, spectrum and circles of eight points cost as much as thousands of sweeps a sample.
+    """
+    one = jax.eval_shape(lambda: system.initial_state(images.batch(jnp.arange(1))[0]))
+    units = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one))
+    return min(len(images), max(10, min(100, 100_000 // units)))
+
+
+def certify(system: System, images: Images, solver: AbstractSolver, seed: int) -> dict[str, Any]:
+    """The rotation certificate of the first samples of a split, as many as `looked_into` says.
+
+    Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
+    unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
+    """
+    x, _ = images.batch(jnp.arange(looked_into(system, images)))
+    state = _equilibrium(system, x, solver).state
+    found = certificate(system, x, state, key=jax.random.key(seed))
+    reason = found.reason()
+    angles = np.asarray(found.angle)[np.asarray(found.granted)]
+    return {
+        "certificate_angle_deg": finite_or_none(angles.max()) if reason is None else None,
+        "certificate_reason": reason,
+        "certificate_angle_median_deg": finite_or_none(np.median(angles)) if angles.size else None,
+        "certified_fraction": float(np.mean(np.asarray(found.granted))),
+    }
+
+
+@eqx.filter_jit
+def _equilibrium(system: System, x: Array, solver: AbstractSolver) -> Equilibrium:
+    return relax(system, x, solver)
+
+
+def finite_or_none(value: Any) -> float | None:
+    """A plain number, or `None` for what JSON has no number for."""
+    value = float(value)
+    return value if math.isfinite(value) else None
+
+
+def _short(parameter: str) -> str:
+    return parameter.removeprefix("weights.")

@@ -1,0 +1,278 @@
+"""The training step, and many of them as one compiled loop with the data on the device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+
+from equiprop.data import Dataset, Split
+from equiprop.data.augment import Augmentation
+from equiprop.estimators import COUNTS, Estimate, estimate, merge
+from equiprop.homeostasis import Batch, Regularised
+from equiprop.numerics import resolve, trees
+from equiprop.solvers import Status, relax
+from equiprop.systems import System, correct
+from equiprop.training._components import Components
+from equiprop.training._placement import Placement
+
+
+class Images(eqx.Module):
+    """A split on the device, with what turns pixels into a system's input: (pixels − mean)/scale, of all or of each channel.
+
+    - `first`: the step of the epoch at which these images begin, one batch after the other as they lie; `None` for those of the
+      whole epoch, which are then shuffled.
+    """
+
+    pixels: UInt8[Array, "samples *shape"]
+    labels: Int[Array, " samples"]
+    mean: Float[Array, "*channels"]
+    scale: Float[Array, "*channels"]
+    first: Int[Array, ""] | None = None
+
+    def batch(self, indices: Int[Array, " batch"]) -> tuple[Array, Array]:
+        pixels = self.pixels[indices].astype(self.mean.dtype)
+        return (pixels - self.mean) / self.scale, self.labels[indices]
+
+    def __len__(self) -> int:
+        return self.labels.shape[0]
+
+
+def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
+    """A split as it lies on the device."""
+    return Images(
+        jnp.asarray(split.images),
+        jnp.asarray(split.labels),
+        jnp.asarray(dataset.mean, dtype),
+        jnp.asarray(dataset.scale, dtype),
+    )
+
+
+class Totals(eqx.Module):
+    """Sums over the samples of an epoch so far; `cost` over those with a finite cost."""
+
+    cost: Float[Array, ""]
+    finite: Int[Array, ""]
+    correct: Int[Array, ""]
+    sweeps: Int[Array, ""]
+    homeostasis_loss: Float[Array, ""]
+    homeostasis_strength: Float[Array, ""]
+    homeostasis_skipped: Int[Array, ""]
+    steps: Int[Array, ""]
+    counts: dict[str, Int[Array, ""]]
+
+    @classmethod
+    def zero(cls, dtype: Any) -> "Totals":
+        def integer() -> Array:
+            return jnp.zeros((), jnp.int32)
+
+        return cls(
+            cost=jnp.zeros((), dtype),
+            finite=integer(),
+            correct=integer(),
+            sweeps=integer(),
+            homeostasis_loss=jnp.zeros((), dtype),
+            homeostasis_strength=jnp.zeros((), dtype),
+            homeostasis_skipped=integer(),
+            steps=integer(),
+            counts={name: integer() for name in COUNTS},
+        )
+
+    def plus(self, system: System, answer: Estimate, regularised: Regularised, labels: Array) -> "Totals":
+        """With those of one more step."""
+        finite = jnp.isfinite(answer.cost)
+        right = correct(system, answer.equilibrium.state, labels)
+        return Totals(
+            cost=self.cost + jnp.sum(jnp.where(finite, answer.cost, 0)),
+            finite=self.finite + jnp.sum(finite, dtype=jnp.int32),
+            correct=self.correct + jnp.sum(right, dtype=jnp.int32),
+            sweeps=self.sweeps + jnp.sum(answer.relaxation_steps, dtype=jnp.int32),
+            homeostasis_loss=self.homeostasis_loss + regularised.loss.astype(self.cost.dtype),
+            homeostasis_strength=self.homeostasis_strength + regularised.strength.astype(self.cost.dtype),
+            homeostasis_skipped=self.homeostasis_skipped + regularised.skipped,
+            steps=self.steps + 1,
+            counts=jax.tree.map(jnp.add, self.counts, answer.counts),
+        )
+
+
+class TrainState(eqx.Module):
+    """Everything that changes while training, and so everything that a checkpoint holds.
+
+    - `key`: the run's key; never consumed, every step folds its own number into it.
+    - `epoch`, `step`: epochs finished, and steps taken in the one under way.
+    - `homeostasis_memory`: of a controlled strength.
+    - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
+      state of a sample that has not been seen, did not converge, or is too large for that. Else `None`.
+    """
+
+    system: System
+    optimizer_state: PyTree
+    key: PRNGKeyArray
+    epoch: Int[Array, ""]
+    step: Int[Array, ""]
+    homeostasis_memory: PyTree
+    totals: Totals
+    equilibria: PyTree | None = None
+
+
+@dataclass(frozen=True)
+class StepSpec:
+    """What of a run is part of the program. Runs of equal specs and components share one, whatever their seeds and numbers."""
+
+    batch_size: int
+    micro_batches: int
+    steps_per_epoch: int
+    epochs: int
+    placement: Placement
+    augmentation: Augmentation
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.epochs
+
+
+class Job(eqx.Module):
+    """What a compiled step is given besides the state that it changes."""
+
+    spec: StepSpec = eqx.field(static=True)
+    components: Components
+    images: Images
+
+    def steps(self, state: TrainState, count: Int[Array, ""]) -> TrainState:
+        """`count` more steps of the current epoch: one loop on the device, the same code for any count.
+
+        The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping
+        between two calls changes nothing.
+        """
+        epoch_key = jax.random.fold_in(state.key, state.epoch)
+        order_key, probe_key = jax.random.split(epoch_key)
+        keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
+        shuffled = jax.random.permutation(order_key, len(self.images))
+        order = shuffled if self.images.first is None else jnp.arange(len(self.images))
+        arrays, static = eqx.partition(state, eqx.is_array)
+
+        def one(_: Array, arrays: PyTree) -> PyTree:
+            after = self._one_step(eqx.combine(arrays, static), order, keys)
+            return eqx.filter(after, eqx.is_array)
+
+        return eqx.combine(jax.lax.fori_loop(0, count, one, arrays), static)
+
+    def _one_step(
+        self, state: TrainState, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
+    ) -> TrainState:
+        spec, images, system = self.spec, self.images, state.system
+        first = 0 if images.first is None else images.first
+        indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * spec.batch_size, spec.batch_size)
+        x, labels = images.batch(indices)
+        estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
+        x = spec.augmentation(x, key=image_key)
+        progress = (state.epoch * spec.steps_per_epoch + state.step) / spec.total_steps
+        components = resolve(self.components, progress)
+        answer, equilibria = self._estimated(components, state, x, labels, indices, estimator_key)
+        free = answer.equilibrium
+        regularised = components.homeostasis.regularise(
+            answer.gradient,
+            system,
+            Batch(x, free.state, free.status != Status.DIVERGED),
+            key=probe_key,
+            progress=progress,
+            memory=state.homeostasis_memory,
+        )
+        params = eqx.filter(system, eqx.is_inexact_array)
+        optimizer = components.optimizer.transformation(system, spec.total_steps)
+        updates, optimizer_state = optimizer.update(regularised.gradient, state.optimizer_state, params)
+        return TrainState(
+            eqx.apply_updates(system, updates),
+            optimizer_state,
+            state.key,
+            state.epoch,
+            state.step + 1,
+            regularised.memory,
+            state.totals.plus(system, answer, regularised, labels),
+            equilibria,
+        )
+
+    def _estimated(
+        self,
+        components: Components,
+        state: TrainState,
+        x: Array,
+        labels: Array,
+        indices: Int[Array, " batch"],
+        key: PRNGKeyArray,
+    ) -> tuple[Estimate, PyTree | None]:
+        """Of a batch, from the states that are kept of its samples, if any; and what is kept of all samples after it."""
+        if state.equilibria is None:
+            return self._in_pieces(components, state.system, x, labels, None, key), None
+        cold = state.system.initial_state(x)
+        start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), state.equilibria, cold)
+        answer = self._in_pieces(components, state.system, x, labels, start, key)
+        free = answer.equilibrium
+        fits = trees.max_abs(free.state) < float(jnp.finfo(jnp.float16).max)
+        found = trees.select(free.converged & fits, free.state, cold)
+        kept = jax.tree.map(lambda kept, u: kept.at[indices].set(u.astype(kept.dtype)), state.equilibria, found)
+        return answer, kept
+
+    def _in_pieces(
+        self, components: Components, system: System, x: Array, labels: Array, start: PyTree | None, key: PRNGKeyArray
+    ) -> Estimate:
+        """Of a batch in one piece, or piece after piece; from the state `start`, where there is one."""
+        solver, pieces, placement = components.solver, self.spec.micro_batches, self.spec.placement
+
+        def one(piece: tuple[Array, Array, PyTree | None, PRNGKeyArray]) -> Estimate:
+            x, labels, start, key = piece
+            warm = None if start is None else relax(system, x, solver, state=start)
+            return estimate(system, x, labels, components.estimator, solver=solver, equilibrium=warm, key=key)
+
+        if pieces == 1:
+            return one((*placement.shard((x, labels, start)), key))
+        split = placement.shard(trees.split_copies((x, labels, start), pieces), axis=1)
+        return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(fixed: tuple[Job, Int[Array, ""]], state: TrainState) -> TrainState:
+    job, count = fixed
+    return job.steps(state, count)
+
+
+def advance(job: Job, state: TrainState, count: int | Int[Array, ""]) -> TrainState:
+    """`count` more steps of the current epoch, compiled. The buffers of the state that it is given are used up."""
+    return _advance((job, jnp.asarray(count, jnp.int32)), state)
+
+
+def init_train_state(
+    system: System, spec: StepSpec, components: Components, key: PRNGKeyArray, dtype: Any, warm: Images | None = None
+) -> TrainState:
+    """Before the first step.
+
+    **Arguments:**
+
+    - `warm`: the training set, for a warm start of free phases; without it they start cold.
+    """
+    zero = jnp.zeros((), jnp.int32)
+    optimizer = components.optimizer.transformation(system, spec.total_steps)
+    return TrainState(
+        system=system,
+        optimizer_state=optimizer.init(eqx.filter(system, eqx.is_inexact_array)),
+        key=key,
+        epoch=zero,
+        step=zero + 0,
+        homeostasis_memory=components.homeostasis.init(dtype),
+        totals=Totals.zero(dtype),
+        equilibria=None if warm is None else _cold(system, warm),
+    )
+
+
+def _cold(system: System, images: Images) -> PyTree:
+    """The initial state of every sample, in half precision."""
+    one = system.initial_state(images.batch(jnp.arange(1))[0])
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(images), *a.shape[1:])).astype(jnp.float16), one)
+
+
+def all_finite(system: System) -> bool:
+    """Whether every parameter is finite."""
+    parameters = jax.tree.leaves(eqx.filter(system, eqx.is_inexact_array))
+    return bool(jnp.all(jnp.stack([jnp.all(jnp.isfinite(p)) for p in parameters])))

@@ -1,0 +1,606 @@
+"""Training: it learns, it stops and goes on bit for bit, and it survives what happens to long runs."""
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import tomllib
+from pathlib import Path
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from equiprop.data import Split
+from equiprop.errors import InputError
+from equiprop.estimators import ESTIMATORS
+from equiprop.experiment import (
+    Checkpoints,
+    Config,
+    Interrupted,
+    NonFinite,
+    Observer,
+    RunDirectory,
+    Trainer,
+    _checkpoint,
+    _loop,
+    _trainer,
+    restore,
+    resume,
+    train,
+)
+from equiprop.homeostasis import HOMEOSTASES
+from equiprop.solvers import relax
+from equiprop.systems import predict
+from equiprop.training import TrainState, evaluate, on_device
+from toy import config, dataset
+
+DATA = dataset()
+
+
+def weights(run):
+    return [np.asarray(a) for a in jax.tree.leaves(restore(run, dataset=DATA).system)]
+
+
+def same(a, b):
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    """A run that was never disturbed, and what it told its observer."""
+
+    class Recorder(Observer):
+        def __init__(self):
+            self.steps, self.epochs = [], []
+
+        def on_steps(self, epoch, step, loss):
+            self.steps.append((epoch, step))
+
+        def on_epoch(self, metrics):
+            self.epochs.append(metrics["epoch"])
+
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    recorder = Recorder()
+    summary = train(config(), out, dataset=DATA, observer=recorder, command="equiprop train")
+    return out, summary, recorder
+
+
+def test_it_learns(finished):
+    _, summary, _ = finished
+    assert summary["test_error_percent"] < 40
+    assert summary["converged_fraction"] > 0.95
+
+
+def test_run_directory(finished):
+    out, summary, recorder = finished
+    assert {p.name for p in out.iterdir()} == {
+        "config.toml",
+        "manifest.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "summary.json",
+        ".lock",
+    }
+    assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == Trainer(config(), DATA).config
+    manifest = json.loads((out / "manifest.json").read_text())
+    assert manifest["dataset_checksum"] == "checksum-0" and manifest["command"] == "equiprop train"
+    assert manifest["versions"]["jax"] == jax.__version__ and "CPU cores" in manifest["device"]
+    assert any("2309.02214" in c for c in manifest["citations"])
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [m["epoch"] for m in metrics] == [1, 2, 3] == recorder.epochs
+    assert recorder.steps[-1] == (3, 6)
+    assert json.loads((out / "summary.json").read_text()) == summary
+    assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000"
+    assert len(list((out / "checkpoints").iterdir())) == 2
+
+
+def test_contract_of_summary_and_metrics(finished):
+    out, summary, _ = finished
+    populations, connections = {"hidden_1", "output"}, {"hidden_1->output"}
+    for key in (
+        "test_error_percent", "validation_error_percent", "train_error_percent", "epochs", "seconds", "dataset", "estimator",
+        "homeostasis", "converged_fraction", "cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "certificate_angle_deg",
+        "certificate_reason", "weight_angle_deg",
+    ):  # fmt: skip
+        assert key in summary
+    assert set(summary["cosine_to_adjoint"]) == populations | {"total"}
+    assert connections | {"input->hidden_1"} <= set(summary["gradient_norm_ratio"])
+    assert set(summary["weight_angle_deg"]) == connections
+    line = json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])
+    for key in (
+        "epoch",
+        "epoch_seconds",
+        "train_loss",
+        "validation_error_percent",
+        "converged_fraction",
+        "cosine_to_adjoint",
+    ):
+        assert key in line
+    assert line["converged_fraction"] + line["oscillating_fraction"] + line["max_steps_fraction"] + line[
+        "diverged_fraction"
+    ] == pytest.approx(1)
+
+
+def test_evaluation_is_counted_by_hand(finished):
+    """The error of a restored network, sample by sample in NumPy, over a batch that does not divide the split."""
+    out, summary, _ = finished
+    found = restore(out, dataset=DATA)
+    images = on_device(DATA.test, DATA, np.float32)
+    state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.components.solver).state
+    wrong = np.asarray(predict(found.system, state)).argmax(axis=1) != DATA.test.labels
+    assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
+    part = eqx.tree_at(lambda i: (i.pixels, i.labels), images, (images.pixels[:7], images.labels[:7]))
+    assert evaluate(found.system, part, found.trainer.components.solver)["error_percent"] == pytest.approx(
+        100 * wrong[:7].mean()
+    )
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(finished, tmp_path):
+    out, _, _ = finished
+    train(config(), tmp_path / "again", dataset=DATA)
+    assert same(weights(out), weights(tmp_path / "again"))
+    train(config(training={"seed": 1, "epochs": 1}), tmp_path / "other", dataset=DATA)
+    assert not same(weights(out), weights(tmp_path / "other"))
+
+
+class StopAt(Observer):
+    """Presses Ctrl-C, or sends another signal, when the given step is done, in calls of one step."""
+
+    def __init__(self, epoch, step, number=signal.SIGINT):
+        self.at, self.number = (epoch, step), number
+
+    def on_steps(self, epoch, step, loss):
+        if (epoch, step) == self.at:
+            signal.raise_signal(self.number)
+
+
+@pytest.fixture
+def single_steps(monkeypatch):
+    monkeypatch.setattr(_loop, "_CALL_SECONDS", 0.0)
+
+
+@pytest.mark.parametrize("at", [(1, 1), (2, 4), (3, 6)])
+def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
+    whole, summary, _ = finished
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted, match=f"interrupted in epoch {at[0]} after step {at[1]} of 6.*--resume") as stop:
+        train(config(), out, dataset=DATA, observer=StopAt(*at))
+    assert str(out) in str(stop.value)
+    assert not (out / "summary.json").exists()
+    resumed = resume(out, dataset=DATA)
+    assert same(weights(whole), weights(out))
+    assert resumed["test_error_percent"] == summary["test_error_percent"]
+    ours, theirs = ([json.loads(x) for x in (d / "metrics.jsonl").read_text().splitlines()] for d in (whole, out))
+    for a, b in zip(ours, theirs, strict=True):
+        assert {k: v for k, v in a.items() if k != "epoch_seconds"} == {
+            k: v for k, v in b.items() if k != "epoch_seconds"
+        }
+
+
+def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
+    """Where a run is computed is no part of what it is; sums are then taken in another order."""
+    whole, _, _ = finished
+    with pytest.raises(Interrupted):
+        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(3, 4))
+    resume(tmp_path / "run", dataset=DATA, micro_batches=2)
+    assert all(
+        np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True)
+    )
+
+
+def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_steps):
+    """What the controller remembers and what the estimator draws are part of what a checkpoint restores."""
+    sections = {
+        "homeostasis": {"strength": {"hold": "symmetry", "target": 0.6}},
+        "estimator": {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 5},
+        "training": {"diagnostic_samples": 0},
+    }
+    with pytest.raises(Interrupted):
+        train(config(**sections), tmp_path / "whole", dataset=DATA, observer=StopAt(3, 1))
+    with pytest.raises(Interrupted):
+        train(config(**sections), tmp_path / "run", dataset=DATA, observer=StopAt(1, 4))
+    with pytest.raises(Interrupted):
+        resume(tmp_path / "run", dataset=DATA, observer=StopAt(3, 1))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    strengths = [
+        [
+            json.loads(line)["homeostasis_strength"]
+            for line in (tmp_path / name / "metrics.jsonl").read_text().splitlines()
+        ]
+        for name in ("whole", "run")
+    ]
+    assert strengths[0] == strengths[1] and strengths[0][0] != strengths[0][1]
+
+
+def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, single_steps):
+    """From the second epoch on; what a step remembers is the equilibrium of each of its samples, in half precision."""
+    warm = config(training={"warm_start": True})
+    train(warm, tmp_path / "whole", dataset=DATA)
+    with pytest.raises(Interrupted):
+        train(warm, tmp_path / "run", dataset=DATA, observer=StopAt(2, 4))
+    resume(tmp_path / "run", dataset=DATA)
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
+    told = [
+        [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        for out in (finished[0], tmp_path / "whole")
+    ]
+    sweeps = np.array([[epoch["relaxation_steps"] for epoch in run] for run in told])
+    assert sweeps[0, 0] == sweeps[1, 0] and (sweeps[1, 1:] < sweeps[0, 1:]).all()
+    assert np.allclose([a["train_loss"] for a in told[0]], [b["train_loss"] for b in told[1]], rtol=1e-3)
+    trainer = Trainer(warm, DATA)
+    before = trainer.advance(trainer.initial_train_state(), trainer.images, 5)
+    after = trainer.advance(jax.tree.map(jnp.copy, before), trainer.images, 1)
+    x, _ = trainer.images.batch(jnp.arange(120))
+    rested = eqx.filter_jit(relax)(before.system, x, trainer.components.solver).state
+    for old, new, u in zip(*map(jax.tree.leaves, (before.equilibria, after.equilibria, rested)), strict=True):
+        seen = np.asarray((old != new).any(axis=1))
+        assert new.dtype == jnp.float16 and seen.sum() == 20
+        assert np.allclose(new[seen], u[seen], atol=2e-3)
+
+
+def test_a_warm_start_in_pieces_is_the_same():
+    weights, kept = zip(*(
+        (jax.tree.leaves(eqx.filter(end.system, eqx.is_inexact_array)), jax.tree.leaves(end.equilibria))
+        for pieces in (1, 2)
+        for trainer in [Trainer(config(training={"warm_start": True, "micro_batches": pieces}), DATA)]
+        for end in [trainer.advance(trainer.initial_train_state(), trainer.images, 3)]
+    ), strict=True)  # fmt: skip
+    assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
+    assert all(np.allclose(a, b, atol=2e-3) for a, b in zip(*kept, strict=True))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_both_ways_to_be_stopped_are_heard_and_their_handlers_put_back(tmp_path, single_steps, number):
+    before = signal.getsignal(number)
+    with pytest.raises(Interrupted, match=r"checkpoint .* is written"):
+        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(1, 1, number))
+    assert signal.getsignal(number) is before
+
+
+@pytest.mark.parametrize("name", ["validation", "test"])
+def test_a_split_without_images_is_refused_before_the_work(tmp_path, name):
+    empty = Split(DATA.validation.images[:0], DATA.validation.labels[:0])
+    with pytest.raises(InputError, match=f"dataset = 'toy': its {name} split is empty"):
+        train(config(), tmp_path / "run", dataset=dataclasses.replace(DATA, **{name: empty}))
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_in_a_thread(tmp_path):
+    """Outside of the main thread signals cannot be caught; training works all the same."""
+    answers = []
+    job = threading.Thread(
+        target=lambda: answers.append(train(config(training={"epochs": 1}), tmp_path / "run", dataset=DATA))
+    )
+    job.start()
+    job.join()
+    assert answers[0]["epochs"] == 1
+
+
+KILLED = """
+import sys
+sys.path.insert(0, sys.argv[2])
+import jax
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_disable_most_optimizations", True)
+jax.config.update("jax_compilation_cache_dir", sys.argv[3])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
+import os, signal
+from toy import config, dataset
+from equiprop.experiment import Observer, _loop, train
+
+_loop._CALL_SECONDS = 0.0
+
+class Kill(Observer):
+    def on_steps(self, epoch, step, loss):
+        if (epoch, step) == (3, 2):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+train(config(), sys.argv[1], dataset=dataset(), observer=Kill())
+"""
+
+
+def test_kill_in_mid_epoch_and_resume_bit_for_bit(finished, tmp_path):
+    whole, _, _ = finished
+    out = tmp_path / "run"
+    here = Path(__file__).parents[1]
+    cache = jax.config.jax_compilation_cache_dir
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, str(out), str(here), cache], check=False, capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"epoch": 3, "train_lo')
+    resume(out, dataset=DATA)
+    assert same(weights(whole), weights(out))
+    assert len((out / "metrics.jsonl").read_text().splitlines()) == 3
+
+
+def test_resuming_a_finished_run_changes_nothing(finished):
+    out, summary, _ = finished
+    before = weights(out)
+    again = resume(out, dataset=DATA)
+    assert same(before, weights(out))
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in summary.items() if k != "seconds"}
+
+
+def test_occupied_folder_is_refused(finished):
+    out, _, _ = finished
+    with pytest.raises(InputError, match="exists already; give a new folder, or continue that run with --resume"):
+        train(config(), out, dataset=DATA)
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(InputError, match="is not a run directory"):
+        resume(tmp_path, dataset=DATA)
+
+
+def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):
+    out = tmp_path / "run"
+    with pytest.raises(Interrupted):
+        train(config(), out, dataset=DATA, observer=StopAt(1, 2))
+    text = (out / "config.toml").read_text()
+    (out / "config.toml").write_text(text.replace("nudge = 0.3", "nudge = 0.4"))
+    with pytest.raises(InputError, match=r"belongs to another configuration, estimator\.nudge differ"):
+        resume(out, dataset=DATA)
+    (out / "config.toml").write_text(text)
+    with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
+        resume(out, dataset=dataset(1))
+
+
+def test_damaged_checkpoint_is_refused(finished, tmp_path):
+    """A changed number in the arrays does not pass for the weights."""
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.initial_train_state()
+    path = checkpoints.save(state, seconds=1.5)
+    about = checkpoints.about()
+    assert about.path == path and about.seconds == 1.5
+    back = checkpoints.restore(about, trainer.initial_train_state())
+    assert same(
+        [np.asarray(a) for a in jax.tree.leaves(back.system)], [np.asarray(a) for a in jax.tree.leaves(state.system)]
+    )
+    data = json.loads((path / "about.json").read_text())
+    (path / "about.json").write_text(json.dumps(data | {"digest": "0" * 64}))
+    with pytest.raises(InputError, match="is damaged"):
+        checkpoints.restore(checkpoints.about(), trainer.initial_train_state())
+    (path / "about.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        checkpoints.about()
+
+
+def test_no_checkpoint(tmp_path):
+    with pytest.raises(InputError, match="holds no checkpoint"):
+        Checkpoints(tmp_path, config()).about()
+
+
+def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.initial_train_state()
+    first = checkpoints.save(state, seconds=0.0)
+    monkeypatch.setattr(json, "dump", _no_space)
+    later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
+    with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); the checkpoint .* is intact"):
+        checkpoints.save(later, seconds=0.0)
+    monkeypatch.undo()
+    assert checkpoints.about().path == first
+    assert [p.name for p in (tmp_path / "c").iterdir()] == [first.name]
+
+
+def _no_space(*_):
+    raise OSError(28, os.strerror(28))
+
+
+def test_non_finite_weights_stop_the_run(tmp_path):
+    """A learning rate that overflows: named, with the last good checkpoint and advice, and nothing after it."""
+    wild = config(optimizer={"learning_rate": 1e30, "momentum": 0.0}, homeostasis={"strength": 1e10})
+    out = tmp_path / "run"
+    with pytest.raises(
+        NonFinite, match=r"no longer finite; the last good checkpoint is .*epoch-0000.*try a smaller"
+    ) as stop:
+        train(wild, out, dataset=DATA)
+    assert "\n" not in str(stop.value)
+    assert all(np.isfinite(a).all() for a in weights(out))
+
+
+def test_best_is_selected_by_validation(finished):
+    out, summary, _ = finished
+    metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    errors = [m["validation_error_percent"] for m in metrics]
+    assert summary["best_epoch"] == 1 + int(np.argmin(errors))
+    best = restore(out, checkpoint="best", dataset=DATA)
+    assert best.epoch == summary["best_epoch"]
+    images = on_device(DATA.test, DATA, np.float32)
+    error = evaluate(best.system, images, best.trainer.components.solver)["error_percent"]
+    assert error == pytest.approx(summary["best_test_error_percent"])
+    with pytest.raises(InputError, match="checkpoint = 'worst'"):
+        restore(out, checkpoint="worst", dataset=DATA)
+
+
+def test_limit_uses_fewer_samples():
+    assert Trainer(config(training={"limit": 50}), DATA).steps_per_epoch == 2
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "epochs"),
+    [(1, 17), (2, 34), (20, 100)],  # 120 samples: 2,000 steps in 17 and 34 epochs, and never more than 100
+)
+def test_few_samples_get_more_epochs(batch_size, epochs):
+    own = config(training={"epochs": "auto", "batch_size": batch_size})
+    assert Trainer(own, DATA).config.training["epochs"] == epochs
+
+
+def test_many_samples_get_ten_epochs():
+    assert _trainer._epochs("auto", 900) == 10
+
+
+CLAMPING = ("coupled_learning", "contrastive_hebbian", "clamped_response")
+COMBINATIONS = [
+    ({"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"}, {"kind": "none"}),
+    (
+        {"kind": "centered", "tolerance": 0.5, "retries": 1},
+        {"kind": "jacobian", "strength": {"hold": "symmetry", "target": 0.9}},
+    ),
+    (
+        {"kind": "holomorphic", "nudge": "auto", "points": "auto", "tolerance": 0.01},
+        {"kind": "auto", "strength": {"schedule": "cosine", "from": 1.0, "to": 0.1}},
+    ),
+    (
+        {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 10},
+        {"kind": "local", "strength": {"schedule": "warmup", "from": 1.0, "to": 0.1}},
+    ),
+    ({"kind": "exact_response"}, {"kind": "rotation", "probes": 1}),
+    ({"kind": "recurrent_backprop"}, {"kind": "kolen_pollack"}),
+    ({"kind": "neumann", "terms": 5}, {"kind": "weight_mirror"}),
+    (
+        {"kind": "unrolled", "steps": 3, "whole": True},
+        {"kind": "jacobian", "strength": {"schedule": "linear", "from": 1.0, "to": 0.1}},
+    ),
+    (
+        {"kind": "corrected", "points": 4},
+        {"kind": "jacobian", "strength": {"hold": "angle", "target": 20.0}},
+    ),
+    (
+        {"kind": "dyadic"},
+        {"kind": "antisymmetric", "strength": {"schedule": "cosine", "from": 1.0, "to": 0.1}, "balanced": True},
+    ),
+    ({"kind": "adjoint"}, {"kind": "jacobian", "norm_term": False}),
+    ({"kind": "coupled_learning"}, {"kind": "antisymmetric"}),
+    ({"kind": "contrastive_hebbian"}, {"kind": "antisymmetric"}),
+    ({"kind": "clamped_response"}, {"kind": "antisymmetric"}),
+]
+
+
+def test_every_estimator_and_homeostasis_is_tried():
+    assert {e["kind"] for e, _ in COMBINATIONS} == set(ESTIMATORS.members())
+    assert {h["kind"] for _, h in COMBINATIONS} == set(HOMEOSTASES.members())
+
+
+@pytest.mark.parametrize(("estimator", "homeostasis"), COMBINATIONS, ids=lambda section: section["kind"])
+def test_every_estimator_and_homeostasis_trains_by_name(estimator, homeostasis):
+    """Two steps in single precision move every weight, everything stays finite, and nothing becomes double."""
+    # A readout that is trained has no output to clamp at.
+    cost = "squared_error" if estimator["kind"] in CLAMPING else "softmax_readout"
+    sections = {"system": {"hidden": (8,), "cost": cost}, "estimator": estimator, "homeostasis": homeostasis}
+    sections |= {"solver": {"nudged_max_steps": 100}}
+    trainer = Trainer(config(**sections), DATA)
+    before = trainer.initial_train_state()
+    after = trainer.advance(trainer.initial_train_state(), trainer.images, 2)
+    assert int(after.step) == 2 and np.isfinite(after.totals.cost)
+    for a, b in zip(jax.tree.leaves(before.system), jax.tree.leaves(after.system), strict=True):
+        assert b.dtype == np.float32 and np.isfinite(b).all() and not np.array_equal(a, b)
+
+
+def test_other_systems_and_solvers_train():
+    sections = {
+        "system": {"kind": "loop", "hidden": (8, 6), "gain": 1.0},
+        "estimator": {"kind": "adjoint"},
+        "solver": {"kind": "jacobi", "damping": 0.3},
+    }
+    trainer = Trainer(config(**sections), DATA)
+    before, after = trainer.initial_train_state(), trainer.advance(trainer.initial_train_state(), trainer.images, 6)
+    assert 0 < float(after.totals.cost) / 6 < 30
+    for a, b in zip(jax.tree.leaves(before.system), jax.tree.leaves(after.system), strict=True):
+        assert np.isfinite(b).all() and not np.array_equal(a, b)
+
+
+def test_progress_is_told_step_by_step(tmp_path, single_steps):
+    told = []
+
+    class Listener(Observer):
+        def on_steps(self, epoch, step, loss):
+            told.append((epoch, step))
+
+    train(config(training={"epochs": 1, "diagnostic_samples": 0}), tmp_path / "run", dataset=DATA, observer=Listener())
+    assert told == [(1, step) for step in range(1, 7)]
+
+
+def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
+    """The lock is the operating system's: a process that is killed leaves none behind."""
+    out = tmp_path / "run"
+
+    class Meddler(Observer):
+        def on_steps(self, epoch, step, loss):
+            with pytest.raises(InputError, match="another process is training it; wait for its end or stop it"):
+                resume(out, dataset=DATA)
+
+    train(config(training={"epochs": 1}), out, dataset=DATA, observer=Meddler())
+    assert resume(out, dataset=DATA)["epochs"] == 1
+
+
+@pytest.mark.parametrize(("where", "at"), [(_checkpoint, "_about"), (Checkpoints, "restore")])
+def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypatch, where, at):
+    """As by a run that goes on: the newer one is read in its place."""
+    trainer = Trainer(config(), DATA)
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = trainer.initial_train_state()
+    checkpoints.save(state, seconds=0.0)
+    later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
+    whole, replaced = getattr(where, at), []
+
+    def replace_first(*arguments):
+        if not replaced:
+            replaced.append(True)
+            checkpoints.save(later, seconds=0.0)
+        return whole(*arguments)
+
+    monkeypatch.setattr(where, at, replace_first)
+    assert checkpoints.newest(trainer.initial_train_state())[0].epoch == 1
+    replaced.clear()
+    assert checkpoints.about().epoch == 1
+
+
+def test_what_a_killed_process_left_is_removed(finished, tmp_path):
+    shutil.copytree(finished[0], tmp_path / "run")
+    for name in (".writing-12345678", ".removed-12345678"):
+        (tmp_path / "run" / "checkpoints" / name / "arrays").mkdir(parents=True)
+    resume(tmp_path / "run", dataset=DATA)
+    assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
+
+
+def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(finished, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(finished[0], out)
+    text = (out / "config.toml").read_text()
+    (out / "config.toml").write_text(text.replace("devices = 0", "devices = 64"))
+    assert "devices = 64" in (out / "config.toml").read_text() and restore(out, dataset=DATA).epoch == 3
+    with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
+        restore(out, dataset=dataset(1))
+    smaller = Trainer(config(system={"hidden": (4,)}), DATA)
+    checkpoints = Checkpoints(out / "checkpoints", Trainer(config(), DATA).config)
+    with pytest.raises(InputError, match="are these the data that the run was trained on"):
+        checkpoints.restore(checkpoints.about(), smaller.initial_train_state())
+
+
+def test_metrics_hold_an_epoch_once(finished, tmp_path):
+    run = RunDirectory(tmp_path, config())
+    (tmp_path / "metrics.jsonl").write_text('{"epoch": 1, "a": 1}\n{"epoch": 2}\n{"epoch": 1, "a": 2}\n{"epo')
+    assert run.metrics_until(1) == [{"epoch": 1, "a": 2}]
+    assert (tmp_path / "metrics.jsonl").read_text() == '{"epoch": 1, "a": 2}\n'
+
+
+@pytest.mark.parametrize("damage", [lambda lines: lines[:1], lambda lines: [], lambda lines: [lines[0], "x", lines[2]]])
+def test_a_run_that_lost_lines_of_its_metrics_is_not_gone_on_with(finished, tmp_path, damage):
+    """Its summary would hold figures of another epoch."""
+    shutil.copytree(finished[0], tmp_path / "run")
+    path = tmp_path / "run" / "metrics.jsonl"
+    path.write_text("\n".join(damage(path.read_text().splitlines())))
+    before = {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()}
+    with pytest.raises(InputError, match=r"metrics\.jsonl: the line of epoch \d is missing or damaged"):
+        resume(tmp_path / "run", dataset=DATA)
+    assert {p.name: p.read_bytes() for p in (tmp_path / "run").iterdir() if p.is_file()} == before
+
+
+def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
+    (tmp_path / "images").mkdir()
+    monkeypatch.chdir(tmp_path)
+    RunDirectory.create("run", dataclasses.replace(config(), dataset="./images"), DATA, "")
+    monkeypatch.chdir(tmp_path / "images")
+    assert RunDirectory.open(tmp_path / "run").config.dataset == str(tmp_path / "images")
