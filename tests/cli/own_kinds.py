@@ -50,14 +50,14 @@ class Decay(AbstractHomeostasis):
 
     def gradient(self, system, batch, *, key):
         own = eqx.filter(system, eqx.is_inexact_array)
-        return own, 0.5 * sum(jnp.sum(w**2) for w in jax.tree.leaves(own)), jnp.zeros((), jnp.int32)
+        return own, jnp.asarray(sum(jnp.sum(w**2) for w in jax.tree.leaves(own)) / 2), jnp.zeros((), jnp.int32)
 
 
 class Softsign(AbstractActivation):
     """z/√(1 + z²), between −1 and 1."""
 
     citation: ClassVar[tuple[str, ...]] = ("Activation, A journal 2026",)
-    holomorphic: ClassVar[bool] = True
+    holomorphic: ClassVar[bool | None] = True
 
     def __call__(self, u):
         return u / jnp.sqrt(1 + u**2)

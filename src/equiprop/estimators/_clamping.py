@@ -39,11 +39,12 @@ class Clamped(System):
     to where φ(u) is what it is clamped at.
     """
 
+    cost: AbstractCost
     system: System
 
-    @property
-    def cost(self) -> AbstractCost:  # pyright: ignore[reportIncompatibleVariableOverride]
-        return self.system.cost
+    @classmethod
+    def of(cls, system: System) -> "Clamped":
+        return cls(system.cost, system)
 
     def initial_state(self, x: Any) -> PyTree:
         return self.system.initial_state(x)
@@ -118,7 +119,7 @@ class AtBothStates(eqx.Module):
         free, clamped, activity = trees.stand_in(sound, (self.free, self.clamped, self.activity))
         injection = theta.injection(x)
         clamp = Clamp(injection, activity, clamped)
-        forces = theta.force(free, injection), Clamped(theta).clamped_force(clamped, clamp)
+        forces = theta.force(free, injection), Clamped.of(theta).clamped_force(clamped, clamp)
         return sum(trees.inner(error_vector, force) for force in forces) / 2  # pyright: ignore[reportReturnType]
 
 
@@ -133,7 +134,7 @@ class AbstractClamping(AbstractEstimator):
         system, solver = problem.system, problem.solver
         toward = output_error(problem)
         clamp = clamp_at(problem, trees.scale(-size, toward))
-        held = Clamped(system)
+        held = Clamped.of(system)
         end = relax_field(
             Free(held, clamp),
             clamp.held,
@@ -158,6 +159,7 @@ def output_error(problem: Problem) -> PyTree:
     system, activity = problem.system, problem.activity
     output, pullback = jax.vjp(system.output, activity)
     desired = system.cost.desired_output(output, problem.target)
+    assert desired is not None
     return pullback(output - desired)[0]
 
 
@@ -171,7 +173,7 @@ def clamp_at(problem: Problem, change: PyTree) -> Clamp:
 def clamped_forces(problem: Problem, error_vector: PyTree) -> tuple[PyTree, PyTree]:
     """The forces on all but the output that a displacement by `error_vector` makes: of the output alone, and of everything."""
     system, mobility = problem.system, problem.mobility
-    held, state = Clamped(system), problem.free.state
+    held, state = Clamped.of(system), problem.free.state
     at_output = output_mask(system, problem.activity)
     moved = error_vector if mobility is None else jax.tree.map(jnp.multiply, mobility, error_vector)
     nothing = jax.tree.map(jnp.zeros_like, state)

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError
@@ -68,7 +69,7 @@ class Estimate(eqx.Module):
         }
 
     def __repr__(self) -> str:
-        if isinstance(self.weight, jax.core.Tracer) or self.weight.ndim != 1:
+        if isinstance(self.weight, Tracer) or self.weight.ndim != 1:
             return super().__repr__()
         counts = {name: int(count) for name, count in self.counts.items()}
         samples = counts.pop("samples")
@@ -133,7 +134,7 @@ _warned: set[str] = set()
 
 def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
     kind = kind_of(estimator)
-    if kind in _warned or isinstance(answer.weight, jax.core.Tracer):
+    if kind in _warned or isinstance(answer.weight, Tracer):
         return
     excluded = float(jnp.mean(answer.weight == 0))
     if excluded > _LARGEST_EXCLUSION:

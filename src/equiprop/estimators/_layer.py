@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
@@ -108,7 +109,7 @@ class _Constant(eqx.Module):
 
     def __init__(self, value: eqx.Module) -> None:
         leaves, structure = jax.tree.flatten(value)
-        if any(isinstance(leaf, jax.core.Tracer) for leaf in leaves):
+        if any(isinstance(leaf, Tracer) for leaf in leaves):
             self.static, self.traced = None, value
         else:
             self.static = (tuple(leaf.item() if eqx.is_array(leaf) else leaf for leaf in leaves), structure)

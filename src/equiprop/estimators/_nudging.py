@@ -99,10 +99,10 @@ def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " ba
 class AbstractNudged(AbstractEstimator):
     """An estimator that reads −dr/dβ off N equilibria under nudges of size |β|."""
 
-    nudge: eqx.AbstractVar[Number | None]
-    error_bar: eqx.AbstractVar[str]
-    retries: eqx.AbstractVar[int]
-    shrink: eqx.AbstractVar[Number]
+    nudge: eqx.AbstractVar[Number | None]  # pyright: ignore[reportGeneralTypeIssues]
+    error_bar: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
+    retries: eqx.AbstractVar[int]  # pyright: ignore[reportGeneralTypeIssues]
+    shrink: eqx.AbstractVar[Number]  # pyright: ignore[reportGeneralTypeIssues]
 
     @property
     def accuracy(self) -> float | Array:

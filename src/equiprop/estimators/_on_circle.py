@@ -43,9 +43,9 @@ class AbstractOnCircle(AbstractNudged):
     The estimate reports the nudge of each sample; what does not reach the tolerance is flagged as inaccurate.
     """
 
-    points: eqx.AbstractVar[int | str]
-    allow_non_holomorphic: eqx.AbstractVar[bool]
-    branch_switch_threshold: eqx.AbstractVar[Number | None]
+    points: eqx.AbstractVar[int | str]  # pyright: ignore[reportGeneralTypeIssues]
+    allow_non_holomorphic: eqx.AbstractVar[bool]  # pyright: ignore[reportGeneralTypeIssues]
+    branch_switch_threshold: eqx.AbstractVar[Number | None]  # pyright: ignore[reportGeneralTypeIssues]
 
     def __check_init__(self) -> None:
         check_bar(self.error_bar, 2 if self.points == "auto" else int(self.points))

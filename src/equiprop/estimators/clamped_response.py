@@ -42,7 +42,7 @@ class ClampedResponse(AbstractClamping):
         output = output_error(problem)
         by_output, _ = clamped_forces(problem, output)
         clamp = clamp_at(problem, jax.tree.map(jnp.zeros_like, output))
-        answer = self.linear_solver.solve(Clamped(system), state, clamp, trees.negative(by_output), transpose=False)
+        answer = self.linear_solver.solve(Clamped.of(system), state, clamp, trees.negative(by_output), transpose=False)
         moved = jax.linearize(system.activity, state)[1](answer.value)
         hidden = jax.tree.map(lambda m, v: jnp.where(m, 0, v), output_mask(system, problem.activity), moved)
         error_vector = trees.add(output, problem.error_vector(hidden))

@@ -142,13 +142,11 @@ def make_system(choice: Choice, dataset: Dataset, *, key: jax.Array, dtype: Any)
     Raises `InputError` where sizes do not fit, or a function of the user's own makes no system.
     """
     inputs, outputs = dataset.image_shape, len(dataset.classes)
-    recipe = choice.create() if inspect.isclass(choice.member) else None
-    if isinstance(recipe, AbstractRecipe):
-        return _within("system", lambda: recipe.create(inputs, outputs, key=key, dtype=dtype))
-    make = recipe.create if hasattr(recipe, "create") else choice.member
-    values = {} if hasattr(recipe, "create") else choice.values
+    if inspect.isclass(choice.member) and issubclass(choice.member, AbstractRecipe):
+        return _within("system", lambda: choice.create().create(inputs, outputs, key=key, dtype=dtype))
     try:
-        system = make(inputs, outputs, key=key, **values)
+        make: Any = choice.member
+        system = make(inputs, outputs, key=key, **choice.values)
     except EquipropError:
         raise
     except Exception as error:

@@ -7,8 +7,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jax.core import Tracer
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from equiprop.errors import InputError
 from equiprop.homeostasis._batch import Batch
 from equiprop.numerics import (
     AbstractSchedule,
@@ -61,6 +63,10 @@ class Controlled(Settings, AbstractSchedule):
     gain: Number = number(0.5, "Of the control, per unit of symmetry, or per 90 degrees.", above=0)
     samples: int = count(4, "Samples of the batch that are measured.")
     every: int = count(10, "Measure once in so many steps.")
+
+    def __check_init__(self) -> None:
+        if self.hold == "symmetry" and not isinstance(self.target, Tracer | AbstractSchedule) and self.target > 1:
+            raise InputError("must be at most 1, as symmetries are", path="target", value=float(self.target))
 
     def __call__(self, progress: Float[Array, ""]) -> Float[Array, ""]:
         return jnp.asarray(self.start, progress.dtype)
@@ -121,5 +127,5 @@ def as_strength(table: Mapping[str, Any]) -> AbstractSchedule:
 
 def strength_setting(default: float | str, doc: str) -> Any:
     """The field of a homeostasis's strength: a number, a schedule or `Controlled`; `"auto"` if that is the default."""
-    word = {"word": "auto"} if default == "auto" else {}
-    return number(default, doc, at_least=0, schedule=as_strength, **word)
+    rules: dict[str, Any] = {"word": "auto"} if default == "auto" else {}
+    return number(default, doc, at_least=0, schedule=as_strength, **rules)

@@ -1,7 +1,7 @@
 """The homeostatic loss from its antisymmetric part itself, without noise where that is zero."""
 
 import dataclasses
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -45,9 +45,8 @@ class AntisymmetricHomeostasis(AbstractLoss):
         "auto", "Every population counts alike, instead of every unit; auto: true.", word="auto"
     )
 
-    def decide(self, system: System) -> "AntisymmetricHomeostasis":
-        decided = super().decide(system)
-        return dataclasses.replace(decided, balanced=bool(self.balanced))
+    def decide(self, system: System) -> Self:
+        return dataclasses.replace(super().decide(system), balanced=bool(self.balanced))
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:
         """The estimate of L/n: mean over probes and usable samples, at fixed state."""

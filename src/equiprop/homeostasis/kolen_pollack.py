@@ -39,7 +39,8 @@ class KolenPollack(AbstractHomeostasis):
         self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         del batch, key
-        network, pairs = system, require_pairs(system)
+        network: Any = system
+        pairs = require_pairs(system)
         names = {name for pair in pairs.values() for name in pair}
         weights = {
             k: jnp.asarray(self.decay, w.dtype) * w if k in names else jnp.zeros_like(w)

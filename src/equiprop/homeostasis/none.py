@@ -18,6 +18,9 @@ class NoHomeostasis(AbstractHomeostasis):
 
     kind: ClassVar[str] = "none"
 
+    def __init__(self) -> None:
+        """There is nothing to set."""
+
     @property
     def strength(self) -> Number:
         return jnp.zeros(())

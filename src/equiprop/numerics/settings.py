@@ -10,18 +10,23 @@ import inspect
 import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import cache, partial
-from typing import Any, ClassVar, get_type_hints
+from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float
 
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.numerics.schedules import AbstractSchedule, FunctionSchedule, as_schedule, plain_number
 
-Number = Float[Array, ""] | AbstractSchedule
+if TYPE_CHECKING:
+    # Takes Python numbers, too, and is an array wherever it is used.
+    Number = Any
+else:
+    Number = Float[Array, ""] | AbstractSchedule
 """A number as a leaf: an array without axes, or a schedule of one."""
 
 _NONE = object()
@@ -49,7 +54,7 @@ class Setting:
     nonzero: bool = False
     word: Any = _NONE
     options: tuple[str, ...] = ()
-    part: type | None = None
+    part: Any = None
     schedule: Callable[[Mapping[str, Any]], AbstractSchedule] = as_schedule
 
     @property
@@ -212,7 +217,7 @@ class Settings(eqx.Module):
     def __check_init__(self) -> None:
         for name, setting in settings_of(type(self)).items():
             value = getattr(self, name)
-            if setting.type in ("part", "numbers") or isinstance(value, jax.core.Tracer):
+            if setting.type in ("part", "numbers") or isinstance(value, Tracer):
                 continue
             if setting.type == "number" and not isinstance(value, float | int | str):
                 _check_leaf(name, value, setting)
@@ -225,9 +230,13 @@ class Settings(eqx.Module):
 
     def __repr__(self) -> str:
         values, usual = encode(self), defaults_of(type(self))
-        # What a class shares with its family is shown where it is not as usual.
+        # What a class shares with its family is shown where it is not as usual, or an array that cannot be compared.
         shared = {field.name for field in dataclasses.fields(self) if field.kw_only}
-        shown = [f"{n}={v!r}" for n, v in values.items() if n not in shared or n not in usual or v != usual[n]]
+        shown = [
+            f"{n}={v!r}"
+            for n, v in values.items()
+            if n not in shared or n not in usual or isinstance(v, jax.Array) or v != usual[n]
+        ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
 
@@ -364,7 +373,7 @@ def encode(settings: Settings) -> dict[str, Any]:
             found[name] = {key: plain_number(jnp.asarray(each)) for key, each in value.items()}
         elif isinstance(value, AbstractSchedule):
             found[name] = value.table()
-        elif isinstance(value, jax.Array) and not isinstance(value, jax.core.Tracer):
+        elif isinstance(value, jax.Array) and not isinstance(value, Tracer):
             found[name] = plain_number(value) if value.ndim == 0 else value
         else:
             found[name] = _spelled(value, setting)

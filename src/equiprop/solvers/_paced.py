@@ -43,8 +43,8 @@ def low_precision_setting() -> Any:
 class AbstractPaced(AbstractSolver):
     """A solver whose sweep has a factor ω = 1 − `damping`, or one for each sample where `damping` is `"auto"`."""
 
-    damping: eqx.AbstractVar[Number | None]
-    low_precision_start: eqx.AbstractVar[str]
+    damping: eqx.AbstractVar[Number | None]  # pyright: ignore[reportGeneralTypeIssues]
+    low_precision_start: eqx.AbstractVar[str]  # pyright: ignore[reportGeneralTypeIssues]
 
     @property
     def start_precision(self) -> str | None:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from equiprop.errors import InputError
@@ -48,7 +49,7 @@ class Equilibrium(eqx.Module):
         return self.status == Status.CONVERGED
 
     def __repr__(self) -> str:
-        if isinstance(self.status, jax.core.Tracer):
+        if isinstance(self.status, Tracer):
             return super().__repr__()
         counts = {s.name.lower(): int((self.status == s).sum()) for s in Status}
         told = ", ".join(f"{count} {name}" for name, count in counts.items() if count)

@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from equiprop.errors import InputError
@@ -64,7 +65,7 @@ def _once(what: str, system: System, given: Any, test: Callable[[System, Any], b
 
 
 def _value(array: Any) -> Array:
-    if not isinstance(array, jax.core.Tracer):
+    if not isinstance(array, Tracer):
         return jnp.asarray(array)
     drawn = np.random.default_rng(array.size).normal(size=array.shape)
     return jnp.asarray(0.3 * drawn if jnp.issubdtype(array.dtype, jnp.inexact) else np.zeros(array.shape), array.dtype)

@@ -42,8 +42,8 @@ def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str
     n = len(images)
     tallies = []
     for start in range(0, n, _EVALUATION_BATCH):
-        positions = start + np.arange(_EVALUATION_BATCH)
-        x, labels = _batch(images, np.minimum(positions, n - 1))
+        positions = start + jnp.arange(_EVALUATION_BATCH)
+        x, labels = _batch(images, jnp.minimum(positions, n - 1))
         tallies.append(_tally(system, x, labels, positions < n, solver))
     sums = {name: sum(int(tally[name]) for tally in tallies) for name in tallies[0]}
     result = {"error_percent": 100 * (1 - sums["right"] / n), "sweeps": sums["sweeps"] / n}

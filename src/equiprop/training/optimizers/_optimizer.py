@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import optax
+from jax.core import Tracer
 
 from equiprop.errors import InputError, unknown_key
 from equiprop.numerics import Number, Settings, choice, number
@@ -48,7 +49,7 @@ class AbstractOptimizer(Settings):
 
     def __check_init__(self) -> None:
         for name, rate in self.learning_rates.items():
-            if not isinstance(rate, jax.core.Tracer) and not 0 <= float(rate) < float("inf"):
+            if not isinstance(rate, Tracer) and not 0 <= float(rate) < float("inf"):
                 raise InputError(
                     "must be a finite number, at least 0", path=("learning_rates", name), value=float(rate)
                 )
