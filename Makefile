@@ -4,11 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test lint bench mistakes clean
+.PHONY: run test test-all lint bench mistakes clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/'
 
 $(VENV)/.base: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(0 if v >= (3, 11) else f"equiprop needs Python 3.11 or newer, this is {v[0]}.{v[1]}: try make PYTHON=python3.12 $(MAKECMDGOALS)")'
@@ -29,16 +29,19 @@ run: $(VENV)/.base  ## the main job on the built-in digits: three runs, a table 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-lint: $(VENV)/.dev  ## style, types and the order of the rooms
+test-all: test mistakes  ## the whole test suite, and that it notices planted mistakes (hours)
+
+lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every mistake can be planted
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/python tools/plant_mistakes.py --check
 
 bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)
 	$(BIN)/equiprop bench --config experiments/digits_homeostasis.toml
 
-mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (many minutes)
+mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (hours)
 	$(BIN)/python tools/plant_mistakes.py
 
 clean:  ## remove the environment and the caches

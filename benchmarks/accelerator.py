@@ -1,4 +1,4 @@
-"""What a card makes of a relaxing convolutional network: sweeps by the way products are rounded, against the card's own ceilings.
+"""What an accelerator makes of a relaxing convolutional network: sweeps by the precision of products, against its own ceilings.
 
     python benchmarks/accelerator.py [PRESET [BATCH]]
 
@@ -7,16 +7,13 @@ relaxations of 20 and of 60 sweeps, medians of five; its operations are those th
 float32, float32 whose products round their factors (`training.precision = "tensorfloat32"`), and everything in bfloat16.
 """
 
-import statistics
 import sys
-import time
 
 import jax
 import jax.numpy as jnp
 
-from equiprop.solvers import GaussSeidel, relax
-from equiprop.solvers._sweeps import block_by_block
-from equiprop.systems import cnn
+import equiprop as ep
+from equiprop.benchmarking import Case, measure
 
 KINDS = {
     "float32": (jnp.float32, "highest"),
@@ -27,47 +24,48 @@ ON_CPU = jax.default_backend() == "cpu"
 SIDE, LENGTH = (512, 2**22) if ON_CPU else (8192, 2**29)
 
 
-def seconds(call, *given, rounds=5):
-    jax.block_until_ready(call(*given))
-    times = []
-    for _ in range(rounds):
-        began = time.perf_counter()
-        jax.block_until_ready(call(*given))
-        times.append(time.perf_counter() - began)
-    return statistics.median(times)
+def seconds(*cases: Case, rounds: int = 5) -> list[float]:
+    """Of one call of each, the median of `rounds`."""
+    return [timing.milliseconds / 1e3 for timing in measure(cases, rounds=rounds)]
 
 
-def product_rate(dtype):
+def bandwidth() -> float:
+    """Bytes a second."""
+    (took,) = seconds(Case("add", lambda a: a + 1, (jnp.ones(LENGTH, jnp.float32),)))
+    return 8 * LENGTH / took
+
+
+def product_rate(dtype) -> float:
+    """Operations a second of a product of matrices."""
     keys = jax.random.split(jax.random.key(0))
-    a, b = (jax.random.normal(k, (SIDE, SIDE), dtype) for k in keys)
-    return 2 * SIDE**3 / seconds(jax.jit(jnp.matmul), a, b, rounds=10)
+    factors = tuple(jax.random.normal(k, (SIDE, SIDE), dtype) for k in keys)
+    (took,) = seconds(Case("product", jnp.matmul, factors), rounds=10)
+    return 2 * SIDE**3 / took
 
 
-def sweep(system, x):
+def sweep(system, x) -> tuple[float, float]:
     """Seconds of a sweep of the batch, and its operations."""
-
-    def relaxed(s, x, steps):
-        return relax(s, x, GaussSeidel(tolerance=1e-30, max_steps=steps, damping=0.0)).state
-
-    injection, state = system.injection(x), system.initial_state(x)
-    program = jax.jit(lambda s, d, u: block_by_block(s, d, u)[0]).lower(system, injection, state)
+    field, state = ep.Free(system, system.injection(x)), system.initial_state(x)
+    program = jax.jit(lambda f, u: ep.GaussSeidel(damping=0.0).sweep(f, u)[0]).lower(field, state)
     operations = (program.cost_analysis() or {})["flops"]
-    short, long = (seconds(lambda n=n: relaxed(system, x, n)) for n in (20, 60))
+
+    def relaxation(steps: int) -> Case:
+        solver = ep.GaussSeidel(tolerance=1e-30, max_steps=steps, damping=0.0)
+        return Case(f"{steps} sweeps", lambda s, x: ep.relax(s, x, solver).state, (system, x))
+
+    short, long = seconds(relaxation(20), relaxation(60))
     return (long - short) / 40, operations
 
 
-def main():
-    preset = sys.argv[1] if len(sys.argv) > 1 else "published"
-    batch = int(sys.argv[2]) if len(sys.argv) > 2 else 4 if ON_CPU else 256
+def main(preset: str = "published", batch: int = 4 if ON_CPU else 256) -> None:
     print(f"{jax.devices()[0].device_kind}, JAX {jax.__version__}; {preset}, {batch} images")
-    ones = jnp.ones(LENGTH, jnp.float32)
-    print(f"memory: {8 * LENGTH / seconds(jax.jit(lambda a: a + 1), ones) / 1e12:.3g} TB/s")
+    print(f"memory: {bandwidth() / 1e12:.3g} TB/s")
     print("| products | matrices, TFLOP/s | a sweep, ms | GFLOP an image | TFLOP/s | of the ceiling |")
     print("|---|---|---|---|---|---|")
     for name, (dtype, precision) in KINDS.items():
         with jax.default_matmul_precision(precision):
             ceiling = product_rate(dtype)
-            system = cnn(
+            system = ep.cnn(
                 (32, 32, 3), 10, key=jax.random.key(0), preset=preset, gain=4.0, feedback_gain=0.25, dtype=dtype
             )
             x = jax.random.normal(jax.random.key(1), (batch, 32, 32, 3), dtype)
@@ -78,4 +76,4 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:2], *map(int, sys.argv[2:3]))

@@ -10,7 +10,6 @@ dashed line, and those that follow δ itself. Prints the same numbers.
 import argparse
 import math
 
-import equinox as eqx
 import jax
 
 jax.config.update("jax_enable_x64", True)
@@ -24,45 +23,29 @@ matplotlib.use("svg")
 import matplotlib.pyplot as plt  # noqa: E402
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter  # noqa: E402
 
-from equiprop.estimators import (  # noqa: E402
-    GMRES,
-    Adjoint,
-    Centered,
-    ContinuousTime,
-    Corrected,
-    Dyadic,
-    ExactResponse,
-    Holomorphic,
-    Neumann,
-    OneSided,
-    RecurrentBackprop,
-    Unrolled,
-    estimate,
-)
+import equiprop as ep  # noqa: E402
 from equiprop.numerics import trees  # noqa: E402
-from equiprop.solvers import GaussSeidel, relax  # noqa: E402
-from equiprop.training.restore import restore  # noqa: E402
 
 NUDGES = (0.02, 0.05, 0.1, 0.2, 0.5)
-TIGHT = GaussSeidel(tolerance=1e-10, max_steps=3000, nudged_max_steps=3000)
+TIGHT = ep.GaussSeidel(tolerance=1e-10, max_steps=3000, nudged_max_steps=3000)
 
 RESPONSE = {
-    "one-sided": [OneSided(nudge=b) for b in NUDGES],
-    "centred": [Centered(nudge=b) for b in NUDGES],
-    "holomorphic, N = 4": [Holomorphic(nudge=b, points=4) for b in NUDGES],
-    "holomorphic, N = 8": [Holomorphic(nudge=b, points=8) for b in NUDGES],
-    "continuous-time": [ContinuousTime(nudge=0.2, points=4, steps_per_point=k, periods=2) for k in (5, 10, 20, 40)],
+    "one-sided": [ep.OneSided(nudge=b) for b in NUDGES],
+    "centred": [ep.Centered(nudge=b) for b in NUDGES],
+    "holomorphic, N = 4": [ep.Holomorphic(nudge=b, points=4) for b in NUDGES],
+    "holomorphic, N = 8": [ep.Holomorphic(nudge=b, points=8) for b in NUDGES],
+    "continuous-time": [ep.ContinuousTime(nudge=0.2, points=4, steps_per_point=k, periods=2) for k in (5, 10, 20, 40)],
     "continuous-time, noise 0.001": [
-        ContinuousTime(nudge=0.5, points=4, steps_per_point=30, periods=p, noise=0.001) for p in (2, 8, 32)
+        ep.ContinuousTime(nudge=0.5, points=4, steps_per_point=30, periods=p, noise=0.001) for p in (2, 8, 32)
     ],
 }
 EXACT = {
-    "corrected, N = 2": [Corrected(nudge=b, points=2) for b in NUDGES],
-    "corrected, N = 8": [Corrected(nudge=b, points=8) for b in NUDGES],
-    "recurrent backprop": [RecurrentBackprop(accuracy=a) for a in (1e-1, 1e-2, 1e-4, 1e-8)],
-    "Neumann": [Neumann(terms=k) for k in (2, 5, 10, 20, 40)],
-    "unrolled": [Unrolled(steps=k) for k in (2, 5, 10, 20, 40)],
-    "dyadic": [Dyadic(nudge=b) for b in (1.0,)],
+    "corrected, N = 2": [ep.Corrected(nudge=b, points=2) for b in NUDGES],
+    "corrected, N = 8": [ep.Corrected(nudge=b, points=8) for b in NUDGES],
+    "recurrent backprop": [ep.RecurrentBackprop(accuracy=a) for a in (1e-1, 1e-2, 1e-4, 1e-8)],
+    "Neumann": [ep.Neumann(terms=k) for k in (2, 5, 10, 20, 40)],
+    "unrolled": [ep.Unrolled(steps=k) for k in (2, 5, 10, 20, 40)],
+    "dyadic": [ep.Dyadic(nudge=b) for b in (1.0,)],
 }
 
 
@@ -72,16 +55,21 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--out", default="docs/images/error_against_cost.svg")
     options = parser.parse_args()
-    restored = restore(options.run)
+    restored = ep.experiment.restore(options.run)
     system = jax.tree.map(lambda a: a.astype(jnp.float64), restored.system)
     x, labels = restored.trainer.validation.batch(jnp.arange(options.samples))
     x = x.astype(jnp.float64)
-    free = eqx.filter_jit(relax)(system, x, TIGHT)
+    free = ep.relax(system, x, TIGHT)
     response, exact = (
-        eqx.filter_jit(estimate)(
-            system, x, labels, which(krylov=GMRES(tolerance=1e-10), clip=math.inf), solver=TIGHT, equilibrium=free
+        ep.estimate(
+            system,
+            x,
+            labels,
+            which(linear_solver=ep.GMRES(tolerance=1e-10), clip=math.inf),
+            solver=TIGHT,
+            equilibrium=free,
         ).error_vector
-        for which in (ExactResponse, Adjoint)
+        for which in (ep.ExactResponse, ep.Adjoint)
     )
 
     def distance(a: dict[str, Array], b: dict[str, Array]) -> np.ndarray:
@@ -95,9 +83,7 @@ def main() -> None:
         for name, settings in family.items():
             points = []
             for setting in settings:
-                answer = eqx.filter_jit(estimate)(
-                    system, x, labels, setting, solver=TIGHT, equilibrium=free, key=jax.random.key(0)
-                )
+                answer = ep.estimate(system, x, labels, setting, solver=TIGHT, equilibrium=free, key=jax.random.key(0))
                 error = distance(answer.error_vector, limit)
                 own = np.asarray(answer.relaxation_steps) - (np.asarray(free.steps) if setting.needs_free_phase else 0)
                 points.append((float(np.median(own)), float(np.median(error)), float(np.median(answer.error_bar))))

@@ -2,14 +2,13 @@
 
     python benchmarks/error_bar.py
 
-For the converged samples: the share whose error is below the bar, the share whose bar is within a factor of ten of the error, the
-median of bar/error, and the median error.
+For the converged samples: the fraction whose error is below the bar, the fraction whose bar is within a factor of ten of the
+error, the median of bar/error, and the median error.
 """
 
 import sys
 from pathlib import Path
 
-import equinox as eqx
 import jax
 
 jax.config.update("jax_enable_x64", True)
@@ -17,35 +16,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 import numpy as np  # noqa: E402
 
-from equiprop.estimators import (  # noqa: E402
-    AbstractEstimator,
-    Adjoint,
-    Centered,
-    Corrected,
-    ExactResponse,
-    Holomorphic,
-    OneSided,
-    RecurrentBackprop,
-    estimate,
-)
+import equiprop as ep  # noqa: E402
 from random_systems import SOLVER, exact, random_systems  # noqa: E402
 
 BARS = {
-    "one-sided, residual": lambda b: OneSided(nudge=b),
-    "one-sided, companion": lambda b: OneSided(nudge=b, error_bar="companion"),
-    "centred, residual": lambda b: Centered(nudge=b),
-    "centred, companion": lambda b: Centered(nudge=b, error_bar="companion"),
-    **{f"holomorphic N = {n}, aliasing": lambda b, n=n: Holomorphic(nudge=b, points=n) for n in (3, 4, 6, 8)},
-    "holomorphic N = 4, residual": lambda b: Holomorphic(nudge=b, points=4, error_bar="residual"),
-    "holomorphic N = 4, companion": lambda b: Holomorphic(nudge=b, points=4, error_bar="companion"),
-    "corrected N = 4, aliasing": lambda b: Corrected(nudge=b, points=4),
+    "one-sided, residual": lambda b: ep.OneSided(nudge=b),
+    "one-sided, companion": lambda b: ep.OneSided(nudge=b, error_bar="companion"),
+    "centred, residual": lambda b: ep.Centered(nudge=b),
+    "centred, companion": lambda b: ep.Centered(nudge=b, error_bar="companion"),
+    **{f"holomorphic N = {n}, aliasing": lambda b, n=n: ep.Holomorphic(nudge=b, points=n) for n in (3, 4, 6, 8)},
+    "holomorphic N = 4, residual": lambda b: ep.Holomorphic(nudge=b, points=4, error_bar="residual"),
+    "holomorphic N = 4, companion": lambda b: ep.Holomorphic(nudge=b, points=4, error_bar="companion"),
+    "corrected N = 4, aliasing": lambda b: ep.Corrected(nudge=b, points=4),
 }
-SOLVES = {"exact response": ExactResponse(), "adjoint": Adjoint(), "recurrent backprop": RecurrentBackprop()}
+SOLVES = {"exact response": ep.ExactResponse(), "adjoint": ep.Adjoint(), "recurrent backprop": ep.RecurrentBackprop()}
 
 
-def line(name: str, estimator: AbstractEstimator) -> str:
+def line(name: str, estimator: ep.AbstractEstimator) -> str:
     system, x, y = random_systems()
-    answer = eqx.filter_jit(estimate)(system, x, y, estimator, solver=SOLVER)
+    answer = ep.estimate(system, x, y, estimator, solver=SOLVER)
     transpose = estimator.tends_to == "adjoint"
     reference = exact(system, x, y, answer.equilibrium.state, transpose=transpose)
     error = np.linalg.norm(np.asarray(answer.error_vector) - reference, axis=1) / np.linalg.norm(reference, axis=1)

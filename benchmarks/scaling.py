@@ -2,8 +2,8 @@
 
 python benchmarks/scaling.py [docs/images/scaling.svg]
 
-The sweeps of a phase are fixed in number, so that what is asked is the price of the arithmetic and not how long a network
-takes to converge. All steps of one axis are timed in turn, round after round.
+The sweeps of a phase are fixed in number, so that the price of the arithmetic is measured and not how long a network takes
+to converge. All steps of one axis are timed in turn, round after round.
 """
 
 import dataclasses
@@ -16,17 +16,16 @@ import jax.numpy as jnp
 import matplotlib
 import numpy as np
 
+import equiprop as ep
 from equiprop.benchmarking import Case, measure
-from equiprop.systems import LayeredNetwork
-from equiprop.training.config import SolverConfig
-from equiprop.training.loop import Trainer
-from networks import trainer
+from networks import steps, trainer
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
 STEPS = 5
+FIXED = {"kind": "fixed_iterations", "max_steps": 20, "nudged_max_steps": 10, "damping": 0.0}
 AXES = {
     "points N": [({"kind": "holomorphic", "points": n, "homeostasis": False}, n) for n in (4, 8, 16, 32)],
     "batch": [({"batch": n}, n) for n in (50, 100, 200, 400)],
@@ -35,16 +34,12 @@ AXES = {
 }
 
 
-def fixed(chosen: Trainer) -> Trainer:
-    solver = SolverConfig(kind="fixed_iterations", max_steps=20, nudged_max_steps=10, damping=0.0)
-    return Trainer(dataclasses.replace(chosen.config, solver=solver), chosen.dataset)
+def step(chosen: ep.experiment.Trainer, name: str) -> Case:
+    given = chosen.job(chosen.images), chosen.initial_train_state(), jnp.asarray(STEPS)
+    return Case(name, steps, given, STEPS)
 
 
-def step(chosen: Trainer, name: str) -> Case:
-    return Case(name, chosen.plan.advance, (chosen.start(), chosen.images, jnp.asarray(STEPS)), STEPS)
-
-
-def connections(system: LayeredNetwork) -> int:
+def connections(system: ep.LayeredNetwork) -> int:
     """Those that every sweep goes through. The input's are used once a relaxation."""
     return sum(weight.size for name, weight in system.weights.items() if not name.startswith("input->"))
 
@@ -57,7 +52,7 @@ def slope(x: list[float], y: list[float]) -> float:
 def main(figure: str | None) -> None:
     found = {}
     for axis, settings in AXES.items():
-        trainers = [fixed(trainer(**options)) for options, _ in settings]
+        trainers = [trainer(**options, solver=FIXED) for options, _ in settings]
         timings = measure([step(t, str(n)) for t, (_, n) in zip(trainers, settings, strict=True)], rounds=5)
         cost = [timing.milliseconds for timing in timings]
         if axis == "points N":
@@ -82,11 +77,11 @@ def main(figure: str | None) -> None:
 def epochs(count: int = 40) -> None:
     """Time of an epoch and memory of the process, early and late."""
     chosen = trainer()
-    state, steps = chosen.start(), chosen.steps_per_epoch
+    state = chosen.initial_train_state()
     seconds, memory = [], []
     for _ in range(count):
         began = time.perf_counter()
-        state = jax.block_until_ready(chosen.advance(state, chosen.images, steps))
+        state = jax.block_until_ready(chosen.advance(state, chosen.images, chosen.steps_per_epoch))
         state = dataclasses.replace(state, step=jnp.zeros_like(state.step), epoch=state.epoch + 1)
         seconds.append(time.perf_counter() - began)
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

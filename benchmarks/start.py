@@ -1,6 +1,6 @@
 """How long one waits before anything happens, every time in a fresh process; medians.
 
-python benchmarks/start.py
+    python benchmarks/start.py [ROUNDS]
 
 A step is compiled for 784–256–256–10 and batches of 50, with an empty persistent cache and then with what that left there.
 """
@@ -13,29 +13,20 @@ import tempfile
 import time
 from pathlib import Path
 
-ROUNDS = 5
 EQUIPROP = str(Path(sys.executable).parent / "equiprop")
-ROOMS = "import equiprop as e; [getattr(e, room) for room in e.__all__]; e.training.train"
-COMPILE = """
-import dataclasses, sys, time
-import jax, jax.numpy as jnp, numpy as np
-from equiprop.data import Dataset, Split
-from equiprop.training.config import Config, HomeostasisConfig
-from equiprop.training.loop import Trainer
-
-images = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
-split = Split(images, np.arange(100, dtype=np.int32) % 10)
-dataset = Dataset("random", split, split, split, tuple("abcdefghij"), 0.0, 255.0, "")
-config = Config.from_file("experiments/fashion_homeostasis.toml")
-if sys.argv[1] == "none":
-    config = dataclasses.replace(config, homeostasis=HomeostasisConfig(kind="none"))
-trainer = Trainer(config, dataset)
-given = trainer.start(), trainer.images, jnp.asarray(1)
-lowered = jax.jit(trainer.plan.advance, donate_argnums=0).lower(*given)
-began = time.perf_counter()
-lowered.compile()
-print(time.perf_counter() - began)
+CONFIG = Path(__file__).resolve().parents[1] / "experiments" / "fashion_homeostasis.toml"
+EVERY_PACKAGE = """
+import importlib, pkgutil, equiprop
+for module in pkgutil.iter_modules(equiprop.__path__, "equiprop."):
+    importlib.import_module(module.name)
 """
+COMMANDS = {
+    "python -c pass": (sys.executable, "-c", "pass"),
+    "import equiprop": (sys.executable, "-c", "import equiprop"),
+    "import of every package": (sys.executable, "-c", EVERY_PACKAGE),
+    "equiprop --help": (EQUIPROP, "--help"),
+    "equiprop train --help": (EQUIPROP, "train", "--help"),
+}
 
 
 def seconds(*command: str) -> float:
@@ -44,36 +35,50 @@ def seconds(*command: str) -> float:
     return time.perf_counter() - began
 
 
-def compile_seconds(treatment: str, cache: str) -> float:
+def compile_seconds(homeostasis: str, cache: str) -> float:
+    """`compile_here` in a process of its own."""
     environment = os.environ | {
         "JAX_COMPILATION_CACHE_DIR": cache,
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
     }
-    answer = subprocess.run(
-        [sys.executable, "-c", COMPILE, treatment], check=True, stdout=subprocess.PIPE, text=True, env=environment
-    )
+    command = [sys.executable, __file__, "--compile", homeostasis]
+    answer = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment)
     return float(answer.stdout)
 
 
-def main() -> None:
+def compile_here(homeostasis: str) -> float:
+    """Seconds until a training step is compiled, after it was traced."""
+    import jax
+    import jax.numpy as jnp
+
+    import equiprop as ep
+    from networks import images, steps
+
+    config = ep.experiment.Config.from_file(CONFIG).changed({"homeostasis.kind": homeostasis})
+    trainer = ep.experiment.Trainer(config, images(100))
+    given = trainer.job(trainer.images), trainer.initial_train_state(), jnp.asarray(1)
+    lowered = jax.jit(steps, donate_argnums=1).lower(*given)
+    began = time.perf_counter()
+    lowered.compile()
+    return time.perf_counter() - began
+
+
+def main(rounds: int = 5) -> None:
     rows: dict[str, list[float]] = {}
-    for _ in range(ROUNDS):
-        for name, command in {
-            "python -c pass": (sys.executable, "-c", "pass"),
-            "import equiprop": (sys.executable, "-c", "import equiprop"),
-            "import of every room": (sys.executable, "-c", ROOMS),
-            "equiprop --help": (EQUIPROP, "--help"),
-            "equiprop train --help": (EQUIPROP, "train", "--help"),
-        }.items():
+    for _ in range(rounds):
+        for name, command in COMMANDS.items():
             rows.setdefault(name, []).append(seconds(*command))
-        for treatment, words in (("none", ""), ("jacobian", " with homeostasis")):
+        for homeostasis, words in (("none", ""), ("jacobian", " with homeostasis")):
             with tempfile.TemporaryDirectory() as cache:
                 for when in ("empty cache", "from the cache"):
                     name = f"step of training{words}, {when}"
-                    rows.setdefault(name, []).append(compile_seconds(treatment, cache))
+                    rows.setdefault(name, []).append(compile_seconds(homeostasis, cache))
     for name, times in rows.items():
         print(f"{name:48s} {statistics.median(times):6.2f} s  ({min(times):.2f} to {max(times):.2f})")
 
 
 if __name__ == "__main__":
-    main()
+    if sys.argv[1:2] == ["--compile"]:
+        print(compile_here(sys.argv[2]))
+    else:
+        main(*map(int, sys.argv[1:2]))

@@ -6,42 +6,47 @@ python benchmarks/sweeps.py            # and: taskset -c 0 python benchmarks/swe
 import jax
 import jax.numpy as jnp
 
+import equiprop as ep
 from equiprop.benchmarking import Case, measure
-from equiprop.solvers import GaussSeidel
-from equiprop.systems import mlp, nudged
+from equiprop.numerics import trees
 
-TIMES = 200
-solver = GaussSeidel(damping=0.0)
-system = mlp(784, (256, 256), 10, key=jax.random.key(0))
-x, y = jax.random.normal(jax.random.key(1), (50, 784)), jnp.zeros(50, jnp.int32)
-injection, state = system.injection(x), system.initial_state(x)
-twice = lambda tree: jax.tree.map(lambda a: jnp.concatenate([a, a]), tree)  # noqa: E731
-nudge = jnp.repeat(jnp.asarray([0.5, -0.5]), 50)
+SWEEPS = 200
+BATCH = 50
+SOLVER = ep.GaussSeidel(damping=0.0)
 
 
 def repeated(body):
-    return lambda start, *rest: jax.lax.fori_loop(0, TIMES, lambda _, u: body(u, *rest), start)
+    return lambda start, *rest: jax.lax.fori_loop(0, SWEEPS, lambda _, u: body(u, *rest), start)
 
 
-u, W = jnp.ones((50, 256)), system.weights["hidden_1->hidden_2"]
-cases = [
-    Case("product, 50 rows", repeated(lambda u, W: jnp.tanh(u @ W)), (u, W), TIMES),
-    Case("product, 100 rows", repeated(lambda u, W: jnp.tanh(u @ W)), (twice(u), W), TIMES),
-    *(
-        Case(
+def sweep(state, field):
+    return SOLVER.sweep(field, state)[0]
+
+
+def product(r, weight):
+    return jnp.tanh(r @ weight)
+
+
+def cases():
+    system = ep.mlp(784, (256, 256), 10, key=jax.random.key(0), feedback_gain=1.0)
+    x, y = jax.random.normal(jax.random.key(1), (BATCH, 784)), jnp.zeros(BATCH, jnp.int32)
+    free, state = ep.Free(system, system.injection(x)), system.initial_state(x)
+    weight = system.weights["hidden_1->hidden_2"]
+    for rows in (BATCH, 2 * BATCH):
+        yield Case(f"product, {rows} rows", repeated(product), (jnp.ones((rows, 256)), weight), SWEEPS)
+    for rows in (3, 6, 12, 25, BATCH):
+        some = jnp.arange(rows)
+        yield Case(
             f"sweep, {rows} rows",
-            repeated(lambda u, s, d: solver.sweep(s, d, u)[0]),
-            (jax.tree.map(lambda a, n=rows: a[:n], state), system, jax.tree.map(lambda a, n=rows: a[:n], injection)),
-            TIMES,
+            repeated(sweep),
+            (trees.index_batch(state, some), free.index_batch(some)),
+            SWEEPS,
         )
-        for rows in (3, 6, 12, 25, 50)
-    ),
-    Case(
-        "nudged sweep, 100 rows",
-        repeated(lambda u, s, d, t, b: solver.sweep(nudged(s, t, b), d, u)[0]),
-        (twice(state), system, twice(injection), twice(y), nudge),
-        TIMES,
-    ),
-]
-for timing in measure(cases, rounds=7):
-    print(f"{timing.name:26s} {1000 * timing.milliseconds:8.1f} µs")
+    both = ep.Free(system, trees.broadcast_batch(free.injection, 2))
+    nudged = ep.Nudged(both, system, trees.broadcast_batch(y, 2), jnp.repeat(jnp.asarray([0.5, -0.5]), BATCH))
+    yield Case(f"nudged sweep, {2 * BATCH} rows", repeated(sweep), (trees.broadcast_batch(state, 2), nudged), SWEEPS)
+
+
+if __name__ == "__main__":
+    for timing in measure(cases(), rounds=7):
+        print(f"{timing.name:26s} {1000 * timing.milliseconds:8.1f} µs")

@@ -10,8 +10,8 @@ from functools import cache
 import jax
 import pytest
 
+import equiprop as ep
 from equiprop.benchmarking import CASES, Case, cases, program_bytes
-from equiprop.estimators import ESTIMATORS
 from networks import SIZES, trainer
 
 STEPS = 5
@@ -27,7 +27,7 @@ NAMES = [
     "free phase",
     "estimate at equilibrium, centered",
     "homeostasis, 5 probes",
-    *(f"estimate, {kind}" for kind in ESTIMATORS),
+    *(f"estimate, {kind}" for kind in ep.ESTIMATORS.members()),
 ]
 
 
@@ -40,8 +40,11 @@ def all_cases(size: str) -> dict[str, Case]:
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("size", SIZES)
 def test_speed(benchmark, size, name):
-    assert set(all_cases(size)) == set(NAMES)
-    case = all_cases(size)[name]
+    found = all_cases(size)
+    assert set(found) <= set(NAMES)
+    if name not in found:
+        pytest.skip("the estimator does not serve this network")
+    case = found[name]
     program = jax.jit(case.function).lower(*case.arguments).compile()
     benchmark.group = size
     benchmark.extra_info |= {"repeats": case.repeats, "bytes": program_bytes(program)}

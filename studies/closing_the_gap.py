@@ -3,9 +3,9 @@
 python studies/closing_the_gap.py train OUT [NAME ...]    one run a variant and seed below OUT; what is there is not done again
 python studies/closing_the_gap.py table OUT               mean and standard deviation over the seeds
 python studies/closing_the_gap.py figure OUT FILE.svg     the waterfall
-python studies/closing_the_gap.py bias RUN                summed gradients of 20,000 images against the exact one, nudge by nudge
-python studies/closing_the_gap.py tail RUN                which samples carry the gradient
-python studies/closing_the_gap.py jumps RUN               which samples leave their branch, nudge by nudge
+python studies/closing_the_gap.py bias RUN [N [BATCH]]    summed gradients of N = 20,000 images against the exact one, by nudge
+python studies/closing_the_gap.py tail RUN [N]            which samples carry the gradient
+python studies/closing_the_gap.py switches RUN [N]        which samples switch branch, nudge by nudge
 
 `train` runs nothing but `equiprop train` with the options listed below; EQUIPROP_DATA_DIR says where Fashion-MNIST is.
 """
@@ -21,6 +21,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+import equiprop as ep
+
 EQUIPROP = str(Path(sys.executable).parent / "equiprop")
 SEEDS = (0, 1, 2)
 PUBLISHED = ("--config", "experiments/fashion_homeostasis.toml")
@@ -35,11 +39,17 @@ DIGITS = (
 )  # fmt: skip
 LOOP = (*BEST, "--system.kind", "loop")
 DIGITS_LOOP = (*DIGITS, "--system.kind", "loop")
-ONE_RATE = (
-    "--optimizer.learning-rate", "0.03", "--optimizer.learning-rates.input->hidden-1", "0.03",
-    "--optimizer.learning-rates.hidden-1->hidden-2", "0.03", "--optimizer.learning-rates.hidden-2->hidden-1", "0.03",
-    "--optimizer.learning-rates.readout", "0.03",
-)  # fmt: skip
+
+
+def learning_rates(*rates: str) -> tuple[str, ...]:
+    """The options for the learning rate of everything else, and of the four groups that the published settings name."""
+    groups = ("input->hidden_1", "hidden_1->hidden_2", "hidden_2->hidden_1", "readout")
+    named = (text for pair in zip(groups, rates[1:], strict=True) for text in pair)
+    return ("--optimizer.learning-rate", rates[0], "--optimizer.learning-rates", *named)
+
+
+ONE_RATE = learning_rates("0.03", "0.03", "0.03", "0.03", "0.03")
+PUBLISHED_RATES = learning_rates("0.01", "0.05", "0.02", "0.02", "0.004")
 
 
 @dataclass(frozen=True)
@@ -87,21 +97,7 @@ VARIANTS = {
     ),
     "shared-rates": Variant(
         "shared updates, published learning rates",
-        (
-            *BEST,
-            *JACOBIAN,
-            "--optimizer.learning-rate",
-            "0.01",
-            "--optimizer.learning-rates",
-            "input->hidden_1",
-            "0.05",
-            "hidden_1->hidden_2",
-            "0.02",
-            "hidden_2->hidden_1",
-            "0.02",
-            "readout",
-            "0.004",
-        ),
+        (*BEST, *JACOBIAN, *PUBLISHED_RATES),
         "exact",
     ),
     "shared-large": Variant("shared updates, nudge 0.5", (*BEST, *JACOBIAN, "--estimator.nudge", "0.5"), "exact"),
@@ -221,31 +217,61 @@ def figure(out: Path, path: Path) -> None:
     canvas.savefig(path, metadata={"Date": None})
 
 
+@dataclass(frozen=True)
+class Equilibria:
+    """The first training samples of a run at the free equilibrium of its system."""
+
+    system: Any
+    solver: Any
+    x: Any
+    labels: Any
+    free: Any
+
+    def estimate(self, estimator: Any) -> Any:
+        return ep.estimate(self.system, self.x, self.labels, estimator, solver=self.solver, equilibrium=self.free)
+
+
+def equilibria(run: Path, samples: int) -> Equilibria:
+    import jax.numpy as jnp
+
+    restored = ep.experiment.restore(run)
+    system, solver = restored.system, restored.trainer.components.solver
+    x, labels = restored.trainer.images.batch(jnp.arange(samples))
+    return Equilibria(system, solver, x, labels, ep.relax(system, x, solver))
+
+
+def rows(tree: Any) -> Any:
+    """Of a batch of error vectors, one vector a sample."""
+    import jax
+
+    return np.concatenate([np.asarray(a, float).reshape(len(a), -1) for a in jax.tree.leaves(tree)], axis=1)
+
+
 def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
     """A mean over samples hides what does not average out: here gradients are summed before they are compared."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
-    from equiprop.estimators import Adjoint, Centered, ExactResponse, estimate
-    from equiprop.solvers import relax
-    from equiprop.training.restore import restore
-
-    restored = restore(run)
-    images, solver, system = restored.trainer.images, restored.trainer.parts.solver, restored.system
-    nudged = {f"nudge {b}": Centered(nudge=b, clip=2.0, branch_switch="keep") for b in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)}
+    restored = ep.experiment.restore(run)
+    images, solver, system = restored.trainer.images, restored.trainer.components.solver, restored.system
     estimators = {
-        "exact": Adjoint(clip=math.inf),
-        "exact, clipped": Adjoint(clip=2.0),
-        "exact response": ExactResponse(clip=2.0),
-        **nudged,
+        "exact": ep.Adjoint(clip=math.inf),
+        "exact, clipped": ep.Adjoint(clip=2.0),
+        "exact response": ep.ExactResponse(clip=2.0),
+        **{
+            f"nudge {nudge}": ep.Centered(nudge=nudge, clip=2.0, branch_switch="keep")
+            for nudge in (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
+        },
     }
 
     @jax.jit
-    def gradients(rows: Any) -> Any:
-        x, labels = images.batch(rows)
-        free = relax(system, x, solver)
-        answers = {k: estimate(system, x, labels, e, solver=solver, equilibrium=free) for k, e in estimators.items()}
+    def gradients(indices: Any) -> Any:
+        x, labels = images.batch(indices)
+        free = ep.relax(system, x, solver)
+        answers = {
+            name: ep.estimate(system, x, labels, estimator, solver=solver, equilibrium=free)
+            for name, estimator in estimators.items()
+        }
         exact = answers["exact"].error_vector
 
         def cosine(mine: Any) -> Any:
@@ -255,9 +281,10 @@ def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
             )
             return jnp.nanmedian(dot / jnp.sqrt(ours * theirs))
 
-        return {k: a.gradient.weights for k, a in answers.items()}, {
-            k: cosine(a.error_vector) for k, a in answers.items()
-        }
+        return (
+            {name: answer.gradient.weights for name, answer in answers.items()},
+            {name: cosine(answer.error_vector) for name, answer in answers.items()},
+        )
 
     total, middle = None, []
     for start in range(0, samples, batch):
@@ -282,89 +309,68 @@ def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
 
 
 def tail(run: Path, samples: int = 2000) -> None:
-    """Deciles by ‖∇C‖: how much of Σ‖δ‖² each holds, and how the nudged error vectors stand there."""
-    import jax
-    import jax.numpy as jnp
-    import numpy as np
-
-    from equiprop.estimators import Adjoint, Centered, estimate
-    from equiprop.numerics import trees
-    from equiprop.solvers import relax
-    from equiprop.training.restore import restore
-
-    restored = restore(run)
-    system, solver = restored.system, restored.trainer.parts.solver
-    x, labels = restored.trainer.images.batch(jnp.arange(samples))
-    free = relax(system, x, solver)
-    flat = lambda tree: np.concatenate([np.asarray(a).reshape(samples, -1) for a in jax.tree.leaves(tree)], 1)  # noqa: E731
-
-    def errors(estimator: Any) -> Any:
-        return flat(estimate(system, x, labels, estimator, solver=solver, equilibrium=free).error_vector)
-
-    exact = errors(Adjoint(clip=math.inf))
-    nudged = {b: errors(Centered(nudge=b, clip=math.inf, branch_switch="keep")) for b in (0.05, 0.5)}
-    cost_gradient = np.asarray(trees.norm(system.cost_gradient(system.activity(free.state), labels)))
+    """Deciles by ‖∇C‖: what fraction of Σ‖δ‖² each holds, and how the nudged error vectors agree with the exact ones there."""
+    at = equilibria(run, samples)
+    exact = rows(at.estimate(ep.Adjoint(clip=math.inf)).error_vector)
+    nudged = [
+        rows(at.estimate(ep.Centered(nudge=nudge, clip=math.inf, branch_switch="keep")).error_vector)
+        for nudge in (0.05, 0.5)
+    ]
+    pull = np.linalg.norm(rows(ep.cost_gradient(at.system, at.system.activity(at.free.state), at.labels)), axis=1)
     length = np.linalg.norm(exact, axis=1)
-    print(f"sweeps of the free phase: mean {np.mean(free.steps):.1f}, largest {np.max(free.steps)}")
+    print(f"sweeps of the free phase: mean {np.mean(at.free.steps):.1f}, largest {np.max(at.free.steps)}")
     print(
-        "| decile of ‖∇C‖ | mean ‖∇C‖ | median gain ‖δ‖/‖∇C‖ | share of Σ‖δ‖² | cosine, nudge 0.05 | cosine, nudge 0.5 |"
+        "| decile of ‖∇C‖ | mean ‖∇C‖ | median gain ‖δ‖/‖∇C‖ | fraction of Σ‖δ‖² | cosine, nudge 0.05 | cosine, nudge 0.5 |"
     )
     print("|---|---|---|---|---|---|")
-    for number, rows in enumerate(np.array_split(np.argsort(cost_gradient), 10), 1):
+    for number, some in enumerate(np.array_split(np.argsort(pull), 10), 1):
         cosines = [
-            np.sum(mine[rows] * exact[rows]) / np.linalg.norm(mine[rows]) / np.linalg.norm(exact[rows])
-            for mine in nudged.values()
+            np.sum(mine[some] * exact[some]) / np.linalg.norm(mine[some]) / np.linalg.norm(exact[some])
+            for mine in nudged
         ]
         print(
-            f"| {number} | {cost_gradient[rows].mean():.4f} | {np.median(length[rows] / cost_gradient[rows]):.2f} | "
-            f"{np.sum(length[rows] ** 2) / np.sum(length**2):.3f} | {cosines[0]:.3f} | {cosines[1]:.3f} |"
+            f"| {number} | {pull[some].mean():.4f} | {np.median(length[some] / pull[some]):.2f} | "
+            f"{np.sum(length[some] ** 2) / np.sum(length**2):.3f} | {cosines[0]:.3f} | {cosines[1]:.3f} |"
         )
 
 
-def jumps(run: Path, samples: int = 5000) -> None:
-    """Samples whose response is more even than odd, and those whose output the cost itself makes unstable.
+def switches(run: Path, samples: int = 5000) -> None:
+    """Samples that switch branch, and those whose output the cost itself makes unstable.
 
     Under the nudge −β the output feels +β∇C: where β times the largest eigenvalue of D^½(∂²C/∂r²)D^½ exceeds 1, that force
     grows faster with the output than the leak does, and the equilibrium from which it started is gone.
     """
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
-    from equiprop.estimators import Adjoint, Centered, estimate
-    from equiprop.solvers import relax
-    from equiprop.training.restore import restore
-
-    restored = restore(run)
-    system, solver = restored.system, restored.trainer.parts.solver
-    x, labels = restored.trainer.images.batch(jnp.arange(samples))
-    free = relax(system, x, solver)
-    output = system.output(system.activity(free.state))
-    hessian = jax.vmap(jax.hessian(lambda r, y: system.cost(r[None], y[None])[0]))(output, labels)
-    root = jnp.sqrt(system.output(system.slope(free.state)))
+    at = equilibria(run, samples)
+    system = at.system
+    output = system.output(system.activity(at.free.state))
+    hessian = jax.vmap(jax.hessian(lambda r, y: system.cost(r[None], y[None])[0]))(output, at.labels)
+    root = jnp.sqrt(system.output(ep.slope(system, at.free.state)))
     curvature = np.asarray(jnp.linalg.eigvalsh(root[:, :, None] * hessian * root[:, None, :])[:, -1])
-    exact = estimate(system, x, labels, Adjoint(clip=math.inf), solver=solver, equilibrium=free).error_vector
-    energy = np.sum([np.sum(np.asarray(a, float) ** 2, axis=1) for a in jax.tree.leaves(exact)], axis=0)
-    percent = lambda share: f"{100 * share:.1f}"  # noqa: E731
-    print("| nudge β | branch_switch, % | their share of Σ‖δ‖², % | βλ > 1, % | of those branch_switch, % |")
+    energy = np.sum(rows(at.estimate(ep.Adjoint(clip=math.inf)).error_vector) ** 2, axis=1)
+
+    def percent(fraction: Any) -> str:
+        return f"{100 * fraction:.1f}"
+
+    print("| nudge β | switched branch, % | their part of Σ‖δ‖², % | βλ > 1, % | of those switched branch, % |")
     print("|---|---|---|---|---|")
     for nudge in (0.02, 0.05, 0.1, 0.2, 0.5):
-        branch_switch = np.asarray(
-            estimate(system, x, labels, Centered(nudge=nudge), solver=solver, equilibrium=free).branch_switch
-        )
+        switched = np.asarray(at.estimate(ep.Centered(nudge=nudge)).branch_switch)
         steep = nudge * curvature > 1
-        among = percent(branch_switch[steep].mean()) if steep.any() else ""
-        shares = [percent(v) for v in (branch_switch.mean(), energy[branch_switch].sum() / energy.sum(), steep.mean())]
-        print(f"| {nudge} | {' | '.join(shares)} | {among} |")
+        among = percent(switched[steep].mean()) if steep.any() else ""
+        cells = [percent(v) for v in (switched.mean(), energy[switched].sum() / energy.sum(), steep.mean())]
+        print(f"| {nudge} | {' | '.join(cells)} | {among} |")
 
 
 COMMANDS: dict[str, Callable[..., None]] = {
     "train": lambda out, *names: train(Path(out), list(names)),
     "table": lambda out: table(Path(out)),
     "figure": lambda out, path: figure(Path(out), Path(path)),
-    "bias": lambda run: bias(Path(run)),
-    "tail": lambda run: tail(Path(run)),
-    "jumps": lambda run: jumps(Path(run)),
+    "bias": lambda run, *samples: bias(Path(run), *map(int, samples)),
+    "tail": lambda run, *samples: tail(Path(run), *map(int, samples)),
+    "switches": lambda run, *samples: switches(Path(run), *map(int, samples)),
 }
 
 if __name__ == "__main__":

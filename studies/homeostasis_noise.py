@@ -11,32 +11,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from equiprop.homeostasis import AntisymmetricHomeostasis, Batch, JacobianHomeostasis
-from equiprop.systems import mlp
+import equiprop as ep
 
 PAIR = ("hidden_1->hidden_2", "hidden_2->hidden_1")
 UNITS = 256 + 256 + 10
+SAMPLES = 5
 ANGLES = (90, 30, 10, 3, 1)
 DRAWS = 20
+LOSSES = {
+    "published": ep.JacobianHomeostasis(probes=5, samples=SAMPLES),
+    "antisymmetric": ep.AntisymmetricHomeostasis(probes=5, samples=SAMPLES, balanced=False),
+}
 
 
 def main() -> None:
-    x = jax.random.normal(jax.random.key(1), (5, 784))
-    treatments = {"published": JacobianHomeostasis(probes=5), "antisymmetric": AntisymmetricHomeostasis(probes=5)}
+    x = jax.random.normal(jax.random.key(1), (SAMPLES, 784))
     print("| angle | |gradient| | published | antisymmetric |")
     print("|---|---|---|---|")
     for angle in ANGLES:
-        system = mlp(784, (256, 256), 10, key=jax.random.key(0), weight_angle=float(angle))
-        state = system.initial_state(x)
-        seen = Batch(x, state, jnp.ones(5, bool))
+        system = ep.mlp(784, (256, 256), 10, key=jax.random.key(0), weight_angle=float(angle), feedback_gain=1.0)
+        batch = ep.Batch(x, system.initial_state(x), jnp.ones(SAMPLES, bool))
         forward, feedback = (system.weights[name] for name in PAIR)
         exact = 2 * (forward - feedback) / UNITS
-        zero = jax.tree.map(jnp.zeros_like, system)
         cells = []
-        for treatment in treatments.values():
-            treat = eqx.filter_jit(treatment.treat)
+        for homeostasis in LOSSES.values():
+            gradient = eqx.filter_jit(homeostasis.gradient)
             errors = [
-                float(jnp.linalg.norm(treat(zero, system, seen, key=key).gradient.weights[PAIR[0]] - exact))
+                float(jnp.linalg.norm(gradient(system, batch, key=key)[0].weights[PAIR[0]] - exact))
                 for key in jax.random.split(jax.random.key(2), DRAWS)
             ]
             cells.append(f"{np.sqrt(np.mean(np.square(errors))) / float(jnp.linalg.norm(exact)):.2f}")

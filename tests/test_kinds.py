@@ -47,7 +47,7 @@ import jax.numpy as jnp
 
 from equiprop.numerics import AbstractActivation, number, real_linear
 from equiprop.solvers import GaussSeidel
-from equiprop.systems import Operation
+from equiprop.systems import AbstractOperation
 
 loaded = []
 loaded.append(1)
@@ -73,7 +73,7 @@ class Slow(GaussSeidel):
 
 
 @dataclass(frozen=True)
-class Shifted(Operation):
+class Shifted(AbstractOperation):
     """Each unit to the one that is `by` places further, times a weight of its own."""
 
     by: int = 1
@@ -328,7 +328,7 @@ def test_settings_of_a_connection_of_ones_own_are_checked(own):
     with pytest.raises(InputError, match=r"connections\.a->output.*has no 'Shifter'$"):
         own_topology(own, kind="Shifter")
     with pytest.raises(
-        InputError, match=r"connections\.a->output\.connection = .*:Sine': is not a subclass of Operation$"
+        InputError, match=r"connections\.a->output\.connection = .*:Sine': is not a subclass of AbstractOperation$"
     ):
         own_topology(own, kind="Sine")
 

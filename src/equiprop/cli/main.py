@@ -9,8 +9,8 @@ from equiprop.errors import EquipropError, InputError, suggest
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
-    "train": "train a network; --resume RUN goes on exactly where it stopped",
-    "evaluate": "the error of a trained network on a split",
+    "train": "train a system; --resume RUN goes on exactly where it stopped",
+    "evaluate": "the error of a trained system on a split",
     "compare": "every estimator against the exact gradient on the same equilibria",
     "diagnose": "how far a run's gradient is from exact, why, and what to change",
     "runs": "list runs",
@@ -26,7 +26,7 @@ def usage() -> str:
         [
             "usage: equiprop COMMAND [options]        equiprop COMMAND --help",
             "",
-            "Trains and dissects networks that compute by relaxing to an equilibrium, by equilibrium propagation.",
+            "Trains and analyses systems that compute by relaxing to an equilibrium, by equilibrium propagation.",
             "",
             *lines,
             "",

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from typing import Any, Self
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -85,7 +85,7 @@ class AbstractJacobianHomeostasis(AbstractHomeostasis):
         own, loss = jax.tree.map(lambda a: jnp.where(any_seen, a, 0), found)
         return own, loss, skipped
 
-    def decide(self, system: System) -> Self:
+    def decide(self, system: System) -> "AbstractJacobianHomeostasis":
         feedback_only = system.fully_paired if self.feedback_only == "auto" else bool(self.feedback_only)
         decided: dict[str, Any] = {
             "feedback_only": feedback_only,

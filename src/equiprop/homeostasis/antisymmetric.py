@@ -1,7 +1,7 @@
 """The homeostatic loss from its antisymmetric part itself, without noise where that is zero."""
 
 import dataclasses
-from typing import ClassVar, Self
+from typing import ClassVar
 
 import jax
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -9,6 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from equiprop.homeostasis._batch import Batch
 from equiprop.homeostasis._loss import AbstractLoss, mean_over_usable, units
 from equiprop.homeostasis._of_jacobian import (
+    AbstractJacobianHomeostasis,
     feedback_only_setting,
     jacobian_strength_setting,
     probes_setting,
@@ -45,7 +46,7 @@ class AntisymmetricHomeostasis(AbstractLoss):
         "auto", "Every population counts alike, instead of every unit; auto: true.", word="auto"
     )
 
-    def decide(self, system: System) -> Self:
+    def decide(self, system: System) -> AbstractJacobianHomeostasis:
         return dataclasses.replace(super().decide(system), balanced=bool(self.balanced))
 
     def loss(self, system: System, batch: Batch, *, key: PRNGKeyArray) -> Float[Array, ""]:

@@ -15,7 +15,7 @@ from equiprop.homeostasis._papers import AKROUT
 from equiprop.homeostasis._strength import strength_setting
 from equiprop.homeostasis.kolen_pollack import pair_distance
 from equiprop.numerics import Number, count
-from equiprop.systems import LayeredNetwork, Operation, System
+from equiprop.systems import AbstractOperation, LayeredNetwork, System
 
 
 class WeightMirror(AbstractHomeostasis):
@@ -67,6 +67,6 @@ def _network(system: System) -> LayeredNetwork:
     return system
 
 
-def _operation(network: LayeredNetwork, weight: str) -> Operation:
+def _operation(network: LayeredNetwork, weight: str) -> AbstractOperation:
     """What the connection with this weight does."""
     return next(edge.operation for edge in network.edges if edge.parameter == weight)

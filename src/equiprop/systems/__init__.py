@@ -41,7 +41,7 @@ from equiprop.systems._topology_file import topology_from_mapping as topology_fr
 from equiprop.systems._verify import is_holomorphic as is_holomorphic
 from equiprop.systems._verify import verify as verify
 from equiprop.systems.connections import CONNECTIONS as CONNECTIONS
-from equiprop.systems.connections import Operation as Operation
+from equiprop.systems.connections import AbstractOperation as AbstractOperation
 from equiprop.systems.recipes import CNN as CNN
 from equiprop.systems.recipes import MLP as MLP
 from equiprop.systems.recipes import RECIPES as RECIPES

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 from equiprop.numerics import COSTS, AbstractCost, activation, real_dtype
 from equiprop.systems._system import Block, System
 from equiprop.systems._topology import INPUT, Connection, Topology
-from equiprop.systems.connections import Identity, Operation
+from equiprop.systems.connections import AbstractOperation, Identity
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Edge:
     target: str
     parameter: str | None
     transposed: bool
-    operation: Operation
+    operation: AbstractOperation
     factor: float = 1.0
 
 
@@ -212,7 +212,7 @@ def _edges(topology: Topology, connection: Connection) -> list[Edge]:
 
 
 def _initial_weights(
-    connection: Connection, operation: Operation, key: PRNGKeyArray, dtype: jnp.dtype, gain: float
+    connection: Connection, operation: AbstractOperation, key: PRNGKeyArray, dtype: jnp.dtype, gain: float
 ) -> dict[str, Array]:
     if operation.weight_shape is None:
         return {}
@@ -227,7 +227,7 @@ def _initial_weights(
     return {connection.name: forward, connection.feedback_name: jnp.sin(angle) * random + jnp.cos(angle) * forward}
 
 
-def _lateral_weight(connection: Connection, operation: Operation, weight: Array, dtype: jnp.dtype) -> Array:
+def _lateral_weight(connection: Connection, operation: AbstractOperation, weight: Array, dtype: jnp.dtype) -> Array:
     """The random `weight` turned until the angle between it and its transpose is the one asked for, at the same norm."""
     if connection.feedback == "tied":
         return weight / 2**0.5

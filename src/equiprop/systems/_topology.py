@@ -10,7 +10,7 @@ import jax
 from equiprop.errors import InputError, suggest
 from equiprop.numerics import activation
 from equiprop.numerics.settings import decode
-from equiprop.systems.connections import CONNECTIONS, Operation, Shape
+from equiprop.systems.connections import CONNECTIONS, AbstractOperation, Shape
 
 INPUT = "input"
 """The name of the clamped population through which the input enters."""
@@ -201,7 +201,7 @@ class Topology:
                 hint = "write 'tied' or 'none'"
                 raise InputError(error.reason, path="feedback", value="untied", hint=hint) from error
 
-    def operation(self, connection: Connection) -> Operation:
+    def operation(self, connection: Connection) -> AbstractOperation:
         """What the connection does to the activity of its source."""
         kind = CONNECTIONS.find(connection.kind)
         source, target = (self.population(name).shape for name in (connection.source, connection.target))

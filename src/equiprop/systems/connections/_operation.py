@@ -14,7 +14,7 @@ Shape = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Operation(abc.ABC):
+class AbstractOperation(abc.ABC):
     """What leads from a population of shape `source` to one of shape `target`.
 
     To add one, subclass this with `weight_shape`, `fan_in` and `apply`; its other fields are keys of a connection.

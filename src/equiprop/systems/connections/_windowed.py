@@ -9,11 +9,11 @@ from jaxtyping import Array, Inexact
 
 from equiprop.errors import InputError
 from equiprop.numerics import check_padding, softmax_pool
-from equiprop.systems.connections._operation import Operation
+from equiprop.systems.connections._operation import AbstractOperation
 
 
 @dataclass(frozen=True)
-class Windowed(Operation):
+class AbstractWindowed(AbstractOperation):
     """What slides a window of `kernel` by `kernel` over an image by `stride`, and pools what it finds.
 
     - `padding`: `same` or `valid`.

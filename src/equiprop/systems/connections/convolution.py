@@ -9,11 +9,11 @@ from jaxtyping import Array
 from equiprop.errors import InputError
 from equiprop.numerics import convolve, real_linear
 from equiprop.systems.connections._operation import Shape
-from equiprop.systems.connections._windowed import Windowed
+from equiprop.systems.connections._windowed import AbstractWindowed
 
 
 @dataclass(frozen=True)
-class Convolution(Windowed):
+class Convolution(AbstractWindowed):
     """The same weights `[kernel, kernel, inputs, outputs]` at every place."""
 
     kind: ClassVar[str] = "convolution"

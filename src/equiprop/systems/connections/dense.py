@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 from jaxtyping import Array
 
 from equiprop.numerics import real_linear
-from equiprop.systems.connections._operation import Operation, Shape, reshaped
+from equiprop.systems.connections._operation import AbstractOperation, Shape, reshaped
 
 
 @dataclass(frozen=True)
-class Dense(Operation):
+class Dense(AbstractOperation):
     """r ↦ r·W with W `[inputs, outputs]`, every unit to every unit."""
 
     kind: ClassVar[str] = "dense"

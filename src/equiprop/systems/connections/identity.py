@@ -6,11 +6,11 @@ from typing import Any, ClassVar
 from jaxtyping import Array
 
 from equiprop.errors import InputError
-from equiprop.systems.connections._operation import Operation
+from equiprop.systems.connections._operation import AbstractOperation
 
 
 @dataclass(frozen=True)
-class Identity(Operation):
+class Identity(AbstractOperation):
     """r ↦ r, a residual path without weights."""
 
     kind: ClassVar[str] = "identity"

@@ -7,11 +7,11 @@ from jaxtyping import Array
 
 from equiprop.numerics import convolve_locally, real_linear
 from equiprop.systems.connections._operation import Shape
-from equiprop.systems.connections._windowed import Windowed
+from equiprop.systems.connections._windowed import AbstractWindowed
 
 
 @dataclass(frozen=True)
-class LocallyConnected(Windowed):
+class LocallyConnected(AbstractWindowed):
     """Weights `[rows, columns, inputs·kernel², outputs]` of its own at every place."""
 
     kind: ClassVar[str] = "local"
