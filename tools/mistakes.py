@@ -627,6 +627,27 @@ ESTIMATORS = (
         "estimators/test_references.py",
     ),
     Mistake(
+        "sign of the clamped contrast",
+        "estimators/_clamping.py",
+        "trees.scale(-1 / size, trees.subtract(clamped, problem.activity))",
+        "trees.scale(1 / size, trees.subtract(clamped, problem.activity))",
+        "estimators/test_clamping.py",
+    ),
+    Mistake(
+        "a contrast that sees the free state alone",
+        "estimators/_clamping.py",
+        "Clamped.of(theta).clamped_force(clamped, clamp)",
+        "theta.force(free, injection)",
+        "estimators/test_clamping.py",
+    ),
+    Mistake(
+        "sign of the clamped response",
+        "estimators/clamped_response.py",
+        "trees.negative(by_output)",
+        "by_output",
+        "estimators/test_clamping.py",
+    ),
+    Mistake(
         "lock-in reference turning backwards",
         "estimators/continuous_time.py",
         "in_phase += jnp.asarray(np.sin(angle)",

@@ -57,6 +57,24 @@ def feedforward(optimizer: optax.GradientTransformation, batch_size: int, steps:
     return _loop(eqx.filter_grad(cost), optimizer, batch_size, steps)
 
 
+def _published_force(system: LayeredNetwork, state: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
+    """F as published code computes it, edge after edge; dense weights in the precision of the state."""
+    dtype = jnp.result_type(*state.values())
+    total = {name: injection[name].astype(dtype) - u for name, u in state.items()}
+    activity = system.activity(state)
+    for edge in system.edges:
+        weight, r = system.weight_of(edge), activity[edge.source]
+        if weight is not None and weight.ndim == 2:  # dense
+            product = r.reshape(len(r), -1) @ (weight.T if edge.transposed else weight).astype(dtype)
+            carried = product.reshape(total[edge.target].shape)
+        elif edge.transposed:
+            carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
+        else:
+            carried = edge.operation.apply(weight, r)
+        total[edge.target] += edge.factor * carried
+    return total
+
+
 def plain(
     optimizer: optax.GradientTransformation,
     batch_size: int,
@@ -74,27 +92,11 @@ def plain(
     """
     nudges = np.array([1.0, -1.0][:points]) if points <= 2 else np.exp(2j * np.pi * np.arange(points) / points)
 
-    def force(system: LayeredNetwork, state: dict[str, Array], injection: dict[str, Array]) -> dict[str, Array]:
-        dtype = jnp.result_type(*state.values())
-        total = {name: injection[name].astype(dtype) - u for name, u in state.items()}
-        activity = system.activity(state)
-        for edge in system.edges:
-            weight, r = system.weight_of(edge), activity[edge.source]
-            if weight is not None and weight.ndim == 2:  # dense
-                product = r.reshape(len(r), -1) @ (weight.T if edge.transposed else weight).astype(dtype)
-                carried = product.reshape(total[edge.target].shape)
-            elif edge.transposed:
-                carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
-            else:
-                carried = edge.operation.apply(weight, r)
-            total[edge.target] += edge.factor * carried
-        return total
-
     def gradient(system: LayeredNetwork, x: Array, labels: Array) -> PyTree:
         injection = system.injection(x)
 
         def free_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
-            return jax.tree.map(jnp.add, u, force(system, u, injection))
+            return jax.tree.map(jnp.add, u, _published_force(system, u, injection))
 
         free = jax.lax.fori_loop(0, free_steps, free_step, system.initial_state(x))
         dtype = jnp.result_type(x.dtype, jnp.complex64) if points > 2 else x.dtype
@@ -103,7 +105,7 @@ def plain(
 
         def nudged_step(_: Any, u: dict[str, Array]) -> dict[str, Array]:
             pulled = trees.scale(beta, cost_gradient(system, system.activity(u), targets))
-            return jax.tree.map(lambda v, f, p: v + f - p, u, force(system, u, injections), pulled)
+            return jax.tree.map(lambda v, f, p: v + f - p, u, _published_force(system, u, injections), pulled)
 
         start = jax.tree.map(lambda a: a.astype(dtype), trees.broadcast_batch(free, points))
         end = system.activity(jax.lax.fori_loop(0, nudged_steps, nudged_step, start))
@@ -119,7 +121,7 @@ def plain(
         error = error_vector_of(system, jax.tree.map(first_harmonic, end, at_equilibrium))
 
         def surrogate(system: Any) -> Array:
-            moved = force(system, free, system.injection(x))
+            moved = _published_force(system, free, system.injection(x))
             inner = sum(jnp.sum(error[name] * moved[name]) for name in error)
             return inner / batch_size + system.cost(system.output(at_equilibrium), labels).mean()
 

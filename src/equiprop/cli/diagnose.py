@@ -51,9 +51,17 @@ _MEANING = {
 
 
 def _print(named: str, found: dict[str, Any]) -> None:
+    print(f"{named}, on {found['samples']} validation samples\n")
+    _print_tables(found)
+    _print_sentences(found)
+    print("\nadvice")
+    for line in found["advice"] or ["nothing stands out."]:
+        print(f"  - {line}")
+
+
+def _print_tables(found: dict[str, Any]) -> None:
     from equiprop.training import REPORTED
 
-    print(f"{named}, on {found['samples']} validation samples\n")
     print_table(
         "samples",
         [("kind", False), ("%", True), ("meaning", False)],
@@ -102,6 +110,9 @@ def _print(named: str, found: dict[str, Any]) -> None:
         [("parameter", False), ("ratio", True)],
         [[name, format_number(value)] for name, value in found["gradient_norm_ratio"].items()],
     )
+
+
+def _print_sentences(found: dict[str, Any]) -> None:
     bias = found["bias"]
     print(
         f"error of the median sample, in lengths of the exact vector: {format_number(bias['total'])} = finite nudge "
@@ -115,9 +126,6 @@ def _print(named: str, found: dict[str, Any]) -> None:
         print(f"response on the disc of the nudge: {words}")
     for name, angle in found["weight_angle_deg"].items():
         print(f"angle between the weights of {name}: {format_number(angle, 1)}°")
-    print("\nadvice")
-    for line in found["advice"] or ["nothing stands out."]:
-        print(f"  - {line}")
 
 
 def _certificate(found: dict[str, Any]) -> str:
@@ -128,5 +136,5 @@ def _certificate(found: dict[str, Any]) -> str:
             f"certificate: asymmetry turns no error vector by more than {format_number(found['certificate_angle_deg'], 1)}° "
             f"in the inner product of −S{typical}"
         )
-    share = f"{100 * found['certified_fraction']:.0f} % of samples have one{typical}"
-    return f"certificate: none for all samples, because {found['certificate_reason']}; {share}"
+    certified = f"{100 * found['certified_fraction']:.0f} % of samples have one{typical}"
+    return f"certificate: none for all samples, because {found['certificate_reason']}; {certified}"

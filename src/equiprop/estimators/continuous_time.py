@@ -15,7 +15,7 @@ from equiprop.estimators._nudging import nudge_setting
 from equiprop.estimators._papers import HOLOMORPHIC, HOMEOSTASIS
 from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import Number, choice, constant, count, flag, normal_like, number, trees
-from equiprop.solvers import Equilibrium, Status
+from equiprop.solvers import AbstractSolver, Equilibrium, Status
 from equiprop.systems import Nudged, System, is_holomorphic
 
 # Noise of standard deviation s on every unit leaves a force of a few s on the worst of thousands of them.
@@ -126,33 +126,12 @@ class ContinuousTime(AbstractEstimator):
         positions = jnp.asarray(rotation if self.points > 2 else np.array([1.0, -1.0]), dtype)
         start = jax.tree.map(lambda a: a.astype(dtype), problem.free.state)
         batch = trees.batch_size(start)
-        dead = min(round(self.dead_time * self.steps_per_point), self.steps_per_point - 1)
-        read = self.steps_per_point - dead
 
         def visit(carry: tuple[PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[tuple[PyTree, Array], Any]:
-            """Holds the nudge at one position, and averages."""
-            (state, sound), (position, visit_key) = carry, at
+            position, visit_key = at
             nudge = jnp.broadcast_to(jnp.asarray(self.nudge, real) * position, (batch,)).astype(dtype)
             here = Nudged(problem.field, system, problem.target, nudge)
-
-            def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
-                u, mean_u, mean_r, still_sound = inner
-                moved, force = problem.solver.sweep(here, u)
-                if self.noise is not None:
-                    moved = _with_noise(moved, jnp.asarray(self.noise, real), jax.random.fold_in(visit_key, step))
-                healthy = jnp.isfinite(force) & (force <= problem.solver.divergence)
-                u = trees.select(still_sound & healthy, moved, u)
-                weight = jnp.where(step >= dead, 1 / read, 0).astype(real)
-                accumulate = lambda m, a: m + weight * a  # noqa: E731
-                mean_u = jax.tree.map(accumulate, mean_u, u)
-                mean_r = jax.tree.map(accumulate, mean_r, system.activity(u))
-                return u, mean_u, mean_r, still_sound & healthy
-
-            zeros = jax.tree.map(jnp.zeros_like, state)
-            state, mean_u, mean_r, sound = jax.lax.fori_loop(
-                0, self.steps_per_point, sweep, (state, zeros, zeros, sound)
-            )
-            return (state, sound), (mean_u, mean_r, trees.max_abs(here.force(state)))
+            return self._hold(here, problem.solver, *carry, visit_key)
 
         def period(carry: tuple[Any, PyTree, PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[Any, PyTree]:
             (inner, states, activities, residual), (index, period_key) = carry, at
@@ -160,8 +139,8 @@ class ContinuousTime(AbstractEstimator):
                 visit, inner, (positions, jax.random.split(period_key, self.points))
             )
             counts = index >= self.warmup
-            share = jnp.where(counts, 1 / self.periods, 0).astype(real)
-            accumulate = lambda m, a: m + share * a  # noqa: E731
+            weight = jnp.where(counts, 1 / self.periods, 0).astype(real)
+            accumulate = lambda m, a: m + weight * a  # noqa: E731
             residual = jnp.maximum(residual, jnp.where(counts, left.max(axis=0), 0))
             carry = (
                 inner,
@@ -180,6 +159,31 @@ class ContinuousTime(AbstractEstimator):
         )
         per_period = jax.tree.map(lambda a: a[self.warmup :], heard)
         return LockInRecord(per_period, states, activities, residual, inner[1])
+
+    def _hold(
+        self, field: Nudged, solver: AbstractSolver, state: PyTree, sound: Bool[Array, " batch"], key: PRNGKeyArray
+    ) -> tuple[tuple[PyTree, Array], tuple[PyTree, PyTree, Array]]:
+        """Holds the nudge at one position: where that ends, and the means of state and activity, and what force is left."""
+        real = jnp.finfo(trees.dtype_of(state)).dtype
+        dead = min(round(self.dead_time * self.steps_per_point), self.steps_per_point - 1)
+        read = self.steps_per_point - dead
+
+        def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
+            u, mean_u, mean_r, still_sound = inner
+            moved, force = solver.sweep(field, u)
+            if self.noise is not None:
+                moved = _with_noise(moved, jnp.asarray(self.noise, real), jax.random.fold_in(key, step))
+            healthy = jnp.isfinite(force) & (force <= solver.divergence)
+            u = trees.select(still_sound & healthy, moved, u)
+            weight = jnp.where(step >= dead, 1 / read, 0).astype(real)
+            accumulate = lambda m, a: m + weight * a  # noqa: E731
+            mean_u = jax.tree.map(accumulate, mean_u, u)
+            mean_r = jax.tree.map(accumulate, mean_r, field.system.activity(u))
+            return u, mean_u, mean_r, still_sound & healthy
+
+        zeros = jax.tree.map(jnp.zeros_like, state)
+        state, mean_u, mean_r, sound = jax.lax.fori_loop(0, self.steps_per_point, sweep, (state, zeros, zeros, sound))
+        return (state, sound), (mean_u, mean_r, trees.max_abs(field.force(state)))
 
     def _lock_in(self, activity: Array) -> Array:
         """−Re⟨r·e^(−iωt)⟩/|β| over the positions, the leading axis."""
