@@ -277,8 +277,8 @@ def merge(estimates: Estimate) -> Estimate:
 
     def mean(gradient: PyTree, weight: Array) -> PyTree:
         kept = weight.sum(axis=1)
-        share = kept / jnp.maximum(kept.sum(), 1)
-        return jax.tree.map(lambda g: jnp.tensordot(share.astype(g.dtype), g, axes=1), gradient)
+        fraction = kept / jnp.maximum(kept.sum(), 1)
+        return jax.tree.map(lambda g: jnp.tensordot(fraction.astype(g.dtype), g, axes=1), gradient)
 
     gradient = mean(estimates.gradient, estimates.weight)
     own = mean(estimates.gradient.cost, estimates.cost_weight)

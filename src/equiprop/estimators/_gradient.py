@@ -55,13 +55,13 @@ def gradient(
     def weight(flags: Array) -> Float[Array, " batch"]:
         return flags.astype(trees.dtype_of(error_vector))
 
-    def share(flags: Array) -> Float[Array, " batch"]:
+    def fraction(flags: Array) -> Float[Array, " batch"]:
         return weight(flags) / jnp.maximum(weight(flags).sum(), 1) if mean else weight(flags)
 
     @eqx.filter_grad
     def of_parameters(theta: System) -> Array:
         direct = theta.cost(theta.output(activity), target)
-        return jnp.sum(share(kept) * surrogate(theta, x, error_vector, sound)) + jnp.sum(share(cost_kept) * direct)
+        return jnp.sum(fraction(kept) * surrogate(theta, x, error_vector, sound)) + jnp.sum(fraction(cost_kept) * direct)
 
     @eqx.filter_grad
     def of_inputs(inputs: Any) -> Array:

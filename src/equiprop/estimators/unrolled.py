@@ -47,8 +47,8 @@ class FinalCost(eqx.Module):
         state, target, length = trees.stand_in(sound, (self.state, self.target, self.length))
         state = theta.initial_state(x) if state is None else state
         still = jax.tree.map(jnp.zeros_like, state)
-        share = relative(trees.norm(error_vector), length)
-        return share * self.after(theta, still, state, theta.injection(x), target)
+        scale = relative(trees.norm(error_vector), length)
+        return scale * self.after(theta, still, state, theta.injection(x), target)
 
     def after(
         self, theta: System, push: PyTree, start: PyTree, injection: Any, target: PyTree

@@ -76,8 +76,8 @@ class Feed:
 
     def _chunk(self, split: Split, rows: np.ndarray, step: int) -> Images:
         """Some images of a shard, filled up with the first of them so that every chunk serves the same program."""
-        room = _BATCHES_AT_A_TIME * self._batch_size - len(rows)
-        rows = np.append(rows, np.full(room, rows[0]))
+        missing = _BATCHES_AT_A_TIME * self._batch_size - len(rows)
+        rows = np.append(rows, np.full(missing, rows[0]))
         taken = on_device(Split(split.images[rows], split.labels[rows]), self._dataset, self._dtype)
         first = jnp.asarray(step, jnp.int32)
         return self._placement.everywhere(Images(taken.pixels, taken.labels, taken.mean, taken.scale, first))

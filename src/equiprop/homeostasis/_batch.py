@@ -1,4 +1,4 @@
-"""What a treatment may look at."""
+"""What a homeostasis may look at."""
 
 from typing import Any
 

@@ -17,8 +17,8 @@ def softmax_pool(
     batch, height, width, channels = z.shape
     windows = z.reshape(batch, height // window, window, width // window, window, channels)
     largest = jax.lax.stop_gradient(windows.real.max(axis=(2, 4), keepdims=True))
-    share = _exp((windows - largest) / temperature)
-    return (share * windows).sum(axis=(2, 4)) / share.sum(axis=(2, 4))
+    weight = _exp((windows - largest) / temperature)
+    return (weight * windows).sum(axis=(2, 4)) / weight.sum(axis=(2, 4))
 
 
 def _exp(z: Array) -> Array:

@@ -29,7 +29,7 @@ _SYMMETRY = (
 )
 _CONVERGED = (
     "Converged samples met the tolerance of the solver. Beside it stand what became of the others and which samples were "
-    "treated specially: oscillating between two states, diverging, stopped by the largest number of steps, unconverged (without "
+    "flagged: oscillating between two states, diverging, stopped by the largest number of steps, unconverged (without "
     "nudge or with), clipped (their error vector was shortened), switched to another branch (the nudge carried them to another "
     "equilibrium), inaccurate (an error bar above the tolerance asked for), or excluded from the gradient; one sample can be "
     "several of these. Small fractions matter: the samples that do not converge are the hard ones."
@@ -118,7 +118,7 @@ def symmetry_figure(runs: Sequence[Run]) -> str | None:
 
 
 def converged_figure(runs: Sequence[Run]) -> str | None:
-    """Fractions of samples by how they converged and how they were treated, over epochs, as SVG, or None."""
+    """Fractions of samples by how they ended and which were flagged, over epochs, as SVG, or None."""
     converged = _panel(runs, "converged", "% of samples", "converged_fraction", factor=100, include=(95.0, 100.0))
     rest = [
         _panel(runs, name.replace("_", " "), "% of samples", f"{name}_fraction", factor=100)

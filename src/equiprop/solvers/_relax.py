@@ -157,7 +157,7 @@ def _init(solver: AbstractSolver, state: PyTree, active: Bool[Array, " batch"]) 
     )
 
 
-# A force in half precision is believed down to so many units of rounding, and for so large a share of the sweeps: sums over
+# A force in half precision is believed down to so many units of rounding, and for so large a fraction of the sweeps: sums over
 # many units may round to more.
 _LOW_ROUNDING = 8
 _LOW_SHARE = 4

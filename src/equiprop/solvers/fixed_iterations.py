@@ -23,7 +23,7 @@ class FixedIterations(AbstractSolver):
 
     max_steps: int = count(150, "Steps of a free phase, exactly.", kw_only=True)
     nudged_max_steps: int = count(20, "Steps of a nudged phase, exactly.", kw_only=True)
-    damping: Number = number(0.0, "Share of the old state that a step keeps, 1 − ω.", at_least=0, below=1)
+    damping: Number = number(0.0, "Fraction of the old state that a step keeps, 1 − ω.", at_least=0, below=1)
 
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         return all_at_once(field, state, 1 - jnp.asarray(self.damping))

@@ -32,7 +32,7 @@ class GaussSeidel(AbstractPaced):
     remedy: ClassVar[str] = "damp them by damping = 0.5, or extrapolate by Anderson's method"
 
     damping: Number | None = damping_setting(
-        "auto", "Share of the old state that a sweep keeps, 1 − ω; auto: longer or shorter steps sample by sample."
+        "auto", "Fraction of the old state that a sweep keeps, 1 − ω; auto: longer or shorter steps sample by sample."
     )
     low_precision_start: str = low_precision_setting()
 

@@ -22,7 +22,7 @@ class Jacobi(AbstractPaced):
 
     damping: Number | None = damping_setting(
         "auto",
-        "Share of the old state that a sweep keeps, 1 − ω; auto: damp the samples whose force does not fall, those alone.",
+        "Fraction of the old state that a sweep keeps, 1 − ω; auto: damp the samples whose force does not fall, those alone.",
     )
     low_precision_start: str = low_precision_setting()
 

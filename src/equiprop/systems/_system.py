@@ -85,7 +85,7 @@ class System(eqx.Module):
 
         A system F = −M·∂E/∂r, M = diag(μ), has the Jacobian J = −M·∂²E/∂r², symmetric in the metric of M⁻¹ although J ≠ Jᵀ.
         Because the cost acts where μ = 1, −J⁻ᵀ∇C = M⁻¹·(−J⁻¹∇C): a response divided by μ is the exact error vector. All
-        that measures or treats asymmetry looks at M^(−½)·J·M^½. With μ falling away from the output this is learning by
+        that measures or mends asymmetry looks at M^(−½)·J·M^½. With μ falling away from the output this is learning by
         weak feedback (Xie & Seung 2003, Neural Computation 15, 441), which is backpropagation in the limit.
         """
         return None

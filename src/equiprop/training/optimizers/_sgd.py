@@ -23,7 +23,7 @@ class SGD(AbstractOptimizer):
     label: ClassVar[str] = "SGD"
 
     learning_rate: Number = learning_rate_setting()
-    momentum: Number | None = number(0.9, "Share of the last update that goes on.", at_least=0, below=1, word=0.0)
+    momentum: Number | None = number(0.9, "Fraction of the last update that goes on.", at_least=0, below=1, word=0.0)
     weight_decay: Number | None = weight_decay_setting(
         "Decay of weights (not of biases), added to the gradient before the momentum."
     )
