@@ -1,4 +1,4 @@
-"""A relaxing block between the encoder and the head of an ordinary model: does it matter which estimator the gradient goes through?
+"""A relaxing block between the encoder and the head of an ordinary model: does the estimator that reads its gradient matter?
 
 python studies/layer_on_digits.py [EPOCHS [SEED ...]]
 

@@ -19,6 +19,7 @@ import inspect
 import pkgutil
 import re
 import sys
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,17 +42,26 @@ class Family:
     base: str
 
     def members(self) -> dict[str, type]:
-        """The classes of the library and of installed packages, by kind."""
-        return self._ours() | {point.name: self._loaded(point) for point in self._points()}
+        """The classes of the library and of installed packages, by kind. Warns of one that cannot be imported."""
+        found = self._ours()
+        for point in self._points():
+            try:
+                found[point.name] = self._loaded(point)
+            except InputError as error:
+                warnings.warn(str(error), stacklevel=2)
+        return found
 
     def find(self, kind: str) -> type:
         """The class that `kind` names. Raises `InputError` if there is none, or it is not of this family."""
         if ":" in kind:
             return self._checked(load_reference(kind), kind)
-        members = self.members()
-        if kind not in members:
-            raise suggest((), kind, members).within(self.name)
-        return members[kind]
+        ours = self._ours()
+        if kind in ours:
+            return ours[kind]
+        for point in self._points():
+            if point.name == kind:
+                return self._loaded(point)
+        raise suggest((), kind, [*ours, *(point.name for point in self._points())]).within(self.name)
 
     def _ours(self) -> dict[str, type]:
         base = load_reference(self.base)
@@ -81,8 +91,8 @@ class Family:
 
 def kind_of(member: Any) -> str:
     """The name under which configurations find a class, or the class of an object."""
-    cls = member if inspect.isclass(member) or inspect.isfunction(member) else type(member)
-    if kind := getattr(cls, "kind", None):
+    cls = _class_of(member)
+    if kind := vars(cls).get("kind"):
         return kind
     place = sys.modules[cls.__module__].__file__ if cls.__module__.startswith(_OF_FILE) else cls.__module__
     return f"{place}:{cls.__qualname__}"
@@ -90,7 +100,12 @@ def kind_of(member: Any) -> str:
 
 def label_of(member: Any) -> str:
     """How a class, or the class of an object, is called in a sentence."""
-    return getattr(member, "label", None) or kind_of(member).rpartition(":")[2].replace("_", " ")
+    own = vars(_class_of(member)).get("label")
+    return own or kind_of(member).rpartition(":")[2].replace("_", " ")
+
+
+def _class_of(member: Any) -> Any:
+    return member if inspect.isclass(member) or inspect.isfunction(member) else type(member)
 
 
 _REFERENCE = re.compile(r"^(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")

@@ -61,7 +61,9 @@ def gradient(
     @eqx.filter_grad
     def of_parameters(theta: System) -> Array:
         direct = theta.cost(theta.output(activity), target)
-        return jnp.sum(fraction(kept) * surrogate(theta, x, error_vector, sound)) + jnp.sum(fraction(cost_kept) * direct)
+        return jnp.sum(fraction(kept) * surrogate(theta, x, error_vector, sound)) + jnp.sum(
+            fraction(cost_kept) * direct
+        )
 
     @eqx.filter_grad
     def of_inputs(inputs: Any) -> Array:

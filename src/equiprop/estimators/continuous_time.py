@@ -81,7 +81,9 @@ class ContinuousTime(AbstractEstimator):
     steps_per_point: int = count(30, "Sweeps at each position.")
     periods: int = count(4, "Periods that are averaged; their scatter gives the standard error.")
     warmup: int = count(1, "Periods before them that are not.", at_least=0)
-    dead_time: float = constant(0.5, "Fraction of the sweeps at each position before reading begins.", at_least=0, below=1)
+    dead_time: float = constant(
+        0.5, "Fraction of the sweeps at each position before reading begins.", at_least=0, below=1
+    )
     noise: Number | None = number(
         0.0,
         "Standard deviation of the Gaussian noise on every unit in every sweep, in the units of u; real and imaginary parts "

@@ -204,7 +204,7 @@ def _as_leaf(word: Any, value: Any) -> Any:
     # A number written inside of a compiled function is known all the same, and can be checked. It is weakly typed, so that it
     # takes the precision of what it meets.
     with jax.ensure_compile_time_eval():
-        return jnp.asarray(float(value) if isinstance(value, int | np.integer) else value)
+        return jnp.asarray(value if isinstance(value, np.ndarray) else float(value))
 
 
 class Settings(eqx.Module):

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import trees
+from equiprop.numerics import is_schedule, trees
 from equiprop.solvers._linear import GMRES
 from equiprop.solvers._relax import Equilibrium, relax_field
 from equiprop.solvers._solver import AbstractSolver
@@ -48,11 +48,16 @@ def as_solver(solver: AbstractSolver | None) -> AbstractSolver:
     """The solver, by default `GaussSeidel()`. Raises `InputError` for what is none."""
     if solver is not None and not isinstance(solver, AbstractSolver):
         raise InputError(f"must be a solver object such as ep.GaussSeidel(), not {solver!r}", path="solver")
+    if any(map(is_schedule, jax.tree.leaves(solver, is_leaf=is_schedule))):
+        raise InputError("holds a schedule, which only training can follow", path="solver", hint="give a number")
     return GaussSeidel() if solver is None else solver
 
 
 @eqx.filter_jit
 def _relax(system: System, x: Any, solver: AbstractSolver, state: PyTree | None, injection: Any) -> Equilibrium:
+    # The equilibrium depends neither on the way there nor on where it began.
+    arrays, rest = eqx.partition((solver, state), eqx.is_inexact_array)
+    solver, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
     return _equilibrium((system, x, injection), solver, state)
 
 

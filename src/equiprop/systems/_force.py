@@ -9,6 +9,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Inexact, PyTree
 
 from equiprop.errors import InputError
@@ -134,6 +135,12 @@ def from_force(
     if callable(initial_state):
         start = initial_state
     else:
+        if any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(initial_state)):
+            raise InputError(
+                "has no value inside of a compiled function",
+                path="initial_state",
+                hint="give NumPy arrays, or a function of the input",
+            )
         single = jax.tree.map(np.asarray, initial_state)
         if not jax.tree.leaves(single):
             raise InputError("must hold at least one array", path="initial_state", value=initial_state)

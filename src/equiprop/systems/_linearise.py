@@ -68,11 +68,17 @@ def coupling(system: System, state: PyTree, injection: Any) -> Operator:
     if _is_identity(system, state):
         return membrane
     d, leak = slope(system, state), leak_slope(system, state)
+    move = jax.linearize(system.activity, state)[1]
 
-    def couple(v: PyTree) -> PyTree:
-        moved = over_slope(v, d)
+    def pushed(moved: PyTree) -> PyTree:
         forced = membrane(moved)
         return forced if leak is None else trees.add(forced, jax.tree.map(jnp.multiply, leak, moved))
+
+    def couple(v: PyTree) -> PyTree:
+        # Where φ is flat rounding makes of φ′·(v/φ′) something else than v, which is known; so is what is still to be pushed.
+        moved = over_slope(v, d)
+        left = over_slope(trees.subtract(v, move(moved)), d)
+        return trees.add(pushed(moved), pushed(left))
 
     return couple
 
