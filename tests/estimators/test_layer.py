@@ -16,7 +16,7 @@ from equiprop.homeostasis import (
     LocalHomeostasis,
     NoHomeostasis,
 )
-from equiprop.numerics import Schedule, SoftmaxReadout, SquaredError
+from equiprop.numerics import AbstractCost, Schedule, SoftmaxReadout, SquaredError
 from equiprop.solvers import GMRES, GaussSeidel, Jacobi, Status, relax
 from equiprop.systems import System, from_force, loop_network, mlp
 from networks import CLASSES, IMAGE, INPUTS, batch, network
@@ -35,7 +35,7 @@ class Sent(System):
     w: jax.Array
     v: jax.Array
     read: jax.Array
-    cost: SquaredError = SquaredError()
+    cost: AbstractCost
 
     def force(self, state, injection, only=None):
         a, b = jnp.tanh(state["b"]) @ self.v + injection, jnp.sin(state["a"]) @ self.w
@@ -50,6 +50,10 @@ class Sent(System):
 
 def drawn(*shape, seed=0, size=0.5):
     return jnp.asarray(size * np.random.default_rng(seed).normal(size=shape))
+
+
+def sent():
+    return Sent(w=drawn(3, 2), v=drawn(2, 3, seed=1), read=drawn(2, 4, seed=2), cost=SquaredError())
 
 
 def user_force():
@@ -74,7 +78,7 @@ SYSTEMS = {
     "loop": lambda: (loop_network(INPUTS, (4, 3), CLASSES, key=jax.random.key(3), gain=1.5), X),
     "convolutional": lambda: (network("convolutional"), batch(shape=IMAGE)[0][:2]),
     "force": lambda: (user_force(), drawn(4, 3, seed=3, size=1.0)),
-    "own output": lambda: (Sent(drawn(3, 2), drawn(2, 3, seed=1), drawn(2, 4, seed=2)), drawn(4, 3, seed=3, size=1.0)),
+    "own output": lambda: (sent(), drawn(4, 3, seed=3, size=1.0)),
 }
 
 
@@ -232,7 +236,7 @@ def test_what_was_excluded_is_told_and_why(small):
     assert answer.weight.tolist() == [1, 0, 1, 1] and int(answer.counts["diverged"]) == 1
     assert answer.equilibrium.status[1] == Status.DIVERGED and answer.input_gradient.shape == x.shape
     assert int(small.relax(x).status[1]) == Status.DIVERGED
-    few = Layer(small.system, Centered(0.05, clip=1e-3, clipped="drop"), SOLVER)
+    few = Layer(small.system, Centered(nudge=0.05, clip=1e-3, clipped="drop"), SOLVER)
     told = few.estimate(X, jnp.ones((4, CLASSES)))
     assert told.clipped.all() and (told.weight == 0).all() and not any(g.any() for g in jax.tree.leaves(told.gradient))
 
