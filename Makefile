@@ -36,6 +36,7 @@ lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every m
 	$(BIN)/ruff format --check .
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
+	$(BIN)/python tools/write_keys.py --check
 	$(BIN)/python tools/plant_mistakes.py --check
 
 bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)

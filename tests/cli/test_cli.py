@@ -407,4 +407,9 @@ def test_another_kind_than_the_files_leaves_its_settings_behind(capsys, tmp_path
     written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())["estimator"]
     assert code == 130 and written["kind"] == "adjoint" and "points" not in written and written["clip"] == 3.0
     code, _, err = call(capsys, "train", *options, "--estimator.points", "4", "--out", tmp_path / "s")
-    assert code == 2 and "--estimator.points is not used by the chosen kinds" in err
+    assert (
+        code == 2
+        and "estimator.points: is not used by estimator.kind = 'adjoint'" in err
+        and "choose" in err
+        and "holomorphic" in err
+    )

@@ -24,7 +24,7 @@ def test_experiments_are_valid(path):
 
 def test_readme_example_runs():
     """The Python of the README, as it stands there."""
-    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S)
+    code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S))
     quick = os.environ | {"JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     answer = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, env=quick)
     assert answer.returncode == 0, answer.stderr

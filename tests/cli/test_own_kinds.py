@@ -109,7 +109,10 @@ def test_what_is_no_kind_is_told(capsys, runs, monkeypatch):
         (("--estimator", "mine.py:Damped"), "is not a subclass of AbstractEstimator"),
         (("--estimator", "mine.py:Itrated"), "mine.py has no 'Itrated'"),
         (("--estimator", "yours.py:Iterated"), "yours.py: there is no such file"),
-        (("--estimator", "mine.py:Iterated", "--nudge", "0.1"), "--nudge is not used by the chosen kinds"),
+        (
+            ("--estimator", "mine.py:Iterated", "--nudge", "0.1"),
+            "estimator.nudge: is not used by estimator.kind = 'mine.py:Iterated'",
+        ),
         (("--estimator", "mine.py:Iterated", "--estimator.terms", "0"), "estimator.terms = 0: must be at least 1"),
     ):
         code, out, err = call(capsys, "train", *FEW, *options, "--out", "none")

@@ -73,14 +73,14 @@ class Kind:
 def saturated(seed):
     """States of which many are far out, and weights of several sizes, from symmetric to independent.
 
-    Below −6 the derivative of JAX's tanh loses digits, see `test_the_measure_is_exact_where_tanh_is_saturated_below`.
+    Below −10 the derivative of JAX's tanh loses digits, see `test_the_measure_is_exact_where_tanh_is_saturated_below`.
     """
     draw = rng(seed)
     random = draw.normal(size=(SYSTEMS, N, N)) * np.exp(draw.uniform(-2, 2, (SYSTEMS, 1, 1)))
     symmetric, share = (random + np.swapaxes(random, 1, 2)) / 2, draw.uniform(0, 1, (SYSTEMS, 1, 1)).round(1)
     size = np.resize(SATURATIONS, SYSTEMS)[:, None]
     return jnp.asarray(symmetric + share * (random - symmetric)), jnp.asarray(
-        np.maximum(size * draw.normal(size=(SYSTEMS, N)), -6)
+        np.maximum(size * draw.normal(size=(SYSTEMS, N)), -10)
     )
 
 
@@ -249,10 +249,10 @@ def test_there_are_saturated_units_among_them():
         assert (np.mean(slopes < 1e-3, axis=1) > 0.7).any()
 
 
-@pytest.mark.parametrize("saturation", [-10.0, -18.0])
+@pytest.mark.parametrize(("saturation", "bound"), [(-10.0, 1e-9), (-18.0, 1e-2)])
 @pytest.mark.parametrize("probes", [0, PROBES])
-def test_the_measure_is_exact_where_tanh_is_saturated_below(saturation, probes):
-    """As it is above: (g + g·t)(1 − t), as JAX has it, cancels where t is near −1."""
+def test_the_measure_is_exact_where_tanh_is_saturated_below(saturation, bound, probes):
+    """As it is above: (g + g·t)(1 − t), as JAX has it, cancels where t is near −1. At −18 slopes are three units of rounding."""
     weights = jnp.asarray(rng(8).normal(size=(N, N)))
 
     def system(sign):
@@ -266,8 +266,8 @@ def test_the_measure_is_exact_where_tanh_is_saturated_below(saturation, probes):
     u = jnp.asarray(saturation + 0.3 * rng(9).normal(size=(2, N)))
     below = symmetry(system(1.0), u, u, probes=probes, key=KEY)
     above = symmetry(system(-1.0), u, u, probes=probes, key=KEY)
-    assert float(below.symmetry) == pytest.approx(float(above.symmetry), abs=1e-9)
-    assert float(below.symmetric_norm) == pytest.approx(float(above.symmetric_norm), rel=1e-9)
+    assert float(below.symmetry) == pytest.approx(float(above.symmetry), abs=bound)
+    assert float(below.symmetric_norm) == pytest.approx(float(above.symmetric_norm), rel=bound)
 
 
 @pytest.mark.parametrize("saturation", [0.0, 4.0])

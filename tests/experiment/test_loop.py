@@ -604,3 +604,17 @@ def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
     RunDirectory.create("run", dataclasses.replace(config(), dataset="./images"), DATA, "")
     monkeypatch.chdir(tmp_path / "images")
     assert RunDirectory.open(tmp_path / "run").config.dataset == str(tmp_path / "images")
+
+
+def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_path):
+    """A scheduled nudge and damping: in the step, in what is measured after an epoch, and in what is looked at later."""
+    fall = {"schedule": "linear", "from": 0.3, "to": 0.1}
+    sections = {"estimator": {"nudge": fall}, "solver": {"damping": fall}, "training": {"epochs": 2}}
+    summary = train(config(**sections), tmp_path / "run", dataset=DATA)
+    assert summary["cosine_to_adjoint"]["total"] is not None and summary["converged_fraction"] == 1
+    trainer = restore(tmp_path / "run", dataset=DATA).trainer
+    middle = trainer.at_epoch(trainer.components, 1)
+    assert np.allclose([middle.estimator.nudge, middle.solver.damping], 0.2)
+    assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["estimator"]["nudge"] == fall
+    with pytest.raises(InputError, match=r"optimizer\.schedule = 'cosine': learning_rate is a schedule already"):
+        Trainer(config(optimizer={"learning_rate": fall, "schedule": "cosine"}), DATA)

@@ -1,7 +1,7 @@
 """The cases that `equiprop bench` times, for one network and one configuration."""
 
 from collections.abc import Callable, Iterator
-from typing import Any, TypeVar
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -14,12 +14,9 @@ from equiprop.errors import InputError
 from equiprop.estimators import ESTIMATORS, AbstractEstimator, estimate
 from equiprop.experiment import Choice, Config, Trainer
 from equiprop.homeostasis import AbstractHomeostasis, Batch
-from equiprop.numerics import resolve
 from equiprop.solvers import Equilibrium, relax
 from equiprop.systems import LayeredNetwork, System
 from equiprop.training import Job, TrainState
-
-T = TypeVar("T")
 
 CASES = ("steps", "epoch", "parts", "estimators")
 """`steps`: whole training steps, beside the baselines; `epoch`: all of them, over the data; `parts`: what a step is made of;
@@ -48,7 +45,7 @@ def _advance(job: Job, state: TrainState, count: Array) -> TrainState:
 
 def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
     optimizer = trainer.components.optimizer.transformation(system, trainer.spec.total_steps)
-    batch, nudge = trainer.spec.batch_size, getattr(_at_start(trainer.components.estimator, trainer), "nudge", None)
+    batch, nudge = trainer.spec.batch_size, getattr(trainer.at_epoch(trainer.components.estimator, 0), "nudge", None)
     nudge = 0.5 if nudge is None else float(nudge)
     if isinstance(system, LayeredNetwork):
         state = optimizer.init(eqx.filter(system, eqx.is_inexact_array))
@@ -64,10 +61,6 @@ def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
             components = trainer.components.replace(estimator=estimator, homeostasis=homeostasis)
             job = Job(trainer.spec, components, trainer.images)
             yield Case(f"step, {name}{label}", _advance, (job, _start(trainer, system), jnp.asarray(steps)), steps)
-
-
-def _at_start(tree: T, trainer: Trainer) -> T:
-    return resolve(tree, jnp.zeros((), trainer.dtype))
 
 
 def _start(trainer: Trainer, system: System) -> TrainState:
@@ -92,11 +85,11 @@ def _homeostasis(config: Config, system: System) -> AbstractHomeostasis:
 def _at_equilibrium(trainer: Trainer, system: System) -> tuple[Array, Array, Equilibrium]:
     """Images, labels and free equilibrium of one batch."""
     x, labels = trainer.images.batch(jnp.arange(trainer.spec.batch_size))
-    return x, labels, relax(system, x, trainer.components.solver)
+    return x, labels, relax(system, x, trainer.at_epoch(trainer.components.solver, 0))
 
 
 def _estimate(name: str, trainer: Trainer, estimator: AbstractEstimator, given: tuple[Any, ...]) -> Case:
-    solver, key, estimator = trainer.components.solver, trainer.key, _at_start(estimator, trainer)
+    (solver, estimator), key = trainer.at_epoch((trainer.components.solver, estimator), 0), trainer.key
     return Case(
         name,
         lambda s, x, y, e: estimate(s, x, y, estimator, solver=solver, equilibrium=e, key=key).gradient,
@@ -106,7 +99,7 @@ def _estimate(name: str, trainer: Trainer, estimator: AbstractEstimator, given: 
 
 def _parts(trainer: Trainer, system: System) -> Iterator[Case]:
     x, labels, free = _at_equilibrium(trainer, system)
-    yield Case("free phase", lambda s, x: relax(s, x, trainer.components.solver), (system, x))
+    yield Case("free phase", lambda s, x: relax(s, x, trainer.at_epoch(trainer.components.solver, 0)), (system, x))
     name = f"estimate at equilibrium, {trainer.config.estimator.kind}"
     yield _estimate(name, trainer, trainer.components.estimator, (system, x, labels, free))
     homeostasis = _homeostasis(trainer.config, system)

@@ -77,11 +77,9 @@ def parse_config(
 
     Raises `InputError` for an option that does not exist, with the nearest one of all sections and kinds.
     """
-    from equiprop.experiment import all_keys
-
     kinds = _chosen_kinds(arguments, base)
     settings = dict(_settings(kinds, base))
-    _refuse_unknown(kind, command, arguments, settings, [f"--{_dashed(key)}" for key in all_keys()])
+    _refuse_unknown(kind, command, arguments, settings, kinds)
     options = parse(_with_settings(kind, settings), command, arguments, description)
     given = dict(_given(options, settings))
     own = {f.name: getattr(options, f.name) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
@@ -153,8 +151,11 @@ def _dashed(key: str) -> str:
 
 
 def _refuse_unknown(
-    kind: Any, command: str, arguments: list[str], settings: Mapping[str, _Option], everything: list[str]
+    kind: Any, command: str, arguments: list[str], settings: Mapping[str, _Option], kinds: Mapping[str, str]
 ) -> None:
+    from equiprop.experiment import all_keys, not_taken
+
+    everything = {f"--{_dashed(key)}": key for key in all_keys()} | {alias: key for key, alias in ALIASES.items()}
     known = (
         {f"--{_dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
     )
@@ -164,10 +165,10 @@ def _refuse_unknown(
         name = _dashed(argument.partition("=")[0])
         if not name.startswith("--") or len(name) == 2 or name in known or name.startswith("--processes."):
             continue
-        if name in everything or name in ALIASES.values():
-            raise InputError(
-                f"{command}: {name} is not used by the chosen kinds", hint=f"see equiprop {command} --help"
-            )
+        if name in everything:
+            section, _, key = everything[name].partition(".")
+            takes = [k.removeprefix(f"{section}.") for k in settings if k.startswith(f"{section}.")]
+            raise not_taken(section, kinds[section], key, [k for k in takes if k != "kind"])
         raise InputError(f"{command}: there is no option {name}", hint=_nearest_option(name, [*known, *everything]))
 
 

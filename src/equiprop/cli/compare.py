@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> None:
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
     check_folder(options.out)
-    trainer, system, config, _ = chosen_network(options, config)
+    trainer, system, config, epoch = chosen_network(options, config)
     import jax.numpy as jnp
 
     from equiprop.diagnostics import compare
@@ -42,13 +42,14 @@ def run(arguments: list[str]) -> None:
         if name not in kinds and not is_reference(name):
             raise suggest("--estimators", name, kinds)
     family = {kind: config.estimator.switched(kind).create() for kind in options.estimators or kinds}
+    family, solver = trainer.at_epoch((family, trainer.components.solver), epoch)
     with progress(options.quiet) as bar:
         task = bar.add_task("comparing", total=len(family))
 
         def tell(name: str) -> None:
             bar.update(task, description=name, advance=1)
 
-        rows = compare(system, x, labels, family, solver=trainer.components.solver, key=trainer.key, on_estimator=tell)
+        rows = compare(system, x, labels, family, solver=solver, key=trainer.key, on_estimator=tell)
     document = {
         "run": options.run,
         "dataset": config.dataset,

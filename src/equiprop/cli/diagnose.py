@@ -27,7 +27,8 @@ def run(arguments: list[str]) -> None:
     trainer, system, config, epoch = chosen_network(options, config)
     from equiprop.training import diagnose
 
-    found = diagnose(system, trainer.validation, trainer.components, options.samples, trainer.settings.seed)
+    components = trainer.at_epoch(trainer.components, epoch)
+    found = diagnose(system, trainer.validation, components, options.samples, trainer.settings.seed)
     if options.json:
         print_json({"run": options.run, "epoch": epoch, **found})
     elif not options.quiet:

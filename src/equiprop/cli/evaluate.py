@@ -25,7 +25,7 @@ class Options(Output, _Run):
 
 
 def run(arguments: list[str]) -> None:
-    options = parse(Options, "evaluate", arguments, "The error of a trained network on a split.")
+    options = parse(Options, "evaluate", arguments, "The error of a trained system on a split.")
     from equiprop.experiment import RunDirectory, restore
 
     set_up(RunDirectory.open(options.run).config.training["precision"])
@@ -39,7 +39,8 @@ def run(arguments: list[str]) -> None:
         raise InputError(
             f"--split = {options.split!r}: {trainer.config.dataset} is read from disk file by file; choose validation or test"
         )
-    result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), trainer.components.solver)
+    solver = trainer.at_epoch(trainer.components.solver, restored.epoch)
+    result = evaluate(restored.system, on_device(split, trainer.dataset, trainer.dtype), solver)
     document = {
         "run": options.run,
         "dataset": trainer.config.dataset,

@@ -74,7 +74,7 @@ class Choice:
             if complete and any(key in settings_of(other) for other in family.members().values()):
                 del given[key]
             else:
-                raise _not_taken(section, kind, key, takes)
+                raise not_taken(section, kind, key, takes)
         try:
             values = _merged(defaults_of(member) | _USUAL.get(section, {}), decode(member, given))
         except InputError as error:
@@ -148,7 +148,8 @@ def _taken_by(section: str, kind: str, values: Mapping[str, Any]) -> dict[str, A
     return found
 
 
-def _not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputError:
+def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputError:
+    """An `InputError` for a key that a kind does not take, with the kinds that do."""
     family = SECTIONS[section][0]
     others = [name for name, other in family.members().items() if key in settings_of(other)]
     if others:
@@ -275,14 +276,16 @@ def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def overlaid(tables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Tables with other values of some dotted keys.
 
-    Who asks for another kind than the tables have does not ask for the settings that only the tables' kind has a use for.
+    Who asks for another kind than the tables have does not ask for what only that kind has a use for, nor for its defaults.
     """
     result = {name: dict(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
     for section, (_, default) in SECTIONS.items():
         kind = given.get(f"{section}.kind")
         table = result.get(section, {})
         if isinstance(kind, str) and isinstance(table, dict) and kind != table.get("kind", default):
-            kept = _taken_by(section, kind, {k: v for k, v in table.items() if k != "kind"})
+            usual = defaults_of(member_of(section, table.get("kind", default)))
+            chosen = {k: v for k, v in table.items() if k != "kind" and not (k in usual and usual[k] == v)}
+            kept = _taken_by(section, kind, chosen)
             result[section] = {"kind": kind, **kept}
     for key, value in given.items():
         _set(result, key.split("."), value)

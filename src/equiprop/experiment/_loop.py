@@ -244,7 +244,8 @@ def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
     """One line of `metrics.jsonl` for the epoch that `state` has just finished."""
     counts = {name: int(value) for name, value in state.totals.counts.items()}
     n = counts.pop("samples")
-    validation = evaluate(state.system, trainer.validation, trainer.components.solver)
+    components = trainer.at_epoch(trainer.components, int(state.epoch) + 1)
+    validation = evaluate(state.system, trainer.validation, components.solver)
     metrics: dict[str, Any] = {
         "epoch": int(state.epoch) + 1,
         "epoch_seconds": round(seconds, 3),
@@ -259,9 +260,7 @@ def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
     }
     samples = trainer.settings.diagnostic_samples
     if samples:
-        metrics |= diagnose_gradient(
-            state.system, trainer.validation, trainer.components, samples, trainer.settings.seed
-        )
+        metrics |= diagnose_gradient(state.system, trainer.validation, components, samples, trainer.settings.seed)
     return metrics
 
 
@@ -282,13 +281,13 @@ def _summary(
 ) -> dict[str, Any]:
     """The keys that others script against, of the final epoch; `best_*` of the one that validation selects."""
     test = on_device(trainer.dataset.test, trainer.dataset, trainer.dtype)
-    solver, config, last = trainer.components.solver, trainer.config, history[-1]
-    final = evaluate(state.system, test, solver)
+    components, config, last = trainer.at_epoch(trainer.components, len(history)), trainer.config, history[-1]
+    final = evaluate(state.system, test, components.solver)
     about = directory.checkpoints.about(best=True)
     best = directory.checkpoints.restore(about, trainer.initial_train_state())
     samples = trainer.settings.diagnostic_samples or 200
     gradient = last if "cosine_to_adjoint" in last else diagnose_gradient(
-        state.system, trainer.validation, trainer.components, samples, trainer.settings.seed
+        state.system, trainer.validation, components, samples, trainer.settings.seed
     )  # fmt: skip
     return {
         "test_error_percent": final["error_percent"],
@@ -297,7 +296,9 @@ def _summary(
         "train_loss": last["train_loss"],
         "best_epoch": about.epoch,
         "best_validation_error_percent": history[about.epoch - 1]["validation_error_percent"],
-        "best_test_error_percent": evaluate(best.system, test, solver)["error_percent"],
+        "best_test_error_percent": evaluate(
+            best.system, test, trainer.at_epoch(trainer.components.solver, about.epoch)
+        )["error_percent"],
         "epochs": len(history),
         "seconds": round(sum(line["epoch_seconds"] for line in history), 3),
         "dataset": config.dataset,
@@ -307,7 +308,7 @@ def _summary(
         **{name: last[name] for name in (*(f"{flag}_fraction" for flag in FLAGS), "excluded_fraction")},
         "relaxation_steps": last["relaxation_steps"],
         **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
-        **certify(state.system, trainer.validation, solver, trainer.settings.seed),
+        **certify(state.system, trainer.validation, components.solver, trainer.settings.seed),
         "weight_angle_deg": gradient["weight_angle_deg"],
     }
 

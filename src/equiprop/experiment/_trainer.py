@@ -3,7 +3,7 @@
 import inspect
 import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import equinox as eqx
 import jax
@@ -16,6 +16,7 @@ from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._feed import Feed
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
+from equiprop.numerics import resolve
 from equiprop.systems import AbstractRecipe, System
 from equiprop.training import (
     Components,
@@ -28,6 +29,8 @@ from equiprop.training import (
     init_train_state,
     on_device,
 )
+
+T = TypeVar("T")
 
 
 class Trainer:
@@ -95,6 +98,10 @@ class Trainer:
 
     def job(self, images: Images) -> Job:
         return Job(self.spec, self.components, images)
+
+    def at_epoch(self, tree: T, epoch: int) -> T:
+        """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
+        return resolve(tree, epoch / self.epochs)
 
     def advance(self, state: TrainState, images: Images, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""

@@ -22,4 +22,7 @@ from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from equiprop.training.optimizers import SGD as SGD
 from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer
 from equiprop.training.optimizers import AdamW as AdamW
+from equiprop.training.optimizers import learning_rate_setting as learning_rate_setting
+from equiprop.training.optimizers import learning_rates_setting as learning_rates_setting
 from equiprop.training.optimizers import parameter_groups as parameter_groups
+from equiprop.training.optimizers import schedule_setting as schedule_setting

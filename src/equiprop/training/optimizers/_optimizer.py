@@ -10,12 +10,13 @@ import optax
 from jax.core import Tracer
 
 from equiprop.errors import InputError, unknown_key
-from equiprop.numerics import Number, Settings, choice, number
+from equiprop.numerics import Number, Settings, choice, is_schedule, number
 from equiprop.numerics.settings import Setting
 from equiprop.systems import System
 
 
 def learning_rate_setting() -> Any:
+    """The field of the learning rate."""
     return number(0.03, "Learning rate of every parameter that learning_rates does not name.", above=0)
 
 
@@ -24,10 +25,12 @@ def weight_decay_setting(doc: str) -> Any:
 
 
 def schedule_setting() -> Any:
+    """The field of how the learning rates fall."""
     return choice("cosine", "Of the learning rates: constant, or cosine (to 0 at the last step).", "cosine", "constant")
 
 
 def learning_rates_setting() -> Any:
+    """The field of the learning rates of single groups."""
     doc = "Learning rate by connection (such as input->hidden_1), by population for biases, by parameter, or readout."
     setting = Setting("numbers", doc)
     return eqx.field(default_factory=dict, converter=_as_leaves, metadata={"setting": setting})
@@ -48,6 +51,10 @@ class AbstractOptimizer(Settings):
     learning_rates: eqx.AbstractVar[dict[str, Any]]
 
     def __check_init__(self) -> None:
+        if is_schedule(self.learning_rate) and self.schedule != "constant":
+            raise InputError(
+                "learning_rate is a schedule already", path="schedule", value=self.schedule, hint="write constant"
+            )
         for name, rate in self.learning_rates.items():
             if not isinstance(rate, Tracer) and not 0 <= float(rate) < float("inf"):
                 raise InputError(
