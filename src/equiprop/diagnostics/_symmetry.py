@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError, suggest
-from equiprop.numerics import exact_moments, probe_moments, symmetric_antisymmetric_norms, trees
+from equiprop.numerics import exact_norms, probe_moments, symmetric_antisymmetric_norms, trees
 from equiprop.systems import System, coupling, in_metric
 
 
@@ -52,7 +52,8 @@ def symmetry(
     - `probes`: random vectors a sample; the standard error comes from the spread over them. `0` for the exact measure, at as many
       products as there are units and no standard error. By default exact up to 128 units, and 32 above.
     - `key`: to draw probes with.
-    - `definition`: `"published"` for that of arXiv 2309.02214, of ∂H/∂r − 1, the leak counted as −1 on the diagonal.
+    - `definition`: `"published"` for that of arXiv 2309.02214, of J with its diagonal: ∂H/∂r − 1 where there is a leak, which
+      counts as −1 whatever φ′; ∂F/∂r elsewhere.
 
     Raises `InputError` for a negative number of probes, probes without a key, or another definition.
     """
@@ -63,18 +64,20 @@ def symmetry(
         probes = 0 if units <= _EXACT_UNITS else 32
     published = definition == "published"
     operator = in_metric(system, coupling(system, state, system.injection(x)))
-    if published:
+    if published and system.leak(state) is not None:
         couple = operator
         operator = lambda v: trees.subtract(couple(v), v)  # noqa: E731
     if probes == 0:
-        moments = exact_moments(operator, state, diagonal=published)
+        norms = exact_norms(operator, state, diagonal=published)
     elif probes < 0:
         raise InputError("must be at least 1, or 0 for the exact measure", path="probes", value=probes)
     elif key is None:
         raise InputError("needs a key to draw them with", path="probes", value=probes)
     else:
-        moments = probe_moments(operator, state, probes=probes, key=key, diagonal=published)
-    symmetric, antisymmetric = (part.mean(axis=1) for part in symmetric_antisymmetric_norms(moments))
+        norms = symmetric_antisymmetric_norms(
+            probe_moments(operator, state, probes=probes, key=key, diagonal=published)
+        )
+    symmetric, antisymmetric = (part.mean(axis=1) for part in norms)
     return _ratio(symmetric, antisymmetric, exact=probes == 0)
 
 

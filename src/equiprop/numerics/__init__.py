@@ -17,7 +17,7 @@ from equiprop.numerics.costs import SquaredError as SquaredError
 from equiprop.numerics.costs import softmax_cross_entropy as softmax_cross_entropy
 from equiprop.numerics.hutchinson import ProbeMoments as ProbeMoments
 from equiprop.numerics.hutchinson import antisymmetric_moments as antisymmetric_moments
-from equiprop.numerics.hutchinson import exact_moments as exact_moments
+from equiprop.numerics.hutchinson import exact_norms as exact_norms
 from equiprop.numerics.hutchinson import normal_like as normal_like
 from equiprop.numerics.hutchinson import probe_moments as probe_moments
 from equiprop.numerics.hutchinson import symmetric_antisymmetric_norms as symmetric_antisymmetric_norms

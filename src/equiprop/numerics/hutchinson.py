@@ -103,8 +103,12 @@ def _over_probes(
     return jax.vmap(drawn)(keys) if at_once == probes else jax.lax.map(drawn, keys, batch_size=at_once)
 
 
-def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree, *, diagonal: bool = True) -> ProbeMoments:
-    """‖J‖²_F and tr J² of every sample as one "probe" without scatter: one product a unit, and one more.
+def exact_norms(
+    jacobian: Callable[[PyTree], PyTree], like: PyTree, *, diagonal: bool = True
+) -> tuple[Float[Array, "1 batch"], Float[Array, "1 batch"]]:
+    """‖S‖²_F and ‖A‖²_F of every sample as one "probe" without scatter: a product a unit, and n² numbers a sample for n units.
+
+    From the entries themselves: from ‖J‖² and tr J² rounding would leave a symmetric J an antisymmetric part of √ε.
 
     **Arguments:**
 
@@ -113,18 +117,20 @@ def exact_moments(jacobian: Callable[[PyTree], PyTree], like: PyTree, *, diagona
     leaves, structure = jax.tree.flatten(like)
     ends = np.cumsum([leaf.size // leaf.shape[0] for leaf in leaves])
 
-    def one(k: Array) -> tuple[Array, Array]:
+    def column(k: Array) -> Array:
         unit = jax.nn.one_hot(k, int(ends[-1]), dtype=trees.dtype_of(like))
         parts = jnp.split(unit, ends[:-1])
         basis = jax.tree.unflatten(
             structure, [jnp.broadcast_to(p.reshape(a.shape[1:]), a.shape) for p, a in zip(parts, leaves, strict=True)]
         )
-        here = None if diagonal else jax.tree.map(lambda a: a == 1, basis)
-        first = _outside(here, jacobian(basis))
-        return trees.squared_norm(first), trees.inner(basis, _inside(here, jacobian(first)))
+        return jnp.concatenate([a.reshape(a.shape[0], -1) for a in jax.tree.leaves(jacobian(basis))], axis=1)
 
-    squared_norm, trace_of_square = jax.lax.map(one, jnp.arange(ends[-1]))
-    return ProbeMoments(squared_norm.sum(axis=0)[None], trace_of_square.sum(axis=0)[None])
+    entries = jnp.moveaxis(jax.lax.map(column, jnp.arange(ends[-1])), 0, -1)
+    if not diagonal:
+        entries = jnp.where(jnp.eye(int(ends[-1]), dtype=bool), 0, entries)
+    transposed = jnp.swapaxes(entries, 1, 2)
+    symmetric, antisymmetric = (entries + transposed) / 2, (entries - transposed) / 2
+    return jnp.sum(symmetric**2, axis=(1, 2))[None], jnp.sum(antisymmetric**2, axis=(1, 2))[None]
 
 
 def normal_like(like: PyTree, *, key: PRNGKeyArray) -> PyTree:
