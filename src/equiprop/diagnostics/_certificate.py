@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import rotation, trees
-from equiprop.systems import System, slope, symmetric_parts
+from equiprop.systems import System, leak_slope, slope, symmetric_parts
 
 
 class Certificate(eqx.Module):
@@ -107,7 +107,10 @@ def certificate(
 
     found = jax.lax.cond(jnp.any(smallest_slope >= 0), looked_at, refused)
     sigma = found.sigma + found.sigma_error
-    definite = (found.smallest > 0) & (smallest_slope >= 0)
+    # Of a flat unit's own term, which is its leak, nothing is known then.
+    undefined = (smallest_slope == 0) & (leak_slope(system, state) is None)
+    smallest = jnp.where(undefined, jnp.nan, found.smallest)
+    definite = (smallest > 0) & (smallest_slope >= 0)
     converged = jnp.isfinite(sigma) & (found.sigma_error <= 0.1 * (found.sigma + 0.01))
     granted = definite & converged
     sigma = jnp.where(granted, sigma, jnp.nan)
@@ -117,6 +120,6 @@ def certificate(
         sigma_error=jnp.where(granted, found.sigma_error, jnp.nan),
         cosine=(1 - sigma**2) / (1 + sigma**2),
         angle=jnp.rad2deg(2 * jnp.arctan(sigma)),
-        largest_eigenvalue=-found.smallest,
+        largest_eigenvalue=-smallest,
         slope=smallest_slope,
     )
