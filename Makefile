@@ -29,7 +29,7 @@ run: $(VENV)/.base  ## the main job on the built-in digits: three runs, a table 
 test: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal
 
-test-all: test mistakes  ## the whole test suite, and that it notices planted mistakes (hours)
+test-all: test mistakes  ## the whole test suite, and that it notices planted mistakes (an hour or two)
 
 lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every mistake can be planted
 	$(BIN)/ruff check --no-cache .
@@ -42,7 +42,7 @@ lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every m
 bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)
 	$(BIN)/equiprop bench --config experiments/digits_homeostasis.toml
 
-mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (hours)
+mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (an hour or two)
 	$(BIN)/python tools/plant_mistakes.py
 
 clean:  ## remove the environment and the caches

@@ -83,7 +83,14 @@ NUMERICS = (
         "numerics/hutchinson.py",
         "met = 1 if half is None else 4",
         "met = 1",
-        "diagnostics/test_symmetry.py",
+        "numerics/test_split_probes.py",
+    ),
+    Mistake(
+        "split antisymmetric probes that count a quarter",
+        "numerics/hutchinson.py",
+        "trees.squared_norm(twice) / (4 if half is None else 1)",
+        "trees.squared_norm(twice) / 4",
+        "numerics/test_split_probes.py",
     ),
     Mistake(
         "split probes whose halves are those of the vector itself",
@@ -95,8 +102,8 @@ NUMERICS = (
     Mistake(
         "an exact symmetry with the diagonal",
         "numerics/hutchinson.py",
-        "here = None if diagonal else jax.tree.map(lambda a: a == 1, basis)",
-        "here = None",
+        "    if not diagonal:\n        entries",
+        "    if False:\n        entries",
         "diagnostics/test_symmetry.py",
     ),
     Mistake(
@@ -817,7 +824,7 @@ DIAGNOSTICS = (
     Mistake(
         "indefinite S certified",
         "diagnostics/_certificate.py",
-        "definite = (found.smallest > 0) & (smallest_slope >= 0)",
+        "definite = (smallest > 0) & (smallest_slope >= 0)",
         "definite = smallest_slope >= 0",
         "diagnostics/test_limits.py",
     ),
@@ -885,7 +892,7 @@ TRAINING = (
         "training/_step.py",
         "(state.epoch * spec.steps_per_epoch + state.step) / spec.total_steps",
         "state.step / spec.steps_per_epoch",
-        "experiment/test_loop.py",
+        "experiment/test_schedules_in_training.py",
     ),
     Mistake(
         "decay of biases",

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -91,14 +91,19 @@ def test_a_new_number_compiles_nothing_and_a_new_count_does():
 
 
 def test_a_number_takes_the_precision_of_what_it_meets():
-    a = Outer(nudge=0.1)
-    assert (a.nudge * jnp.ones(2, jnp.float32)).dtype == jnp.float32
-    assert (a.nudge * jnp.ones(2, jnp.float64)).dtype == jnp.float64
+    nudge: Any = Outer(nudge=0.1).nudge
+    assert (nudge * jnp.ones(2, jnp.float32)).dtype == jnp.float32
+    assert (nudge * jnp.ones(2, jnp.float64)).dtype == jnp.float64
 
 
 def test_vmap_over_a_number_is_a_sweep():
     nudges = jnp.asarray([0.1, 0.2, 0.4])
-    assert np.allclose(jax.vmap(lambda n: Outer(nudge=n).nudge ** 2)(nudges), nudges**2)
+
+    def squared(n: Any) -> Any:
+        nudge: Any = Outer(nudge=n).nudge
+        return nudge**2
+
+    assert np.allclose(jax.vmap(squared)(nudges), nudges**2)
     swept = jax.vmap(lambda n: Outer(nudge=n))(nudges)
     assert np.array_equal(swept.nudge, nudges) and swept.steps == 20
     assert np.allclose(eqx.filter_vmap(lambda s: 2 * s.nudge)(swept), 2 * nudges)
@@ -176,7 +181,7 @@ def test_words_that_mean_off_or_automatic():
 def test_numbers_of_every_type_are_taken():
     for value in (1, 1.0, np.float64(1), np.float32(1), np.asarray(1.0), jnp.asarray(1.0)):
         assert float(Outer(clip=value).clip) == 1
-    assert not jnp.issubdtype(Outer(clip=2).clip.dtype, jnp.integer)
+    assert not jnp.issubdtype(jnp.asarray(Outer(clip=2).clip).dtype, jnp.integer)
 
 
 FILE = {
@@ -369,7 +374,7 @@ def test_an_unknown_shape_is_refused():
 def test_schedules_are_resolved_to_the_numbers_of_their_moment():
     made = Outer(nudge=Schedule("linear", 0.4, 0.2), inner=Inner(lambda p: 1 + p))
     assert is_schedule(made.nudge) and isinstance(made.inner.size, FunctionSchedule)
-    here = resolve(made, 0.5)
+    here: Any = resolve(made, 0.5)
     assert np.isclose(here.nudge, 0.3) and np.isclose(here.inner.size, 1.5)
     assert not any(map(is_schedule, jax.tree.leaves(here, is_leaf=is_schedule)))
     assert np.isclose(here.damping, 0.0) and here.steps == made.steps
