@@ -244,7 +244,8 @@ def _body(job: _Job) -> Callable[[tuple[Array, _Carry]], tuple[Array, _Carry]]:
             active &= ~across_phases(jnp.all, force <= _SAFETY * job.goal, phases)
         state = taken.state
         if state is not taken.swept:
-            state = trees.select(active, state, taken.swept)
+            # Nothing would judge a last step that is not a sweep.
+            state = trees.select(active & (step + 1 < job.max_steps), state, taken.swept)
         return step + 1, _Carry(
             state=trees.select(carry.active & sound, state, carry.state),
             memory=taken.memory,

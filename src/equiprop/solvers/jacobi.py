@@ -19,10 +19,11 @@ class Jacobi(AbstractPaced):
 
     kind: ClassVar[str] = "jacobi"
     label: ClassVar[str] = "Jacobi"
+    extrapolates: ClassVar[bool] = False
 
     damping: Number | None = damping_setting(
         "auto",
-        "Fraction of the old state that a sweep keeps, 1 − ω; auto: damp the samples whose force does not fall, those alone.",
+        "Fraction of the old state that a sweep keeps, 1 − ω; auto: damp the samples that go round and round, those alone.",
     )
     low_precision_start: str = low_precision_setting()
 
@@ -30,7 +31,3 @@ class Jacobi(AbstractPaced):
         self, field: AbstractField, state: PyTree, factor: float | Array
     ) -> tuple[PyTree, Float[Array, " batch"]]:
         return all_at_once(field, state, factor)
-
-    def better_factor(self, field: AbstractField, factor: Array, ratio: Array) -> Array:
-        del field, ratio
-        return factor
