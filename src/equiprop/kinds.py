@@ -20,7 +20,7 @@ import pkgutil
 import re
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -114,6 +114,31 @@ _REFERENCE = re.compile(r"^(.+\.py|[A-Za-z_][\w.]*):[A-Za-z_]\w*$")
 def is_reference(text: str) -> bool:
     """Whether `text` has the form `module:name` or `path/to/file.py:name`."""
     return _REFERENCE.match(text) is not None
+
+
+_OF_A_FILE = re.compile(r"^[^:]+\.py:[A-Za-z_]\w*$")
+
+
+def anchored(value: Any, folder: Path) -> Any:
+    """Tables and lists of plain values in which every relative `path/to/file.py:name` is that in a folder."""
+    if isinstance(value, Mapping):
+        return {key: anchored(each, folder) for key, each in value.items()}
+    if isinstance(value, list):
+        return [anchored(each, folder) for each in value]
+    if isinstance(value, str) and _OF_A_FILE.match(value):
+        return str((folder / value).absolute())
+    return value
+
+
+def references(value: Any) -> Iterator[str]:
+    """Every `module:name` and `path/to/file.py:name` in tables and lists of plain values."""
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    if isinstance(value, list):
+        for each in value:
+            yield from references(each)
+    elif isinstance(value, str) and is_reference(value):
+        yield value
 
 
 def load_reference(reference: str) -> Any:

@@ -25,6 +25,23 @@ from equiprop.systems import mlp
 def make(inputs, outputs, *, key):
     return mlp(16, [4], outputs, key=key)
 """
+CONNECTION = """\
+from dataclasses import dataclass
+
+from equiprop.systems import AbstractOperation
+
+
+@dataclass(frozen=True)
+class Gains(AbstractOperation):
+    weight_shape, fan_in = (1, 1), 1
+
+    def apply(self, weight, r):
+        return r[:, :3] * weight
+"""
+GRAPH = """\
+populations = {input.size = 16, output.size = 3}
+connections = [{source = "input", target = "output", feedback = "none", kind = "my_connection.py:Gains"}]
+"""
 
 
 @pytest.fixture
@@ -78,3 +95,21 @@ def test_in_a_configuration_file_it_lies_beside_the_file(folder: Path, monkeypat
     (folder / "own.toml").write_text('dataset = "my_data.py:make"\n')
     monkeypatch.chdir(folder.parent)
     assert Config.from_file("own work/own.toml").dataset == f"{folder}/my_data.py:make"
+
+
+def test_what_a_graph_names_lies_beside_it_and_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The graph that the run keeps finds the class from anywhere, too."""
+    (folder / "my_connection.py").write_text(CONNECTION)
+    (folder / "graph.toml").write_text(GRAPH)
+    monkeypatch.chdir(folder.parent)
+    own = {"dataset": "own work/my_data.py:make", "training": {"epochs": 1, "diagnostic_samples": 0}}
+    tables = own | {"system": {"kind": "network", "topology": "own work/graph.toml"}}
+    train(Config.from_mapping(tables), "run")
+    sources = json.loads((folder.parent / "run" / "manifest.json").read_text())["sources"]
+    assert sources[f"{folder}/my_connection.py:Gains"] == source_digest(f"{folder}/my_connection.py:Gains")
+    monkeypatch.chdir("elsewhere")
+    (folder / "graph.toml").unlink()
+    assert set(restore(folder.parent / "run").system.weights) == {"input->output"}
+    (folder / "my_connection.py").write_text(CONNECTION + "\n")
+    with pytest.raises(InputError, match=r"my_connection\.py:Gains: its source has changed since the run in .* began"):
+        restore(folder.parent / "run")

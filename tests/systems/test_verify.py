@@ -38,7 +38,9 @@ RATES = jnp.asarray([0.3, 1.0, 2.0, 0.5])
 
 def test_another_leak_than_the_one_said_is_refused_by_the_one_found():
     system = leaking(lambda u: 0.3 * u)
-    message = r"^leak: where the activity is saturated the force falls by 0\.3 for each unit of the state, .* says 1; give the"
+    message = (
+        r"^leak: where the activity is flat the force falls by 0\.3 for each unit of the state, .* says 1; give the"
+    )
     with pytest.raises(InputError, match=message) as error:
         relax(system, X)
     assert error.value.path == ("leak",) and "\n" not in str(error.value)
@@ -51,6 +53,17 @@ def test_a_leak_that_differs_from_unit_to_unit_is_told_by_its_range():
         relax(leaking(lambda u: RATES * u), X)
     with pytest.raises(InputError, match=r"falls by 1 for each unit of the state, and the leak says 0\.3 to 2;"):
         relax(leaking(lambda u: u, leak=RATES), X)
+
+
+def test_what_a_flat_unit_still_does_is_found_below_a_threshold():
+    """Rectified units are flat only where they are negative, and there the tanh of small states is not."""
+    system = from_force(
+        lambda p, u, x: jnp.tanh(u) @ p + x - u, W, initial_state=jnp.zeros(UNITS), activity=jax.nn.relu
+    )
+    with pytest.raises(
+        InputError, match=r"^leak: where the activity is flat the force falls by .* and the leak says 1; give"
+    ):
+        relax(system, X)
 
 
 @pytest.mark.parametrize(

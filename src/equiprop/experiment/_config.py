@@ -1,7 +1,6 @@
 """Configurations: which member of each family, and its settings. What a class takes is read from the class itself."""
 
 import dataclasses
-import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from equiprop import kinds
 from equiprop.errors import InputError, unknown_key
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment._legacy import modernised
@@ -258,18 +258,12 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     return anchored(data, path.parent)
 
 
-_PYTHON_FILE = re.compile(r"^[^:]+\.py:\w+$")
-
-
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Tables in which relative `system.topology`, and every `file.py:name`, are those in a folder."""
-    result: dict[str, Any] = {}
-    for key, value in data.items():
-        if isinstance(value, Mapping):
-            value = anchored(value, folder)
-        elif isinstance(value, str) and value and (key == "topology" or _PYTHON_FILE.match(value)):
-            value = value if Path(value).is_absolute() else str((folder / value).absolute())
-        result[key] = value
+    result = kinds.anchored(data, folder)
+    system = result.get("system")
+    if isinstance(system, dict) and system.get("topology"):
+        system["topology"] = str((folder / str(system["topology"])).absolute())
     return result
 
 

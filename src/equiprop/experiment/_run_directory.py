@@ -5,7 +5,6 @@ import importlib.metadata
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
@@ -14,16 +13,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import tomli_w
 from filelock import FileLock, Timeout
 
 from equiprop.data import Dataset, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import Checkpoints
-from equiprop.experiment._config import SECTIONS, Config, anchored, flat
-from equiprop.kinds import is_reference, load_reference, source_digest
+from equiprop.experiment._config import SECTIONS, Config, anchored
+from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY, in_todays_names
+from equiprop.systems import read_topology_tables
 
 _LOCK = ".lock"
+_TOPOLOGY = "topology.toml"
 _LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
 
 
@@ -45,20 +47,19 @@ class RunDirectory:
         path = Path(path)
         cls.require_new(path)
         stored = config = _absolute(config)
-        topology = config.system.values.get("topology")
-        if topology:
+        graph = _graph(config)
+        if graph:
             # The graph is part of the run: a copy keeps the run replayable when the original changes.
-            name = "topology" + Path(topology).suffix
-            stored = stored.changed({"system.topology": name})
+            stored = stored.changed({"system.topology": _TOPOLOGY})
         directory = cls(path, stored)
         try:
             path.mkdir(parents=True, exist_ok=True)
             # Before anything is written: another process may have chosen the same folder at the same time.
             directory.lock()
-            if topology:
-                shutil.copyfile(topology, path / stored.system.values["topology"])
+            if graph:
+                _write(path / _TOPOLOGY, tomli_w.dumps(graph))
             _write(path / CONFIG, stored.to_toml())
-            _write(path / MANIFEST, json.dumps(_manifest(config, dataset, command), indent=2) + "\n")
+            _write(path / MANIFEST, json.dumps(_manifest(config, graph, dataset, command), indent=2) + "\n")
             _write(path / METRICS, "")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
@@ -217,7 +218,13 @@ def _absolute(config: Config) -> Config:
     return found
 
 
-def _manifest(config: Config, dataset: Dataset, command: str) -> dict[str, Any]:
+def _graph(config: Config) -> dict[str, Any]:
+    """The tables of the topology file; empty where there is none."""
+    path = config.system.values.get("topology")
+    return read_topology_tables(path) if path else {}
+
+
+def _manifest(config: Config, graph: dict[str, Any], dataset: Dataset, command: str) -> dict[str, Any]:
     device = jax.devices()[0]
     chosen = {section: getattr(config, section) for section in SECTIONS if section != "reference"}
     return {
@@ -228,16 +235,15 @@ def _manifest(config: Config, dataset: Dataset, command: str) -> dict[str, Any]:
         "command": command or " ".join(sys.argv),
         "labels": {section: choice.label for section, choice in chosen.items()},
         "citations": list(dict.fromkeys(paper for choice in chosen.values() for paper in choice.cited())),
-        "sources": _sources(config),
+        "sources": _sources([config.to_mapping(), graph]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 
-def _sources(config: Config) -> dict[str, str]:
+def _sources(tables: list[dict[str, Any]]) -> dict[str, str]:
     """The digests of the files behind what is named by `module:name` or `file.py:name`."""
     found = {}
-    for value in flat(config.to_mapping()).values():
-        if isinstance(value, str) and is_reference(value):
-            load_reference(value)
-            found[value] = source_digest(value)
+    for reference in references(tables):
+        load_reference(reference)
+        found[reference] = source_digest(reference)
     return found

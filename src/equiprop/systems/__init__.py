@@ -37,6 +37,7 @@ from equiprop.systems._topology import Connection as Connection
 from equiprop.systems._topology import Population as Population
 from equiprop.systems._topology import Topology as Topology
 from equiprop.systems._topology_file import read_topology as read_topology
+from equiprop.systems._topology_file import read_topology_tables as read_topology_tables
 from equiprop.systems._topology_file import topology_from_mapping as topology_from_mapping
 from equiprop.systems._verify import is_holomorphic as is_holomorphic
 from equiprop.systems._verify import verify as verify

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from equiprop.errors import InputError, unknown_key
+from equiprop.kinds import anchored
 from equiprop.numerics.settings import Setting
 from equiprop.systems._topology import Connection, Population, Topology
 
@@ -17,18 +18,23 @@ def read_topology(path: str | Path) -> Topology:
 
     Raises `InputError` for a file that is missing or does not parse, or what is wrong in it.
     """
+    try:
+        return topology_from_mapping(read_topology_tables(path))
+    except InputError as error:
+        raise InputError(f"topology {path}: {error}") from None
+
+
+def read_topology_tables(path: str | Path) -> dict[str, Any]:
+    """The tables of the file, in which every `file.py:name` is usable from anywhere. Raises `InputError`."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
         data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise InputError(f"topology {path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"cannot be read ({error.strerror})") from error
     except ValueError as error:
-        raise InputError(f"topology {path}: is not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
-    try:
-        return topology_from_mapping(_table(data))
-    except InputError as error:
-        raise InputError(f"topology {path}: {error}") from None
+        raise InputError(f"is not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
+    return anchored(_table(data), path.parent)
 
 
 def topology_from_mapping(data: Mapping[str, Any]) -> Topology:

@@ -109,27 +109,33 @@ def _agree(a: PyTree, b: PyTree, precision: float = 1e-3) -> bool:
 _FLAT = 1e-7
 
 
+_SIZES = np.outer([0.3, 1.0, 3.0, 10.0, 30.0, 100.0], [1, -1]).reshape(-1)
+"""Of states at which units may be flat: below a threshold, or saturated."""
+
+
 def _verify_leak(system: System, x: Any) -> None:
-    """At states so large that the activity is saturated, ∂F/∂u must be −ℓ′: whatever else depends on u is not of this form."""
-    state, injection = system.initial_state(x), system.injection(x)
+    """Where the activity is flat, as where it saturates, ∂F/∂u must be −ℓ′: what else depends on u is not of this form."""
+    x, state = (
+        jax.tree.map(lambda a: jnp.repeat(a, len(_SIZES), axis=0), tree) for tree in (x, system.initial_state(x))
+    )
     if system.activity(state) is state or system.leak(state) is None:
         return
-    for size in (10.0, 30.0, 100.0):
-        far = jax.tree.map(lambda u, s=size: s * jnp.sign(u), _drawn_like(state, 1.0, 1))
-        flat = jax.tree.map(lambda d: jnp.abs(d) < _FLAT, slope(system, far))
-        v = jax.tree.map(lambda f, u: f.astype(u.dtype), flat, far)
-        leak = leak_slope(system, far)
-        expected = jax.tree.map(lambda k, a: -k * a, leak, v)
-        found = membrane_jacobian(system, far, injection)(v)
-        if any(bool(f.any()) for f in jax.tree.leaves(flat)) and not _agree(found, expected):
-            rates = jnp.concatenate([-f[m] for f, m in zip(jax.tree.leaves(found), jax.tree.leaves(flat), strict=True)])
-            said = jnp.concatenate([k[m] for k, m in zip(jax.tree.leaves(leak), jax.tree.leaves(flat), strict=True)])
-            raise InputError(
-                f"where the activity is saturated the force falls by {_spread(rates)} for each unit of the state, and the leak "
-                f"says {_spread(said)}",
-                path="leak",
-                hint="give the one that was found, or leak=None if the force is not H(φ(u)) − leak·u",
-            )
+    signs = jax.tree.map(lambda u: jnp.broadcast_to(jnp.sign(u[:1]), u.shape), _drawn_like(state, 1.0, 1))
+    here = trees.scale(jnp.asarray(_SIZES, jnp.finfo(trees.dtype_of(state)).dtype), signs)
+    flat = jax.tree.map(lambda d: jnp.abs(d) < _FLAT, slope(system, here))
+    v = jax.tree.map(lambda f, u: f.astype(u.dtype), flat, here)
+    leak = leak_slope(system, here)
+    expected = jax.tree.map(lambda k, a: -k * a, leak, v)
+    found = membrane_jacobian(system, here, system.injection(x))(v)
+    if not _agree(found, expected):
+        rates = jnp.concatenate([-f[m] for f, m in zip(jax.tree.leaves(found), jax.tree.leaves(flat), strict=True)])
+        said = jnp.concatenate([k[m] for k, m in zip(jax.tree.leaves(leak), jax.tree.leaves(flat), strict=True)])
+        raise InputError(
+            f"where the activity is flat the force falls by {_spread(rates)} for each unit of the state, and the leak says "
+            f"{_spread(said)}",
+            path="leak",
+            hint="give the one that was found, or leak=None if the force is not H(φ(u)) − leak·u",
+        )
 
 
 def _spread(values: Array) -> str:
