@@ -1,16 +1,15 @@
 """How well a gradient agrees with the exact one: per sample and population, and as a whole."""
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PyTree
 
 from equiprop.estimators import Estimate
-from equiprop.numerics import trees
+from equiprop.numerics import Figures, trees
 from equiprop.systems import population_names
 
 
-class Alignment(eqx.Module):
+class Alignment(Figures):
     """Agreement of an estimate with a reference on the same equilibria.
 
     **Fields:**

@@ -1,14 +1,15 @@
 """Whether a response continues analytically to the disc of the nudge, and if not, why."""
 
 import enum
+from collections.abc import Iterator
 from typing import Any
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from equiprop.errors import InputError
 from equiprop.estimators import Holomorphic, Problem
+from equiprop.numerics import Figures, spread
 from equiprop.solvers import AbstractSolver, Equilibrium, as_solver, relax
 from equiprop.systems import System
 
@@ -26,7 +27,7 @@ class Verdict(enum.IntEnum):
     """A relaxation did not converge, so nothing is known."""
 
 
-class Analyticity(eqx.Module):
+class Analyticity(Figures):
     """Per sample.
 
     - `verdict`: a `Verdict` as an integer.
@@ -42,6 +43,12 @@ class Analyticity(eqx.Module):
     def counts(self) -> dict[str, Int[Array, ""]]:
         """How many samples have each verdict."""
         return {v.name.lower(): jnp.sum(self.verdict == v, dtype=jnp.int32) for v in Verdict}
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        if self.verdict.ndim == 1:
+            yield "verdict", ", ".join(f"{n} {name}" for name, n in self.counts.items() if n)
+            yield "error bar", spread(self.error_bar)
+            yield "error bar inside", spread(self.error_bar_inside)
 
 
 def analyticity(

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.estimators import AbstractEstimator, Adjoint, ClampedResponse, ExactResponse, estimate, relative
-from equiprop.numerics import trees
+from equiprop.numerics import Figures, trees
 from equiprop.solvers import GMRES, AbstractSolver, Equilibrium, as_solver, relax
 from equiprop.systems import System
 
 
-class BiasSplit(eqx.Module):
+class BiasSplit(Figures):
     """estimate − δ = (estimate − δE) + (δE − δ), per sample, with δE = −J⁻¹∇C and δ = −J⁻ᵀ∇C.
 
     For an estimator that does not follow δE but δ itself, the second part is zero. For one that clamps the output, δE is the

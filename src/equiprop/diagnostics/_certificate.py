@@ -9,11 +9,11 @@ import lineax as lx
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import rotation, trees
+from equiprop.numerics import Figures, rotation, trees
 from equiprop.systems import System, leak_slope, slope, symmetric_parts
 
 
-class Certificate(eqx.Module):
+class Certificate(Figures):
     """Per sample, what is guaranteed of δE = −J⁻¹∇C against δ = −J⁻ᵀ∇C, in the inner product of −S.
 
     There the two have the same length, and the angle between them is at most 2·arctan σ. Where S is not negative definite

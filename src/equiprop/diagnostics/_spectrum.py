@@ -8,12 +8,12 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import arnoldi, ritz, trees
+from equiprop.numerics import Figures, arnoldi, ritz, trees
 from equiprop.solvers import AbstractSolver
 from equiprop.systems import Free, System, flat_operator, membrane_jacobian
 
 
-class Spectrum(eqx.Module):
+class Spectrum(Figures):
     """Per sample.
 
     - `abscissa`: the largest real part of an eigenvalue of ∂F/∂u: the equilibrium of u̇ = F is stable where it is negative, and

@@ -2,17 +2,16 @@
 
 from typing import Any
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError, suggest
-from equiprop.numerics import exact_norms, probe_moments, symmetric_antisymmetric_norms, trees
+from equiprop.numerics import Figures, exact_norms, probe_moments, symmetric_antisymmetric_norms, trees
 from equiprop.systems import System, coupling, in_metric
 
 
-class Symmetry(eqx.Module):
+class Symmetry(Figures):
     """‖S‖/(‖S‖ + ‖A‖) with its standard error, and the two Frobenius norms (root mean square over samples).
 
     Without any coupling J is zero, which is symmetric: 1. Of a Jacobian that is not finite nothing is a number. The standard

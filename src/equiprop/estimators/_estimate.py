@@ -1,6 +1,7 @@
 """`estimate`: the gradient of a batch with everything needed to trust or distrust it."""
 
 import warnings
+from collections.abc import Iterator
 from typing import Any
 
 import equinox as eqx
@@ -15,12 +16,12 @@ from equiprop.estimators._estimator import FLAGS, POLICIES, AbstractEstimator, R
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import Problem
 from equiprop.kinds import kind_of
-from equiprop.numerics import is_schedule, trees
+from equiprop.numerics import Figures, is_schedule, spread, trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, as_solver, relax
 from equiprop.systems import System, cost_gradient, verify
 
 
-class Estimate(eqx.Module):
+class Estimate(Figures):
     """A gradient with everything needed to trust or distrust it.
 
     **Fields:**
@@ -68,23 +69,19 @@ class Estimate(eqx.Module):
             "excluded": jnp.sum(self.weight == 0, dtype=jnp.int32),
         }
 
-    def __repr__(self) -> str:
-        if isinstance(self.weight, Tracer) or self.weight.ndim != 1:
-            return super().__repr__()
+    def rows(self) -> Iterator[tuple[str, str]]:
+        if self.weight.ndim != 1:
+            return
         counts = {name: int(count) for name, count in self.counts.items()}
         samples = counts.pop("samples")
         kept = np.asarray(self.weight) > 0
-        bars, cost = np.asarray(self.error_bar)[kept], np.asarray(self.cost)
         norm = float(np.sqrt(sum(float(jnp.sum(g**2)) for g in jax.tree.leaves(self.gradient))))
-        lines = [
-            ("samples", f"{samples}, {int(kept.sum())} in the gradient"),
-            ("flags", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"),
-            ("cost", f"{cost.mean():.4g}"),
-            ("error bar", f"median {np.median(bars):.2g}, largest {bars.max():.2g}" if bars.size else "–"),
-            ("gradient norm", f"{norm:.4g}"),
-            ("sweeps", f"{float(self.relaxation_steps.mean()):.1f} a sample"),
-        ]
-        return "Estimate\n" + "\n".join(f"  {name:<14}{text}" for name, text in lines)
+        yield "samples", f"{samples}, {int(kept.sum())} in the gradient"
+        yield "flags", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
+        yield "cost", f"{float(self.cost.mean()):.4g}"
+        yield "error bar", spread(self.error_bar[kept])
+        yield "gradient norm", f"{norm:.4g}"
+        yield "sweeps", f"{float(self.relaxation_steps.mean()):.1f} a sample"
 
 
 def estimate(

@@ -43,3 +43,5 @@ from equiprop.numerics.settings import flag as flag
 from equiprop.numerics.settings import number as number
 from equiprop.numerics.settings import part as part
 from equiprop.numerics.settings import text as text
+from equiprop.numerics.tables import Figures as Figures
+from equiprop.numerics.tables import spread as spread

@@ -68,7 +68,7 @@ class LayeredNetwork(System):
         **Arguments:**
 
         - `classes`: the number of classes of the targets.
-        - `cost`: the kind of a cost: `softmax_readout`, `softmax_cross_entropy` or `squared_error`, or `module:Class`.
+        - `cost`: the kind of a cost: `softmax_readout`, `softmax_cross_entropy` or `squared_error`, or `file.py:Class`.
         - `dtype`: of all parameters; by default JAX's default float.
 
         Raises `InputError` for an unknown cost, or one that needs as many output units as there are classes.

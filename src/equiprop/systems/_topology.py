@@ -25,7 +25,7 @@ class Population:
     **Fields:**
 
     - `size`: how many, or `(height, width, channels)` of an image.
-    - `activation`: its kind, or `module:Class` for one of your own.
+    - `activation`: its kind, or `file.py:Class` for one of your own.
     - `mobility`: μ in F = −μ·∂E/∂r, how easily the population gives way, relative to the output, whose mobility is 1. Feedback
       from b to a acts with the factor μ_a/μ_b, so that a network with small mobilities far from the output is nearly
       feedforward, and symmetric all the same: see `System.mobility`.
@@ -56,7 +56,7 @@ class Connection:
     - `angle`: for `untied`, the initial angle α in degrees between the feedback and the forward weights:
       B ← sin α·B_random + cos α·W. 0 starts symmetric, 90 independent.
     - `kind`: `dense` (every unit to every unit), `convolution`, `local` (as a convolution, with weights of its own at every
-      place) or `identity` (no weights: a residual path); or `module:Class` for one of your own.
+      place) or `identity` (no weights: a residual path); or `file.py:Class` for one of your own.
     - `residual`: the activity itself is carried along with what the weights make of it, forwards and, where there is feedback,
       back. Needs two populations of the same shape.
     - `settings`: those of the kind, given by name: for a convolution `kernel`, `stride`, `padding`, `pool`, `temperature`.

@@ -8,24 +8,21 @@ from typing import Any
 from jaxtyping import Array, Inexact
 
 from equiprop.errors import InputError
-from equiprop.numerics import check_padding, softmax_pool
+from equiprop.numerics import check_padding, choice, constant, count, softmax_pool
 from equiprop.systems.connections._operation import AbstractOperation
 
 
 @dataclass(frozen=True)
 class AbstractWindowed(AbstractOperation):
-    """What slides a window of `kernel` by `kernel` over an image by `stride`, and pools what it finds.
+    """What slides a window over an image, and pools what it finds."""
 
-    - `padding`: `same` or `valid`.
-    - `pool`: side of the windows of softmax pooling; 1 for none.
-    - `temperature`: of the pooling.
-    """
-
-    kernel: int = 3
-    stride: int = 1
-    padding: str = "same"
-    pool: int = 1
-    temperature: float = 1.0
+    kernel: int = count(3, "Side of the window.")
+    stride: int = count(1, "Step from one window to the next.")
+    padding: str = choice(
+        "same", "same: zeros around the image, so that it keeps its size; valid: none.", "same", "valid"
+    )
+    pool: int = count(1, "Side of the windows of softmax pooling; 1 for none.")
+    temperature: float = constant(1.0, "Of the pooling: below 1 nearer to the maximum.", above=0)
 
     def __post_init__(self) -> None:
         for name, shape in (("source", self.source), ("target", self.target)):

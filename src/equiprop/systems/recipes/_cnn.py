@@ -76,7 +76,7 @@ class CNN(AbstractRecipe):
         above=0,
     )
     cost: str = text(
-        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or module:Class."
+        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or file.py:Class."
     )
     gain: float | str = constant(
         "auto",

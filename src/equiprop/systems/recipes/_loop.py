@@ -19,10 +19,10 @@ class Loop(AbstractRecipe):
 
     hidden: tuple[int, ...] = counts((256, 256), "Units of each hidden population, two at least.")
     activation: str = text(
-        "shifted_sigmoid", "shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid; or module:Class."
+        "shifted_sigmoid", "shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid; or file.py:Class."
     )
     cost: str = text(
-        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or module:Class."
+        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or file.py:Class."
     )
     gain: float = constant(1.0, "Weights start uniform in ±gain/√inputs.", above=0)
 

@@ -19,7 +19,7 @@ class Network(AbstractRecipe):
 
     topology: str = text("", "TOML or JSON file with the populations and connections.")
     cost: str = text(
-        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or module:Class."
+        "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or file.py:Class."
     )
     gain: float = constant(1.0, "Weights start uniform in ±gain/√inputs.", above=0)
 
