@@ -210,3 +210,30 @@ def test_arguments_of_another_type_are_refused(monkeypatch):
     system, x = SYSTEMS["mlp"]
     with pytest.raises(InputError, match=r"^solver: must be a solver object such as ep\.GaussSeidel\(\)"):
         relax(system, x, "gauss_seidel")
+
+
+def test_a_derivative_that_does_not_converge_is_said_unless_it_is_left_out():
+    """F = x·u² is at rest at u = 0, where ∂F/∂u is zero."""
+    system = from_force(lambda p, u, x: p * x * u**2, jnp.asarray(1.0), initial_state=jnp.zeros(2))
+
+    @eqx.filter_jit
+    @eqx.filter_grad
+    def slope(x, keep):
+        found = relax(system, x, TIGHT)
+        return jnp.sum(jnp.where(keep[:, None], found.state, 0))
+
+    x = jnp.ones((2, 2))
+    assert np.array_equal(slope(x, jnp.zeros(2, bool)), jnp.zeros((2, 2)))
+    with pytest.raises(RuntimeError, match="the derivative of a sample's equilibrium did not converge"):
+        jax.block_until_ready(slope(x, jnp.ones(2, bool)))
+
+
+def test_the_linear_solver_of_the_derivative_may_be_given():
+    system, x = SYSTEMS["loop"]
+    rough, fine = (
+        jax.grad(lambda x, s=s: relax(system, x, TIGHT, linear_solver=s).state["output"].sum())(x)
+        for s in (GMRES(tolerance=0.3, restart=1), GMRES(tolerance=1e-12))
+    )
+    assert not np.allclose(rough, fine, rtol=1e-6)
+    moved = [relax(system, x + h * jnp.ones_like(x), TIGHT).state["output"].sum() for h in (STEP, -STEP)]
+    assert np.isclose(fine.sum(), (moved[0] - moved[1]) / (2 * STEP), rtol=1e-8)

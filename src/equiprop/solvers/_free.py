@@ -23,6 +23,7 @@ def relax(
     *,
     state: PyTree | None = None,
     injection: Any = None,
+    linear_solver: GMRES | None = None,
 ) -> Equilibrium:
     """The free equilibrium of a system for a batch of inputs. Compiled when first called.
 
@@ -36,12 +37,14 @@ def relax(
     - `solver`: `GaussSeidel()` by default.
     - `state`: where to start; by default `system.initial_state(x)`.
     - `injection`: `system.injection(x)`, if it is at hand.
+    - `linear_solver`: of the derivative, by default `GMRES()`.
 
-    Raises `InputError` for what is no system or no solver, and for an empty batch.
+    Raises `InputError` for what is no system or no solver, and for an empty batch; and when run, where the derivative of
+    a sample does not converge. Samples that have not come to rest may be left out by `converged`.
     """
     solver = as_solver(solver)
     verify(system, x)
-    return _relax(system, x, solver, state, injection)
+    return _relax(system, x, solver, GMRES() if linear_solver is None else linear_solver, state, injection)
 
 
 def as_solver(solver: AbstractSolver | None) -> AbstractSolver:
@@ -54,27 +57,42 @@ def as_solver(solver: AbstractSolver | None) -> AbstractSolver:
 
 
 @eqx.filter_jit
-def _relax(system: System, x: Any, solver: AbstractSolver, state: PyTree | None, injection: Any) -> Equilibrium:
+def _relax(
+    system: System, x: Any, solver: AbstractSolver, linear_solver: GMRES, state: PyTree | None, injection: Any
+) -> Equilibrium:
     # The equilibrium depends neither on the way there nor on where it began.
-    arrays, rest = eqx.partition((solver, state), eqx.is_inexact_array)
-    solver, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
-    return _equilibrium((system, x, injection), solver, state)
+    arrays, rest = eqx.partition((solver, linear_solver, state), eqx.is_inexact_array)
+    solver, linear_solver, state = eqx.combine(jax.lax.stop_gradient(arrays), rest)
+    return _equilibrium((system, x, injection), solver, linear_solver, state)
 
 
 @eqx.filter_custom_vjp
-def _equilibrium(problem: tuple[System, Any, Any], solver: AbstractSolver, state: PyTree | None) -> Equilibrium:
+def _equilibrium(
+    problem: tuple[System, Any, Any], solver: AbstractSolver, linear_solver: GMRES, state: PyTree | None
+) -> Equilibrium:
+    del linear_solver
     system, x, injection = problem
     injection = system.injection(x) if injection is None else injection
     state = system.initial_state(x) if state is None else state
     return relax_field(Free(system, injection), state, solver)
 
 
+_NOT_SOLVED = (
+    "the derivative of a sample's equilibrium did not converge: leave out the samples that have not come to rest (`converged`), "
+    "give a linear_solver with more restarts, or use ep.Layer, which flags them"
+)
+
+
 @_equilibrium.def_fwd
 def _forward(
-    perturbed: Any, problem: tuple[System, Any, Any], solver: AbstractSolver, state: PyTree | None
+    perturbed: Any,
+    problem: tuple[System, Any, Any],
+    solver: AbstractSolver,
+    linear_solver: GMRES,
+    state: PyTree | None,
 ) -> tuple[Equilibrium, PyTree]:
     del perturbed
-    found = _equilibrium(problem, solver, state)
+    found = _equilibrium(problem, solver, linear_solver, state)
     return found, found.state
 
 
@@ -85,6 +103,7 @@ def _backward(
     perturbed: Any,
     problem: tuple[System, Any, Any],
     solver: AbstractSolver,
+    linear_solver: GMRES,
     state: PyTree | None,
 ) -> PyTree:
     """With −(∂F/∂u)ᵀλ = the cotangent of the state, λᵀ∂F by the parameters and the input."""
@@ -94,7 +113,8 @@ def _backward(
     arriving = jax.tree.map(
         lambda g, u: jnp.zeros_like(u) if g is None else g, cotangent.state, found, is_leaf=_is_none
     )
-    adjoint = GMRES().solve(system, found, fixed, trees.negative(arriving), transpose=True).value
+    answer = linear_solver.solve(system, found, fixed, trees.negative(arriving), transpose=True)
+    adjoint = eqx.error_if(answer.value, ~answer.converged, _NOT_SOLVED)
 
     @eqx.filter_grad
     def weighted_force(arguments: tuple[System, Any, Any]) -> jax.Array:
