@@ -119,8 +119,7 @@ VARIANTS = {
     ),
     "shared-holomorphic": Variant(
         "shared updates, four nudges",
-        # The nudge of the file is the default of its kind, and a default is not taken over by another kind.
-        (*BEST, *JACOBIAN, "--estimator.kind", "holomorphic", "--estimator.points", "4", "--estimator.nudge", "0.05"),
+        (*BEST, *JACOBIAN, "--estimator.kind", "holomorphic", "--estimator.points", "4"),
         "exact",
     ),
     "shared-response": Variant(

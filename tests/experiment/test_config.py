@@ -150,6 +150,15 @@ def test_another_kind_keeps_the_settings_that_it_takes_and_leaves_the_others_beh
         Config.from_mapping(asked)
 
 
+def test_what_a_file_says_stays_where_it_is_only_a_default_of_its_kind():
+    """A run's own configuration holds every key: there a default is nobody's wish."""
+    base = {"estimator": {"kind": "centered", "nudge": 0.05}}
+    assert Config.from_mapping(overlaid(base, {"estimator.kind": "holomorphic"})).estimator.values["nudge"] == 0.05
+    assert Config.from_mapping(base).changed({"estimator.kind": "holomorphic"}).estimator.values["nudge"] == 0.1
+    own = {"estimator": {"kind": "centered", "nudge": 0.3}}
+    assert Config.from_mapping(own).changed({"estimator.kind": "holomorphic"}).estimator.values["nudge"] == 0.3
+
+
 def test_every_estimator_stands_on_the_settings_of_every_experiment():
     """As `equiprop bench` and `compare` have them: no setting of one kind gets in the way of another."""
     for file in sorted(EXPERIMENTS.glob("*.toml")):

@@ -219,8 +219,16 @@ class Config:
             raise InputError(f"{path}: {error}") from None
 
     def changed(self, given: Mapping[str, Any]) -> "Config":
-        """With other values of some dotted keys: see `overlaid`."""
-        return Config.from_mapping(overlaid(self.to_mapping(), given))
+        """With other values of some dotted keys: see `overlaid`. Another kind has its own defaults."""
+        return Config.from_mapping(overlaid(self._chosen(), given))
+
+    def _chosen(self) -> dict[str, Any]:
+        """`to_mapping` without what is only a default of its kind."""
+        tables = self.to_mapping()
+        for section in SECTIONS:
+            usual = defaults_of(getattr(self, section).member)
+            tables[section] = {k: v for k, v in tables[section].items() if not (k in usual and usual[k] == v)}
+        return tables
 
     def with_object(self, section: str, chosen: Settings) -> "Config":
         """With an object that has been made already in a section."""
@@ -270,16 +278,14 @@ def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
 def overlaid(tables: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """Tables with other values of some dotted keys.
 
-    Who asks for another kind than the tables have does not ask for what only that kind has a use for, nor for its defaults.
+    Who asks for another kind than the tables have does not ask for what only that kind has a use for.
     """
     result = {name: dict(table) if isinstance(table, Mapping) else table for name, table in tables.items()}
     for section, (_, default) in SECTIONS.items():
         kind = given.get(f"{section}.kind")
         table = result.get(section, {})
         if isinstance(kind, str) and isinstance(table, dict) and kind != table.get("kind", default):
-            usual = defaults_of(member_of(section, table.get("kind", default)))
-            chosen = {k: v for k, v in table.items() if k != "kind" and not (k in usual and usual[k] == v)}
-            kept = _taken_by(section, kind, chosen)
+            kept = _taken_by(section, kind, {k: v for k, v in table.items() if k != "kind"})
             result[section] = {"kind": kind, **kept}
     for key, value in given.items():
         _set(result, key.split("."), value)
