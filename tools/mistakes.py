@@ -360,8 +360,8 @@ SOLVERS = (
     Mistake(
         "a linear solution of unit right-hand sides",
         "solvers/_linear.py",
-        "jnp.where(length > 0, a * length, 0)",
-        "jnp.where(length > 0, a, 0)",
+        "jnp.where(length == 0, 0, a * length)",
+        "jnp.where(length == 0, 0, a)",
         "estimators/test_estimators.py",
     ),
     Mistake(

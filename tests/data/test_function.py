@@ -135,7 +135,7 @@ def test_an_error_in_one_line_stays_as_it_is(source: Path) -> None:
 
 
 def test_what_is_not_there_is_an_input_error(source: Path) -> None:
-    assert refusal(f"{source}:mkae") == f"dataset: '{source}:mkae': {source} has no 'mkae'"
+    assert refusal(f"{source}:mkae") == f"dataset: {source} has no 'mkae'"
     absent = source.with_name("absent.py")
     assert refusal(f"{absent}:make") == f"dataset: {absent}: there is no such file"
     assert "ModuleNotFoundError: No module named 'equiprop_absent'" in refusal("equiprop_absent:make")

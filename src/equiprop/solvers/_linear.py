@@ -58,8 +58,8 @@ class GMRES(Settings):
             solution = lx.linear_solve(operator, unit, solver, throw=False)
             left = trees.norm(jax.tree.map(lambda a, c: _lift(a - c), operate(solution.value), unit))[0]
             # Nothing is solved by nothing, whatever the Jacobian.
-            value = jax.tree.map(lambda a: jnp.where(length > 0, a * length, 0), solution.value)
-            return value, jnp.where(length > 0, left, 0), (solution.stats["num_steps"] - 1) * min(self.restart, size)
+            value = jax.tree.map(lambda a: jnp.where(length == 0, 0, a * length), solution.value)
+            return value, jnp.where(length == 0, 0, left), (solution.stats["num_steps"] - 1) * min(self.restart, size)
 
         value, left, products = jax.vmap(single)(state, injection, right)
         return LinearAnswer(value, left, left <= 2 * self.tolerance, products)
