@@ -245,7 +245,7 @@ SYSTEMS = (
     Mistake(
         "a wrong leak believed",
         "systems/_verify.py",
-        "if not _agree(found, expected):",
+        "if not _agree(met, [-k * f.astype(k.dtype) for f, k in zip(flat, said, strict=True)]):",
         "if False:",
         "systems/test_verify.py",
     ),

@@ -65,10 +65,42 @@ def _once(what: str, system: System, given: Any, test: Callable[[System, Any], b
 
 
 def _value(array: Any) -> Array:
-    if not isinstance(array, Tracer):
+    if not isinstance(array, Tracer) and getattr(array, "is_fully_addressable", True):
         return jnp.asarray(array)
     drawn = np.random.default_rng(array.size).normal(size=array.shape)
     return jnp.asarray(0.3 * drawn if jnp.issubdtype(array.dtype, jnp.inexact) else np.zeros(array.shape), array.dtype)
+
+
+# What is asked of a system is compiled, a program a question, and the answers are compared by NumPy: operation by operation JAX
+# would compile a hundred programs.
+
+
+@eqx.filter_jit
+def _initial_state(system: System, x: Any) -> PyTree:
+    return system.initial_state(x)
+
+
+@eqx.filter_jit
+def _force(system: System, state: PyTree, x: Any) -> PyTree:
+    return system.force(state, system.injection(x))
+
+
+@eqx.filter_jit
+def _output(system: System, state: PyTree) -> Array:
+    return system.output(system.activity(state))
+
+
+@eqx.filter_jit
+def _cost(system: System, output: Any, target: Any) -> Array:
+    return system.cost(output, target)
+
+
+def _numbers(tree: PyTree) -> PyTree:
+    return jax.tree.map(lambda a: np.asarray(a) if _is_number(a) else a, tree)
+
+
+def _is_number(array: Any) -> bool:
+    return not jnp.issubdtype(array.dtype, jax.dtypes.prng_key)
 
 
 def _some(x: Any, samples: int, first: int = 0) -> Any:
@@ -77,20 +109,20 @@ def _some(x: Any, samples: int, first: int = 0) -> Any:
 
 def _drawn_like(state: PyTree, size: float, seed: int) -> PyTree:
     rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda u: jnp.asarray(size * rng.normal(size=u.shape), u.dtype), state)
+    return jax.tree.map(lambda u: (size * rng.normal(size=u.shape)).astype(u.dtype), state)
 
 
 def _verify_force(system: System, x: Any) -> None:
     # Of the whole batch: what a system finds wrong with its inputs it says of those that were given.
-    state = system.initial_state(x)
+    x, state = _numbers((x, _initial_state(system, x)))
     if trees.batch_size(state) > 1:
-        x, state = _some(x, 2), _some(state, 2)
+        pair, state = _some(x, 2), _some(state, 2)
         for size in (0.1, 1.0):
-            here = trees.add(state, _drawn_like(state, size, 0))
-            together = system.force(here, system.injection(x))
+            here = jax.tree.map(np.add, state, _drawn_like(state, size, 0))
+            together = _numbers(_force(system, here, pair))
             for row in range(2):
-                one, u = _some(x, 1, row), _some(here, 1, row)
-                if not _agree(_some(together, 1, row), system.force(u, system.injection(one))):
+                alone = _force(system, _some(here, 1, row), _some(pair, 1, row))
+                if not _agree(_some(together, 1, row), _numbers(alone)):
                     raise InputError(
                         "the force on a sample depends on the other samples of its batch",
                         path="force",
@@ -102,7 +134,8 @@ def _verify_force(system: System, x: Any) -> None:
 def _agree(a: PyTree, b: PyTree, precision: float = 1e-3) -> bool:
     """Whether two pytrees are equal but for rounding; yes where they are no numbers, of which other checks tell."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
-    return all(bool(jnp.all(~(jnp.abs(p - q) > precision * (1 + jnp.abs(p) + jnp.abs(q))))) for p, q in pairs)
+    with np.errstate(invalid="ignore", over="ignore"):
+        return all(bool(np.all(~(np.abs(p - q) > precision * (1 + np.abs(p) + np.abs(q))))) for p, q in pairs)
 
 
 # Where an activation is this flat, what the force still owes to the state is the leak.
@@ -115,30 +148,36 @@ _SIZES = np.outer([0.3, 1.0, 3.0, 10.0, 30.0, 100.0], [1, -1]).reshape(-1)
 
 def _verify_leak(system: System, x: Any) -> None:
     """Where the activity is flat, as where it saturates, ∂F/∂u must be −ℓ′: what else depends on u is not of this form."""
-    x, state = (
-        jax.tree.map(lambda a: jnp.repeat(a, len(_SIZES), axis=0), tree) for tree in (x, system.initial_state(x))
-    )
-    if system.activity(state) is state or system.leak(state) is None:
+    found = _where_flat(system, x)
+    if found is None:
         return
-    signs = jax.tree.map(lambda u: jnp.broadcast_to(jnp.sign(u[:1]), u.shape), _drawn_like(state, 1.0, 1))
-    here = trees.scale(jnp.asarray(_SIZES, jnp.finfo(trees.dtype_of(state)).dtype), signs)
-    flat = jax.tree.map(lambda d: jnp.abs(d) < _FLAT, slope(system, here))
-    v = jax.tree.map(lambda f, u: f.astype(u.dtype), flat, here)
-    leak = leak_slope(system, here)
-    expected = jax.tree.map(lambda k, a: -k * a, leak, v)
-    found = membrane_jacobian(system, here, system.injection(x))(v)
-    if not _agree(found, expected):
-        rates = jnp.concatenate([-f[m] for f, m in zip(jax.tree.leaves(found), jax.tree.leaves(flat), strict=True)])
-        said = jnp.concatenate([k[m] for k, m in zip(jax.tree.leaves(leak), jax.tree.leaves(flat), strict=True)])
+    flat, said, met = (jax.tree.leaves(_numbers(tree)) for tree in found)
+    if not _agree(met, [-k * f.astype(k.dtype) for f, k in zip(flat, said, strict=True)]):
+        rates = np.concatenate([-m[f] for f, m in zip(flat, met, strict=True)])
+        told = np.concatenate([k[f] for f, k in zip(flat, said, strict=True)])
         raise InputError(
             f"where the activity is flat the force falls by {_spread(rates)} for each unit of the state, and the leak says "
-            f"{_spread(said)}",
+            f"{_spread(told)}",
             path="leak",
             hint="give the one that was found, or leak=None if the force is not H(φ(u)) − leak·u",
         )
 
 
-def _spread(values: Array) -> str:
+@eqx.filter_jit
+def _where_flat(system: System, x: Any) -> tuple[PyTree, PyTree, PyTree] | None:
+    """Which units are flat at some states, ℓ′ there, and ∂F/∂u along all flat units; `None` of a system without a leak."""
+    x = jax.tree.map(lambda a: jnp.repeat(a, len(_SIZES), axis=0), x)
+    state = system.initial_state(x)
+    if system.activity(state) is state or system.leak(state) is None:
+        return None
+    signs = jax.tree.map(lambda u: np.sign(u[:1]), _drawn_like(state, 1.0, 1))
+    here = jax.tree.map(lambda u, s: jnp.asarray(trees.per_sample(jnp.asarray(_SIZES), u) * s, u.dtype), state, signs)
+    flat = jax.tree.map(lambda d: jnp.abs(d) < _FLAT, slope(system, here))
+    v = jax.tree.map(lambda f, u: f.astype(u.dtype), flat, here)
+    return flat, leak_slope(system, here), membrane_jacobian(system, here, system.injection(x))(v)
+
+
+def _spread(values: np.ndarray) -> str:
     low, high = float(values.min()), float(values.max())
     return f"{low:.3g}" if abs(high - low) <= 1e-3 * (1 + abs(high)) else f"{low:.3g} to {high:.3g}"
 
@@ -146,19 +185,19 @@ def _spread(values: Array) -> str:
 def _verify_cost(system: System, x: Any, target: Any) -> None:
     if not isinstance(system.cost, AbstractCost):
         raise InputError("must be a cost object such as ep.SquaredError()", path="cost", value=system.cost)
-    state = system.initial_state(x)
+    state = _initial_state(system, x)
     few = min(2, trees.batch_size(state))
-    state, target = _some(state, few), _some(target, few)
-    output = system.output(system.activity(state))
-    output = jnp.asarray(np.random.default_rng(2).uniform(0.1, 0.9, output.shape), output.dtype)
-    cost = system.cost(output, target)
-    if jnp.shape(cost) != (few,):
+    state, target = _some(_numbers((state, target)), few)
+    output = _output(system, state)
+    output = np.random.default_rng(2).uniform(0.1, 0.9, output.shape).astype(output.dtype)
+    cost = np.asarray(_cost(system, output, target))
+    if cost.shape != (few,):
         raise InputError(
-            f"gives an array of shape {list(jnp.shape(cost))} for {few} samples: must give one number a sample, not their mean",
+            f"gives an array of shape {list(cost.shape)} for {few} samples: must give one number a sample, not their mean",
             path="cost",
         )
     if few > 1:
-        alone = system.cost(output[:1], _some(target, 1))
+        alone = np.asarray(_cost(system, output[:1], _some(target, 1)))
         if not _agree(cost[:1], alone):
             raise InputError("that of a sample depends on the other samples of its batch", path="cost")
 
@@ -176,33 +215,42 @@ def _looks_holomorphic(system: System, x: Any) -> bool:
     On small circles around real states the mean of a holomorphic function is its value at the centre; around a kink it is not,
     and of many units at states of several sizes some are near one. Conjugates and absolute values break i·f′(z) = ∂f/∂(iz).
     """
-    real = _some(system.initial_state(x), 1)
+    real = _some(_numbers(_initial_state(system, x)), 1)
     units = sum(leaf.size for leaf in jax.tree.leaves(real))
     rows = max(_TRIALS // units, 24)
-    x, real = (jax.tree.map(lambda a: jnp.repeat(a, rows, axis=0), tree) for tree in (_some(x, 1), real))
-    dtype = jnp.result_type(trees.dtype_of(real), jnp.complex64)
-    injection = system.injection(x)
-    sizes = jnp.asarray(np.random.default_rng(0).choice([0.3, 1.0, 3.0, 8.0], rows), jnp.finfo(dtype).dtype)
-    centre, v = (jax.tree.map(lambda a: trees.per_sample(sizes, a) * a, _spread_like(real, seed)) for seed in (1, 2))
-    centre, v = (jax.tree.map(lambda a: a.astype(dtype), tree) for tree in (centre, v))
-    turn = jnp.asarray(_RADIUS * np.exp(2j * np.pi * np.arange(_CIRCLE) / _CIRCLE), dtype)
-
-    def both(u: PyTree) -> tuple[PyTree, PyTree]:
-        return system.force(u, injection), system.activity(u)
-
+    sizes = jnp.asarray(np.random.default_rng(0).choice([0.3, 1.0, 3.0, 8.0], rows))
     try:
-        around = [both(jax.tree.map(lambda u, t=t: u + t, centre)) for t in turn]
-        mean = jax.tree.map(lambda *values: sum(values) / _CIRCLE, *around)
-        here = jax.tree.map(lambda u, w: u + 0.1j * jnp.sign(w.real), centre, v)
-        along = jax.jvp(both, (here,), (v,))[1]
-        across = jax.jvp(both, (here,), (jax.tree.map(lambda a: 1j * a, v),))[1]
+        found = _near_real_states(system, _some(_numbers(x), 1), real, sizes)
     except InputError:
         raise
     except (TypeError, ValueError):
         # A function that does not take complex numbers at all.
         return False
-    turned = jax.tree.map(lambda a: 1j * a, along)
-    return _agree(mean, both(centre), _PRECISION) and _agree(turned, across, _PRECISION)
+    mean, here, turned, across = _numbers(found)
+    return _agree(mean, here, _PRECISION) and _agree(turned, across, _PRECISION)
+
+
+@eqx.filter_jit
+def _near_real_states(system: System, x: Any, real: PyTree, sizes: Array) -> tuple[PyTree, PyTree, PyTree, PyTree]:
+    """F and φ: their means over small circles, values at the centres, i times a derivative beside, and that along i."""
+    x, real = (jax.tree.map(lambda a: jnp.repeat(a, len(sizes), axis=0), tree) for tree in (x, real))
+    dtype = jnp.result_type(trees.dtype_of(real), jnp.complex64)
+    centre, v = (
+        jax.tree.map(lambda a: jnp.asarray(trees.per_sample(sizes, a) * a, dtype), _spread_like(real, seed))
+        for seed in (1, 2)
+    )
+    turn = _RADIUS * np.exp(2j * np.pi * np.arange(_CIRCLE) / _CIRCLE)
+
+    def both(u: PyTree, inputs: Any) -> tuple[PyTree, PyTree]:
+        return system.force(u, system.injection(inputs)), system.activity(u)
+
+    circle = jax.tree.map(lambda u: jnp.concatenate([u + jnp.asarray(t, dtype) for t in turn]), centre)
+    around = both(circle, jax.tree.map(lambda a: jnp.tile(a, (_CIRCLE, *(1,) * (a.ndim - 1))), x))
+    mean = jax.tree.map(lambda a: a.reshape(_CIRCLE, len(sizes), *a.shape[1:]).mean(axis=0), around)
+    beside = jax.tree.map(lambda u, w: u + 0.1j * jnp.sign(w.real), centre, v)
+    _, product = jax.linearize(lambda u: both(u, x), beside)
+    turned = jax.tree.map(lambda a: 1j * a, product(v))
+    return mean, both(centre, x), turned, product(jax.tree.map(lambda a: 1j * a, v))
 
 
 def _spread_like(state: PyTree, seed: int) -> PyTree:
