@@ -311,8 +311,8 @@ SOLVERS = (
     Mistake(
         "extrapolation again and again",
         "solvers/_pace.py",
-        "spent = self.spent | failed",
-        "spent = self.spent",
+        "spent=self.spent | failed,",
+        "spent=self.spent,",
         "solvers/test_acceleration.py",
     ),
     Mistake(

@@ -1,6 +1,5 @@
 """Steps of its own for every sample: plain sweeps, extrapolated one step at a time, and damped where they go round and round."""
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any
 
@@ -94,22 +93,32 @@ class Pace(eqx.Module):
         turned = ~on_trial & ~(product > _STRAIGHT * jnp.sqrt(self.size) * jnp.sqrt(size))
         factor, best, turns = self._damped(force, turned)
         aim, clear = self._aim(size, product)
+        clear &= ~failed
         # Where the force grows, extrapolation would follow it.
         goes = clear & (jnp.abs(aim - self.aim) <= _AGREE * self.aim) & (force <= self.best)
         goes &= extrapolates & ~self.spent & (factor == self.factor)
         reach = jnp.where(goes, aim, factor)
 
-        spent = self.spent | failed
-        new = Pace(factor, reach, jnp.where(clear & ~goes, aim, 0), move, size, force, best, turns, spent)
-        old = dataclasses.replace(self, reach=self.factor, aim=jnp.zeros_like(aim), spent=spent)
         # A step that is taken back leaves the sample where an ordinary one would have led, with the force met before it.
-        back = _along(state, self.factor - self.reach, self.move)
+        move = trees.select(failed, self.move, move)
+        back = self.factor - self.reach
         plain, ahead = (
-            trees.select(failed, back, trees.select(omega == 1, swept, _along(state, omega, move)))
+            trees.select(~failed & (omega == 1), swept, _along(state, jnp.where(failed, back, omega), move))
             for omega in (factor, reach)
         )
-        seen = jnp.where(failed, self.force.astype(met.dtype), met)
-        return Step(plain, ahead, seen, trees.select(failed, old, new))
+        met_last = jnp.where(failed, self.force, force)
+        memory = Pace(
+            factor=factor,
+            reach=reach,
+            aim=jnp.where(clear & ~goes, aim, 0),
+            move=move,
+            size=jnp.where(failed, self.size, size),
+            force=met_last,
+            best=best,
+            turns=turns,
+            spent=self.spent | failed,
+        )
+        return Step(plain, ahead, jnp.where(failed, met_last.astype(met.dtype), met), memory)
 
     def _damped(self, force: Float[Array, " batch"], turned: Bool[Array, " batch"]) -> tuple[Array, Array, Array]:
         """`factor`, `best` and `turns` after a sweep that met `force`."""
