@@ -64,10 +64,10 @@ def test_aliasing_bar_extrapolates_a_geometric_series():
     from equiprop.estimators._nudging import aliasing_bar
 
     # a_m = 0.1^m: c_0 − r* = a_4, and the error of four points is a_5 = 1e-4·a_1.
-    bar, ratio = aliasing_bar([jnp.asarray([0.1**m]) for m in (4, 1, 2, 3)])
+    bar, ratio = aliasing_bar(jnp.asarray([[0.1**m] for m in (4, 1, 2, 3)]))
     assert np.allclose(ratio, 0.1) and np.allclose(bar, 4 * 1e-4)
     # Coefficients that do not fall: nothing is known.
-    bar, ratio = aliasing_bar([jnp.ones(1)] * 4)
+    bar, ratio = aliasing_bar(jnp.ones((4, 1)))
     assert np.allclose(ratio, 1) and bar >= 1
 
 

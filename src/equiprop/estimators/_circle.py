@@ -1,5 +1,6 @@
 """Relaxing under nudges of size |β|, and reading the harmonics of what comes back."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import equinox as eqx
@@ -193,37 +194,35 @@ def circle(points: int) -> np.ndarray:
     return np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)
 
 
-def harmonics(phases: PyTree, points: int) -> list[PyTree]:
-    """The Fourier coefficients c_m = (1/N)·Σ_k r_k e^(−2πikm/N), m = 0 … N − 1, from the phases that `circle` lists.
+def harmonics(phases: PyTree, points: int, orders: Sequence[int]) -> PyTree:
+    """The Fourier coefficients c_m = (1/N)·Σ_k r_k e^(−2πikm/N) from the phases that `circle` lists, m on a leading axis.
 
     Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term r^(m)(0)|β|^m/m! plus its aliases.
     """
     k = np.arange(points // 2 + 1)
     multiplicity = np.where((k == 0) | (2 * k == points), 1, 2)
+    angle = 2 * np.pi * np.outer(orders, k) / points
 
-    def coefficient(m: int, leaf: Array) -> Array:
-        angle = 2 * np.pi * k * m / points
-        dtype = jnp.finfo(leaf.dtype).dtype
-        shape = (-1,) + (1,) * (leaf.ndim - 1)
-        cosine = jnp.asarray(multiplicity * np.cos(angle) / points, dtype).reshape(shape)
-        total = jnp.sum(cosine * leaf.real, axis=0)
-        if jnp.iscomplexobj(leaf):
-            sine = jnp.asarray(multiplicity * np.sin(angle) / points, dtype).reshape(shape)
-            total = total + jnp.sum(sine * leaf.imag, axis=0)
-        return total
+    def coefficients(leaf: Array) -> Array:
+        def total(weights: np.ndarray, part: Array) -> Array:
+            weights = (multiplicity * weights / points).reshape(*weights.shape, *(1,) * (part.ndim - 1))
+            return jnp.sum(jnp.asarray(weights, part.dtype) * part, axis=1)
 
-    return [jax.tree.map(lambda leaf, m=m: coefficient(m, leaf), phases) for m in range(points)]
+        real = total(np.cos(angle), leaf.real)
+        return real + total(np.sin(angle), leaf.imag) if jnp.iscomplexobj(leaf) else real
+
+    return jax.tree.map(coefficients, phases)
 
 
 class Circle(eqx.Module):
     """What N nudges of size |β| showed of a response.
 
-    - `coefficients`: c_0 … c_{N−1} of the activity; c_0 less the free activity.
+    - `coefficients`: c_0 … c_{N−1} of the activity on a leading axis; c_0 less the free activity.
     - `state_response`: the largest |c_1| of any unit of the state u.
     - `residual_force`: the first harmonic of the force that is left over: what the relaxation still owes to c_1.
     """
 
-    coefficients: list[PyTree]
+    coefficients: PyTree
     state_response: Float[Array, " batch"]
     residual_force: PyTree
     residual: Float[Array, " batch"]
@@ -247,13 +246,14 @@ def measure(
         nudges = jnp.asarray([1.0, 0.0])[:, None] * size
         phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
         above_free = lambda tree: jax.tree.map(lambda r: r[0] - r[1], tree)  # noqa: E731
-        coefficients = [above_free(phases.activity)]
+        coefficients = jax.tree.map(lambda a: a[None], above_free(phases.activity))
         state, left = above_free(phases.state), above_free(phases.residual_force)
     else:
         phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
-        coefficients = harmonics(phases.activity, points)
-        coefficients[0] = trees.subtract(coefficients[0], problem.activity)
-        state, left = (harmonics(tree, points)[1] for tree in (phases.state, phases.residual_force))
+        coefficients = harmonics(phases.activity, points, range(points))
+        coefficients = jax.tree.map(lambda c, r: c.at[0].add(-r), coefficients, problem.activity)
+        first = harmonics((phases.state, phases.residual_force), points, [1])
+        state, left = jax.tree.map(lambda c: c[0], first)
     return Circle(
         coefficients,
         trees.max_abs(state),
@@ -265,16 +265,14 @@ def measure(
 
 
 def even_part_exceeds(
-    threshold: float | Array, even: list[PyTree], odd: list[PyTree], resolution: Float[Array, " batch"]
+    threshold: float | Array, coefficients: PyTree, resolution: Float[Array, " batch"]
 ) -> Bool[Array, " batch"]:
     """Whether the even harmonics of the response exceed `threshold` times the odd ones, per sample.
 
     A smooth response has an even part of order β against the odd one; a sample that the nudge carried to another branch has
     both of the same size. An even part within ten times `resolution` (the residual force) is unfinished relaxation.
     """
-
-    def total(parts: list[PyTree]) -> Array:
-        return jnp.sqrt(sum((trees.squared_norm(part) for part in parts), start=jnp.zeros_like(resolution)))
-
-    largest = jnp.stack([trees.max_abs(part) for part in even]).max(axis=0)
-    return (total(even) > threshold * total(odd)) & (largest > 10 * resolution)
+    squares = jax.vmap(trees.squared_norm)(coefficients)
+    even, odd = (jnp.sqrt(squares[first::2].sum(axis=0)) for first in (0, 1))
+    largest = jax.vmap(trees.max_abs)(coefficients)[0::2].max(axis=0)
+    return (even > threshold * odd) & (largest > 10 * resolution)

@@ -166,11 +166,11 @@ def _estimate(
         free = _not_relaxed(system, x)
     read = read_out(Problem(system, x, injection, target, free, solver, key), estimator)
     batch = Batch(x, target, read.free.state, read.kept, read.free_kept)
-    of_parameters, of_inputs = gradient(system, batch, read.error_vector, read.surrogate)
+    of_parameters, of_inputs = gradient(system, batch, read.error_vector, read.surrogate, wrt_input=wrt_input)
     response, cost = read.response, read.cost
     return Estimate(
         gradient=of_parameters,
-        input_gradient=of_inputs if wrt_input else None,
+        input_gradient=of_inputs,
         error_vector=read.error_vector,
         error_bar=read.error_bar,
         cost=cost,

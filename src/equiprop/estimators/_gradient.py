@@ -36,12 +36,18 @@ class Batch(eqx.Module):
 
 
 def gradient(
-    system: System, batch: Batch, error_vector: PyTree, surrogate: Surrogate, *, mean: bool = True
-) -> tuple[PyTree, PyTree]:
+    system: System,
+    batch: Batch,
+    error_vector: PyTree,
+    surrogate: Surrogate,
+    *,
+    mean: bool = True,
+    wrt_input: bool = True,
+) -> tuple[PyTree, PyTree | None]:
     """∂/∂θ and ∂/∂x of Σ surrogate over the samples kept plus Σ C(θ, r*) over those of the cost, with δ, u* and r* fixed.
 
     The gradient for the parameters is that of the means over those samples, or of the sums. That for the inputs is of each
-    sample's own cost, zero where it is excluded. If no sample is kept both are zero.
+    sample's own cost, zero where it is excluded, or `None` without `wrt_input`. If no sample is kept both are zero.
 
     What is excluded is replaced before it enters: 0·NaN would be NaN.
     """
@@ -70,7 +76,7 @@ def gradient(
         return jnp.sum(weight(kept) * surrogate(system, inputs, error_vector, sound))
 
     any_kept = jnp.any(cost_kept)
-    found = (of_parameters(system), of_inputs(x))
+    found = (of_parameters(system), of_inputs(x) if wrt_input else None)
     return jax.tree.map(lambda g: jnp.where(any_kept, g, jnp.zeros_like(g)), found)
 
 
@@ -80,4 +86,4 @@ def gradient_from_error_vector(
     """⟨δᵀ∂F/∂θ⟩ plus the cost's direct gradient over the whole batch, for an error vector from anywhere."""
     everything = jnp.ones(equilibrium.steps.shape, bool)
     batch = Batch(x, target, equilibrium.state, everything, everything)
-    return gradient(system, batch, error_vector, AtState(equilibrium.state))[0]
+    return gradient(system, batch, error_vector, AtState(equilibrium.state), wrt_input=False)[0]

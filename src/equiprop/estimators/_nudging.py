@@ -78,7 +78,7 @@ def branch_switch_threshold_setting() -> Any:
     )
 
 
-def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+def aliasing_bar(sizes: Float[Array, "points batch"]) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
     """The relative error of an N-point estimate from its own Fourier coefficients, and the ratio ρ at which they fall.
 
     Of a Taylor series a_m the N-point rule knows a_1 … a_(N−1) and, because the free state is known too, a_N = c_0 − r*. Its
@@ -94,6 +94,11 @@ def aliasing_bar(sizes: list[Float[Array, " batch"]]) -> tuple[Float[Array, " ba
     ratio = jnp.minimum(relative(last, first) ** (1 / (points - 1)), 1)
     extrapolated = jnp.maximum(last, sizes[-1] * ratio) * ratio
     return (2 + 6 / (points - 1)) * relative(extrapolated, first), ratio
+
+
+def sizes_of(problem: Problem, seen: Circle) -> Float[Array, "points batch"]:
+    """What `aliasing_bar` asks for, in the metric of the error vector."""
+    return jax.vmap(lambda c: trees.norm(problem.error_vector(c)))(seen.coefficients)
 
 
 class AbstractNudged(AbstractEstimator):
@@ -164,7 +169,8 @@ class AbstractNudged(AbstractEstimator):
             return measure(problem, points, s, active=active, accuracy=self.accuracy)
 
         def read(seen: Circle, s: Array) -> Any:
-            return problem.error_vector(trees.scale(-1 / s, seen.coefficients[1 % points]))
+            first = jax.tree.map(lambda c: c[1 % points], seen.coefficients)
+            return problem.error_vector(trees.scale(-1 / s, first))
 
         seen = look(size)
         error_vector = read(seen, size)
@@ -198,14 +204,13 @@ class AbstractNudged(AbstractEstimator):
         self, problem: Problem, seen: Circle, unknown: Float[Array, " batch"]
     ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
         """The aliasing bar, which samples switched branch, and which do not look analytic."""
-        points = len(seen.coefficients)
+        points = trees.batch_size(seen.coefficients)
         switched, non_analytic = jnp.zeros_like(seen.converged), jnp.zeros_like(seen.converged)
         aliased = jnp.zeros_like(unknown)
         if points > 1 and self.switch_threshold is not None:
-            even, odd = seen.coefficients[0::2], seen.coefficients[1::2]
-            switched = even_part_exceeds(jnp.asarray(self.switch_threshold), [*even], odd, seen.residual)
+            switched = even_part_exceeds(jnp.asarray(self.switch_threshold), seen.coefficients, seen.residual)
         if points > 2:
-            sizes = [trees.norm(problem.error_vector(c)) for c in seen.coefficients]
+            sizes = sizes_of(problem, seen)
             aliased, ratio = aliasing_bar(sizes)
             aliasing = relative(sizes[-1], sizes[1])
             switched &= aliasing > _ALIASING_OF_A_SWITCH

@@ -10,7 +10,14 @@ from jaxtyping import Array, Float, Int
 from equiprop.errors import InputError
 from equiprop.estimators._circle import measure
 from equiprop.estimators._estimator import Response
-from equiprop.estimators._nudging import AbstractNudged, aliasing_bar, check_bar, constant_size, nudge_setting
+from equiprop.estimators._nudging import (
+    AbstractNudged,
+    aliasing_bar,
+    check_bar,
+    constant_size,
+    nudge_setting,
+    sizes_of,
+)
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import Number, count, flag, trees
 from equiprop.systems import System, is_holomorphic
@@ -101,7 +108,7 @@ class AbstractOnCircle(AbstractNudged):
         else:
             pilot = jnp.abs(constant_size(self.nudge, free))
         seen = measure(problem, 4, pilot, accuracy=self.accuracy)
-        ratio = aliasing_bar([trees.norm(problem.error_vector(c)) for c in seen.coefficients])[1]
+        ratio = aliasing_bar(sizes_of(problem, seen))[1]
         convergence = pilot / jnp.maximum(ratio, eps)
         ceiling = jnp.minimum(0.6 * convergence, 0.5 * distance * pilot / jnp.maximum(seen.state_response, tiny))
         floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self.accuracy * gradient, tiny)
