@@ -51,8 +51,10 @@ class RotationHomeostasis(AbstractJacobianHomeostasis):
         # Which samples have an angle must be known before differentiating: where S is indefinite, or infinite, the derivative
         # of the solves is anything, and times zero still NaN.
         rotations = jax.vmap(lambda *sample: self._rotation(system, *sample))
-        values, definite = rotations(state, system.injection(x), keys)
-        counted = batch.usable & definite & jnp.isfinite(values)
+        injection = system.injection(x)
+        values, solved = rotations(state, injection, keys)
+        smallest = jax.vmap(lambda *sample: self._smallest_eigenvalue(system, *sample))(state, injection, keys)
+        counted = batch.usable & jax.lax.stop_gradient(solved & (smallest > 0)) & jnp.isfinite(values)
         x, state, keys = trees.stand_in(counted, (x, state, keys))
         values, _ = rotations(state, system.injection(x), keys)
         skipped = jnp.sum(batch.usable & ~counted, dtype=jnp.int32)
@@ -69,20 +71,29 @@ class RotationHomeostasis(AbstractJacobianHomeostasis):
     def _rotation(
         self, system: System, state: PyTree, injection: Any, key: PRNGKeyArray
     ) -> tuple[Float[Array, ""], Bool[Array, ""]]:
-        """The estimate of ‖K̃‖²_F of one sample, and whether −S is positive definite and the solves with it converged."""
+        """The estimate of ‖K̃‖²_F of one sample, and whether the solves with −S converged, as they do if it is positive."""
         minus_s, a = symmetric_parts(system, state, injection)
-        size = sum(leaf.size for leaf in jax.tree.leaves(state))
+        size = _units_of_one(state)
         solver = lx.CG(rtol=0.0, atol=1e-4 * size**-0.5, max_steps=100)
-        start_key, key = jax.random.split(key)
-        start = jax.random.normal(start_key, (size,), trees.dtype_of(state))
 
         def one(probe_key: PRNGKeyArray) -> tuple[Array, Array]:
-            epsilon = jax.random.normal(probe_key, start.shape, start.dtype)
+            epsilon = jax.random.normal(probe_key, (size,), trees.dtype_of(state))
             turned = a(epsilon)
-            y, z = (solve_positive(minus_s, v, solver) for v in (turned, epsilon))
+            y, z = jax.vmap(lambda v: solve_positive(minus_s, v, solver))(jnp.stack([turned, epsilon]))
             residual = jnp.linalg.norm(minus_s(z) - epsilon) / jnp.linalg.norm(epsilon)
             return a(z) @ y, (residual < 1e-2) & (z @ epsilon > 0) & (y @ turned >= 0)
 
-        values, sound = jax.vmap(one)(jax.random.split(key, self.probes))
-        smallest = smallest_eigenvalue(minus_s, start, _KRYLOV_STEPS)
-        return values.mean(), jax.lax.stop_gradient(sound.all() & (smallest > 0))
+        values, sound = jax.vmap(one)(jax.random.split(jax.random.split(key)[1], self.probes))
+        return values.mean(), sound.all()
+
+    def _smallest_eigenvalue(
+        self, system: System, state: PyTree, injection: Any, key: PRNGKeyArray
+    ) -> Float[Array, ""]:
+        """Of −S of one sample, as a Krylov space sees it."""
+        minus_s, _ = symmetric_parts(system, state, injection)
+        start = jax.random.normal(jax.random.split(key)[0], (_units_of_one(state),), trees.dtype_of(state))
+        return smallest_eigenvalue(minus_s, start, _KRYLOV_STEPS)
+
+
+def _units_of_one(state: PyTree) -> int:
+    return sum(leaf.size for leaf in jax.tree.leaves(state))
