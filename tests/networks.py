@@ -63,7 +63,7 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
         case "general":
             return LayeredNetwork.create(skip_and_lateral(), classes=CLASSES, key=key, gain=gain / 2)
         case "convolutional":
-            stages = (Stage(3, pool=2), Stage(3, residual=True), Stage(4, kernel=2, padding="valid"))
+            stages = (Stage(3, pool=2), Stage(3, residual=True))
             topology = convolutional(IMAGE, stages, activation="dsilu", feedback_gain=0.8)
             return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
         case "relu":

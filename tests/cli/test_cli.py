@@ -1,10 +1,12 @@
 """Every command as a user calls it: what it prints, what it exits with, and one line for every mistake."""
 
+import io
 import json
 import signal
 import subprocess
 import sys
 import tomllib
+from contextlib import redirect_stdout
 from pathlib import Path
 
 import pytest
@@ -28,12 +30,18 @@ def call(capsys, *arguments):
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory):
+def trained(tmp_path_factory):
+    """A run, and what the command printed."""
     out = tmp_path_factory.mktemp("cli") / "small"
-    with pytest.raises(SystemExit) as stop:
-        main(["train", *SMALL, "--out", str(out), "--quiet"])
+    with pytest.raises(SystemExit) as stop, redirect_stdout(io.StringIO()) as printed:
+        main(["train", *SMALL, "--out", str(out)])
     assert not stop.value.code
-    return out
+    return out, printed.getvalue()
+
+
+@pytest.fixture(scope="module")
+def run(trained):
+    return trained[0]
 
 
 def test_map(capsys):
@@ -61,12 +69,14 @@ def test_train_help_documents_every_key(capsys):
     assert "--estimator.steps-per-point" in out and "--estimator.error-bar" in out and "--estimator.retries" not in out
 
 
-def test_train_prints_and_writes(capsys, tmp_path):
-    code, out, _ = call(capsys, "train", *SMALL, "--out", tmp_path / "r")
-    assert code == 0
+def test_train_prints_and_writes(trained):
+    """Feedback follows where every connection has a partner: the default homeostasis, recorded as what it is."""
+    run, out = trained
     assert "digits: centred equilibrium propagation with antisymmetric homeostasis, 2 epochs" in out
-    assert "epoch 2/2" in out and "cosine to the exact gradient" in out and str(tmp_path / "r") in out
-    assert (tmp_path / "r" / "summary.json").exists()
+    assert "epoch 2/2" in out and "cosine to the exact gradient" in out and str(run) in out
+    assert json.loads((run / "summary.json").read_text())["homeostasis"] == "antisymmetric"
+    recorded = Config.from_file(run / "config.toml").homeostasis
+    assert recorded.kind == "antisymmetric" and recorded.values["strength"] != "auto"
 
 
 def test_train_json_is_the_summary(capsys, run, tmp_path):
@@ -264,19 +274,22 @@ def test_runs_where_is_written_as_in_the_configuration(capsys, run, tmp_path):
 
 
 def test_report(capsys, run, tmp_path):
-    code, out, _ = call(capsys, "report", run, "--out", tmp_path / "page")
-    page = tmp_path / "page" / "report.html"
-    assert code == 0 and str(page) in out and "test error" in out
+    code, out, _ = call(capsys, "report", run, "--json")
+    page = run / "report.html"
+    assert code == 0 and json.loads(out)["report"] == str(page)
     assert page.read_text().startswith("<!DOCTYPE html>") and "small" in page.read_text()
-    assert json.loads(call(capsys, "report", run, "--json")[1])["report"] == str(run / "report.html")
-    assert not list((tmp_path / "page").glob("*.svg"))
-    _, out, _ = call(capsys, "report", run, "--figures", "--out", tmp_path / "page")
-    figures = {f.stem for f in (tmp_path / "page").glob("*.svg")}
-    assert {"training", "cosine", "symmetry"} <= figures and f"figure: {tmp_path / 'page' / 'cosine.svg'}" in out
-    assert (tmp_path / "page" / "cosine.svg").read_text().startswith("<svg")
+    assert not list(run.glob("*.svg"))
     (tmp_path / "blocked" / "training.svg").mkdir(parents=True)
     code, _, err = call(capsys, "report", run, "--figures", "--out", tmp_path / "blocked")
     assert code == 2 and "training.svg" in err and err.count("\n") == 1
+
+
+def test_report_with_its_figures_beside_it(capsys, run, tmp_path):
+    code, out, _ = call(capsys, "report", run, "--figures", "--out", tmp_path / "page")
+    assert code == 0 and f"report: {tmp_path / 'page' / 'report.html'}" in out and "test error" in out
+    figures = {f.stem for f in (tmp_path / "page").glob("*.svg")}
+    assert {"training", "cosine", "symmetry"} <= figures and f"figure: {tmp_path / 'page' / 'cosine.svg'}" in out
+    assert (tmp_path / "page" / "cosine.svg").read_text().startswith("<svg")
 
 
 def test_data(capsys, tmp_path, monkeypatch):

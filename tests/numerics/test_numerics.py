@@ -97,3 +97,20 @@ def test_copies_of_a_batch():
     copies = trees.split_copies(trees.broadcast_batch(tree, 3), 3)["u"]
     assert copies.shape == (3, 2, 3)
     assert all((copy == tree["u"]).all() for copy in copies)
+
+
+def test_a_batch_in_pieces_is_mapped_by_one_program(key):
+    """The same as all at once, whatever the pieces; what fills the last one up is left out."""
+    batch = {"a": jnp.asarray(RNG.normal(size=(7, 3))), "key": jax.random.split(key, 7)}
+    traced = []
+
+    def one(sample):
+        traced.append(sample["a"].shape)
+        return {"sum": sample["a"].sum(), "noise": sample["a"] + jax.random.normal(sample["key"], (3,))}
+
+    whole = jax.vmap(one)(batch)
+    for at_most in (1, 2, 3, 4, 6, 7, 16):
+        traced.clear()
+        found = jax.jit(lambda b, n=at_most: trees.map_in_pieces(one, b, n))(batch)
+        assert len(traced) == 1 and traced[0] == (3,)
+        assert all(np.allclose(found[name], whole[name], rtol=1e-14) for name in whole)

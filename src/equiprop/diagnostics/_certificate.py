@@ -100,7 +100,7 @@ def certificate(
     samples = (state, injection, keys)
 
     def looked_at() -> Any:
-        return jax.lax.map(lambda sample: single(*sample), samples, batch_size=16)
+        return trees.map_in_pieces(lambda sample: single(*sample), samples, 16)
 
     def refused() -> Any:
         return jax.tree.map(lambda a: jnp.full(a.shape, jnp.nan, a.dtype), jax.eval_shape(looked_at))

@@ -79,4 +79,4 @@ def _projections(
         return membrane, sweep
 
     keys = jax.random.split(key, trees.batch_size(state))
-    return jax.lax.map(single, (state, system.injection(x), keys), batch_size=16)
+    return trees.map_in_pieces(single, (state, system.injection(x), keys), 16)

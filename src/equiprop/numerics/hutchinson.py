@@ -91,7 +91,7 @@ def _over_probes(
 ) -> T:
     """`one` of `probes` standard normal vectors, as many at once as make `_AT_ONCE` numbers, each with half of the units."""
     numbers = sum(leaf.size for leaf in jax.tree.leaves(like))
-    at_once = min(probes, max(1, _AT_ONCE // numbers))
+    at_once = max(1, _AT_ONCE // numbers)
     keys = jax.random.split(key, probes)
 
     def drawn(probe_key: PRNGKeyArray) -> T:
@@ -100,7 +100,7 @@ def _over_probes(
             half = jax.tree.map(lambda a: a > 0, normal_like(like, key=jax.random.fold_in(probe_key, 1)))
         return one(epsilon, half)
 
-    return jax.vmap(drawn)(keys) if at_once == probes else jax.lax.map(drawn, keys, batch_size=at_once)
+    return trees.map_in_pieces(drawn, keys, at_once)
 
 
 def exact_norms(

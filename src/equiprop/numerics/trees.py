@@ -110,6 +110,20 @@ def join_copies(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), tree)
 
 
+def map_in_pieces(function: Callable[[Any], PyTree], samples: PyTree, at_most: int) -> PyTree:
+    """`function` of every sample without its batch axis, of so many at once at most.
+
+    `jax.lax.map` compiles what does not divide the batch as a second program; here the last piece is filled up.
+    """
+    size = batch_size(samples)
+    pieces = -(-size // at_most)
+    if pieces == 1:
+        return jax.vmap(function)(samples)
+    rows = jnp.minimum(jnp.arange(pieces * -(-size // pieces)), size - 1)
+    found = jax.lax.map(jax.vmap(function), split_copies(index_batch(samples, rows), pieces))
+    return jax.tree.map(lambda a: a[:size], join_copies(found))
+
+
 def dtype_of(tree: PyTree) -> Any:
     """The common inexact dtype of the leaves."""
     return jnp.result_type(*(leaf.dtype for leaf in jax.tree.leaves(tree)))
