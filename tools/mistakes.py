@@ -428,7 +428,7 @@ ESTIMATORS = (
         "systems/_layered.py",
         "| {e.target for e in edges if not e.operation.is_linear}",
         "| set()",
-        "systems/test_layered.py",
+        "estimators/test_estimators.py",
     ),
     Mistake(
         "missing conjugate in the Fourier sum",
