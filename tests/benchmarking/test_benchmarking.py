@@ -63,6 +63,7 @@ def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
     assert not found.weights["output->hidden_2"].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "points"), [("chain", 1), ("chain", 2), ("chain", 6), ("convolutions", 2)])
 def test_plain_is_the_estimate_by_fixed_steps(trainer, kind, points):
     """All phases, complex weights: the same gradient as half of the circle in real arithmetic."""

@@ -133,6 +133,7 @@ def test_evaluate(capsys, run):
     assert call(capsys, "evaluate", run, "--quiet")[1] == ""
 
 
+@pytest.mark.slow
 def test_compare(capsys, run, tmp_path):
     code, out, _ = call(
         capsys, "compare", run, "--samples", "30", "--estimator.nudge", "0.1", "--json", "--out", tmp_path

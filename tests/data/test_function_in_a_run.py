@@ -61,6 +61,7 @@ def on_own_data(**sections) -> Config:
     return dataclasses.replace(config(training=training, **sections), dataset="my_data.py:make")
 
 
+@pytest.mark.slow
 def test_a_run_is_found_and_continued_from_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     summary = train(on_own_data(), "run")
     monkeypatch.chdir(folder.parent / "elsewhere")

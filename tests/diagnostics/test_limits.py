@@ -55,6 +55,7 @@ def test_certificate(kind):
         assert (exact @ metric @ response) / (exact @ metric @ exact) >= float(found.cosine[i]) - 1e-9
 
 
+@pytest.mark.slow
 def test_certificate_of_five_hundred_units():
     system = mlp(20, (200, 200), 100, key=jax.random.key(1), gain=1.8, feedback_gain=1.0)
     x = jax.random.normal(jax.random.key(2), (2, 20))

@@ -68,6 +68,7 @@ def test_a_smoothly_turning_nudge_lags_in_second_order(untied):
     assert errors[0] < 0.05 and 3 < errors[0] / errors[1] < 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("noise", "bar"), [(0.0, "residual"), (0.04, "residual"), (0.04, "periods")])
 def test_agreement_within_its_own_stated_error(untied, noise, bar):
     """In at least 95 of 100 trials, each with its own input and noise, against dense linear algebra."""
@@ -84,6 +85,7 @@ def test_agreement_within_its_own_stated_error(untied, noise, bar):
     assert (np.median(answer.error_bar) > 0.02) == (noise > 0)
 
 
+@pytest.mark.slow
 def test_noise_averages_out_over_periods(untied):
     """The running estimate: its error falls as one over the root of the periods, which the standard error says."""
     x, y = batch(seed=5, n=40)

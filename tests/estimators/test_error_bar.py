@@ -34,6 +34,7 @@ CALIBRATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALIBRATED)
 def test_calibration(name):
     """Of the converged samples, the error of 95 in 100 is below the bar, and the bar is within a factor of ten for 80 in 100."""
@@ -110,6 +111,7 @@ def shallow():
     return mlp(INPUTS, (7,), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=1.0)
 
 
+@pytest.mark.slow
 def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
     system = jax.tree.map(lambda a: a.astype(jnp.float32), shallow())
     x, y = batch()
@@ -118,6 +120,7 @@ def test_a_tolerance_below_rounding_is_refused_sample_by_sample():
     assert answer.inaccurate.all() and (answer.weight == 0).all()
 
 
+@pytest.mark.slow
 def test_points_are_chosen_for_a_given_radius():
     """At a large radius N = 2 is not enough for the tolerance that N = 8 reaches."""
     system = shallow()

@@ -122,6 +122,7 @@ def test_exact_response(case):
     assert_gradient(answer, case.gradient(case.response), 1e-8)
 
 
+@pytest.mark.slow
 def test_a_convolutional_network():
     """Pooling makes the coupling depend on the state: the response and the exact vector by finite differences."""
     system, (x, y) = network("convolutional"), batch(shape=IMAGE)

@@ -61,6 +61,7 @@ def test_in_pieces(alone):
     assert same(trained(micro_batches=4), alone)
 
 
+@pytest.mark.slow
 def test_four_devices_and_two_in_two_pieces(alone, tmp_path):
     here = Path(__file__).parent
     environment = os.environ | {

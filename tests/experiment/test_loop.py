@@ -39,6 +39,7 @@ from equiprop.homeostasis import HOMEOSTASES
 from equiprop.solvers import relax
 from equiprop.systems import predict
 from equiprop.training import TrainState, evaluate, on_device
+from tiers import quick_where
 from toy import config, dataset
 
 DATA = dataset()
@@ -195,6 +196,7 @@ def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
     )
 
 
+@pytest.mark.slow
 def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_steps):
     """What the controller remembers and what the estimator draws are part of what a checkpoint restores."""
     sections = {
@@ -245,6 +247,7 @@ def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, s
         assert np.allclose(new[seen], u[seen], atol=2e-3)
 
 
+@pytest.mark.slow
 def test_a_warm_start_in_pieces_is_the_same():
     weights, kept = zip(*(
         (jax.tree.leaves(eqx.filter(end.system, eqx.is_inexact_array)), jax.tree.leaves(end.equilibria))
@@ -441,6 +444,7 @@ def test_many_samples_get_ten_epochs():
     assert _trainer._epochs("auto", 900) == 10
 
 
+QUICK = ("one_sided", "neumann", "recurrent_backprop", "contrastive_hebbian")
 CLAMPING = ("coupled_learning", "contrastive_hebbian", "clamped_response")
 COMBINATIONS = [
     ({"kind": "one_sided", "nudge": 0.05, "error_bar": "companion"}, {"kind": "none"}),
@@ -483,7 +487,11 @@ def test_every_estimator_and_homeostasis_is_tried():
     assert {h["kind"] for _, h in COMBINATIONS} == set(HOMEOSTASES.members())
 
 
-@pytest.mark.parametrize(("estimator", "homeostasis"), COMBINATIONS, ids=lambda section: section["kind"])
+@pytest.mark.parametrize(
+    ("estimator", "homeostasis"),
+    quick_where(lambda estimator, _: estimator["kind"] in QUICK, COMBINATIONS),
+    ids=lambda section: section["kind"],
+)
 def test_every_estimator_and_homeostasis_trains_by_name(estimator, homeostasis):
     """Two steps in single precision move every weight, everything stays finite, and nothing becomes double."""
     # A readout that is trained has no output to clamp at.
@@ -606,6 +614,7 @@ def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
     assert RunDirectory.open(tmp_path / "run").config.dataset == str(tmp_path / "images")
 
 
+@pytest.mark.slow
 def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_path):
     """A scheduled nudge and damping: in the step, in what is measured after an epoch, and in what is looked at later."""
     fall = {"schedule": "linear", "from": 0.3, "to": 0.1}

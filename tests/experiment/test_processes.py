@@ -52,6 +52,7 @@ def free_port():
         return server.getsockname()[1]
 
 
+@pytest.mark.slow
 def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
     """Ctrl-C in one of them stops both at the same step, and their checkpoint is read by one process with one device."""
     here, port = Path(__file__).parent, str(free_port())

@@ -308,6 +308,7 @@ def test_an_image_turned_round_is_refused(tmp_path):
         make(kind="network", topology=str(tmp_path / "net.json"))
 
 
+@pytest.mark.slow
 def test_the_default_homeostasis_where_some_weights_have_no_partner(tmp_path):
     """A light hand on all weights; the run says what it was."""
     asked = config(system={"kind": "loop", "hidden": (8, 8)}, training={"epochs": 1}).changed(

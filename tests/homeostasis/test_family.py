@@ -24,9 +24,11 @@ from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import LayeredNetwork, Stage, convolutional, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
 from oracle import Dense, shifted_sigmoid_slope
+from tiers import quick_where
 
 X, _ = batch()
 KEY = jax.random.key(5)
+OF_JACOBIAN = (JacobianHomeostasis, AntisymmetricHomeostasis, RotationHomeostasis, LocalHomeostasis)
 PAIR = ("hidden_1->hidden_2", "hidden_2->hidden_1")
 # At strength one on every sample, and every weight moved by itself.
 PLAIN = {"strength": 1.0, "samples": 0, "shared_updates": False, "feedback_only": False}
@@ -74,6 +76,7 @@ def test_rotation_gradient_by_finite_differences(case):
         assert answer.gradient.weights[name][index] == pytest.approx(0.5 * float(up - down) / 2e-3, rel=0.02)
 
 
+@pytest.mark.slow
 def test_rotation_skips_what_has_no_angle():
     """S = x·(p + pᵀ)/2 − 1 is negative definite for x = ½ and not for x = 3: skipped, counted, and no trace in the gradient."""
     p = jnp.asarray([[0.0, 1.0], [0.2, 0.0]])
@@ -135,9 +138,7 @@ def test_local_homeostasis_refuses_what_it_cannot_clamp():
         LocalHomeostasis().regularise(system, system, everyone(u, u), key=KEY)
 
 
-@pytest.mark.parametrize(
-    "homeostasis", [JacobianHomeostasis, AntisymmetricHomeostasis, RotationHomeostasis, LocalHomeostasis]
-)
+@pytest.mark.parametrize("homeostasis", quick_where(lambda kind: kind is not RotationHomeostasis, OF_JACOBIAN))
 def test_shared_updates_are_those_of_a_tied_weight(case, homeostasis):
     """At strength zero both weights of a pair get the sum of the two, and nothing else changes."""
     system, state, _ = case
@@ -212,7 +213,7 @@ STRONG = {
 }
 
 
-@pytest.mark.parametrize("name", STRONG)
+@pytest.mark.parametrize("name", quick_where(lambda name: name != "rotation", STRONG))
 def test_descending_it_makes_the_jacobian_symmetric(case, name):
     """Two hundred steps: the weight angle falls from 90 degrees, the symmetry rises.
 
@@ -325,6 +326,7 @@ def test_bad_settings(make, message):
         make()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("activation, gain", [("tanh", 3.0), ("tanh", 2.0), ("dsilu", 0.5)])
 def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
     """At rest S of these tanh networks is indefinite; the second sample of the dsilu one has a unit whose activity falls."""
@@ -344,7 +346,7 @@ def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
     assert (largest == 0) if activation == "tanh" else (0 < largest < 1)
 
 
-@pytest.mark.parametrize("kind", [AntisymmetricHomeostasis, JacobianHomeostasis, LocalHomeostasis, RotationHomeostasis])
+@pytest.mark.parametrize("kind", quick_where(lambda kind: kind is not RotationHomeostasis, OF_JACOBIAN))
 def test_unusable_samples_leave_no_trace(kind):
     """An input that is not a number, for a user's system whose coupling reads it; and a batch with nothing usable in it."""
     p = jnp.asarray([[0.0, 0.4], [0.1, 0.0]])

@@ -56,6 +56,7 @@ def test_the_same_fixed_points(name, graph):
     assert np.allclose(dense.flat(answer.state), expected, atol=1e-9)
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), angle=st.floats(0.0, 180.0), gain=st.floats(0.2, 1.5), phase=st.floats(0.0, 6.28))
 def test_the_same_nudged_fixed_points_on_random_graphs(seed, angle, gain, phase):
@@ -94,6 +95,7 @@ def _gradients(system, x, y):
     return plain, {name: estimate(single, x, y, estimator, solver=solver) for name, solver in fast.items()}
 
 
+@pytest.mark.slow
 @settings(max_examples=8)
 @given(seed=st.integers(0, 10_000), gain=st.floats(0.2, 1.0))
 def test_the_same_gradients_on_random_graphs(seed, gain):

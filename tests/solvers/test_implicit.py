@@ -103,6 +103,7 @@ def test_gradient_for_an_injection_that_is_given():
     assert not of_x.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [
@@ -158,6 +159,7 @@ def test_the_gradient_of_the_cost_is_the_adjoint_estimate():
         assert np.allclose(a, b, rtol=1e-7, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_system_of_many_units_is_differentiated_as_exactly():
     """More units than one Krylov space has dimensions."""
     system, x = mlp(8, (60, 40), 10, key=jax.random.key(4), gain=1.8, feedback_gain=1.0), drawn(SAMPLES, 8)

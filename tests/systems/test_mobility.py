@@ -68,6 +68,7 @@ def test_descent_of_an_energy_with_mobilities(descent):
     assert np.allclose(balanced, j * root / root[:, None])
 
 
+@pytest.mark.slow
 def test_a_response_divided_by_the_mobility_is_the_exact_error_vector(descent):
     """The gradient of the cost at equilibrium, by implicit differentiation, from a finite nudge and no transpose."""
     rng = np.random.default_rng(2)

@@ -65,6 +65,7 @@ def test_convolution_is_that_of_scipy(name):
         assert np.allclose(ours, expected, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["same", "valid", "strided", "even"])
 def test_convolution_is_the_same_on_every_device(name):
     """And so are its derivatives, in an odd image too."""
