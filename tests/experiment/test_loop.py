@@ -342,6 +342,10 @@ def test_occupied_folder_is_refused(finished):
 def test_not_a_run(tmp_path):
     with pytest.raises(InputError, match="is not a run directory"):
         resume(tmp_path, dataset=DATA)
+    (tmp_path / "config.toml").write_text("dataset = ")
+    with pytest.raises(InputError) as damaged:
+        RunDirectory.open(tmp_path)
+    assert str(damaged.value).startswith(f"{tmp_path / 'config.toml'}: cannot be read (Invalid value")
 
 
 def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):
