@@ -376,6 +376,7 @@ def test_mistakes_with_a_run(capsys, run):
         # The default, but not what the run has.
         (["train", "--resume", run, "--training.epochs", "10"], "leave out --training.epochs"),
         (["compare", run, "--training.batch-size", "50"], "--training.batch-size: a run brings its own configuration"),
+        (["compare", run, "--lr", "0.1"], "--lr or --optimizer.learning-rate: a run brings its own configuration"),
     ]:
         code, _, err = call(capsys, *arguments)
         assert code == 2 and message in err and err.count("\n") == 1

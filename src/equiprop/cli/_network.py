@@ -7,7 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 import tyro
 
 from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, given_files, parse_config
+from equiprop.cli._options import ALIASES, Output, given_files, parse_config
 from equiprop.errors import InputError
 
 
@@ -101,5 +101,5 @@ def chosen_network(options: NetworkOptions, config: Any) -> Chosen:
 
 def _refused(key: str, changeable: tuple[str, ...]) -> InputError:
     allowed = " and ".join(f"--{name}" for name in changeable)
-    option = key.replace("_", "-")
-    return InputError(f"--{option}: a run brings its own configuration; only {allowed} options can be given with RUN")
+    option = " or ".join(filter(None, (ALIASES.get(key), f"--{key.replace('_', '-')}")))
+    return InputError(f"{option}: a run brings its own configuration; only {allowed} options can be given with RUN")
