@@ -13,7 +13,7 @@ from equiprop.estimators import Adjoint, Centered, ContinuousTime, Holomorphic, 
 from equiprop.homeostasis import AntisymmetricHomeostasis, Controlled, JacobianHomeostasis
 from equiprop.numerics import Schedule
 from equiprop.solvers import GMRES, Anderson, FixedIterations, GaussSeidel, Jacobi, relax
-from equiprop.systems import FunctionSystem, LayeredNetwork, from_force
+from equiprop.systems import FunctionSystem, LayeredNetwork, from_energy, from_force, mlp
 
 X, Y = jnp.asarray([[0.5, -0.2], [0.1, 0.3], [-0.4, 0.2]]), jnp.zeros((3, 2))
 NAN = X.at[1].set(jnp.nan)
@@ -23,6 +23,7 @@ def force(p, u, x):
     return jnp.tanh(u) @ p + x - u
 
 
+NETWORK, LABELS = mlp(4, (3,), 2, key=jax.random.key(0)), jnp.zeros(2, int)
 SYSTEM = from_force(force, jnp.asarray([[0.1, 0.4], [-0.3, 0.2]]), initial_state=jnp.zeros(2))
 
 PRINTED = [
@@ -107,6 +108,20 @@ WRONG = [
     (lambda: Layer(LayeredNetwork), r"system: must be a system such as"),
     (lambda: Layer(SYSTEM, "adjoint"), r"estimator: must be an estimator object"),
     (lambda: Layer(SYSTEM, Adjoint(), "newton"), r"solver: must be a solver object"),
+    (
+        lambda: estimate(NETWORK, jnp.ones((2, 3)), LABELS, Centered()),
+        r"x: must be .* shape \[batch, 4\], not \[2, 3\]",
+    ),
+    (
+        lambda: estimate(NETWORK, jnp.ones(4), LABELS, Centered()),
+        r"x: must be an array of shape \[batch, 4\], not \[4\]",
+    ),
+    (lambda: relax(NETWORK, [[0.0] * 4]), r"x: must be an array of shape \[batch, 4\], not list"),
+    (lambda: NETWORK.injection(np.float64(1)), r"x: must be an array of shape \[batch, 4\], not \[\]"),
+    (lambda: from_force(3, None, initial_state=jnp.zeros(2)), r"force = 3: must be a function"),
+    (lambda: from_force(force, None, initial_state=jnp.zeros(2), activity="tanh"), r"activity = 'tanh': must be a fun"),
+    (lambda: from_force(force, None, initial_state=jnp.zeros(2), output=0), r"output = 0: must be a function"),
+    (lambda: from_energy(None, None, initial_state=jnp.zeros(2)), r"energy = None: must be a function"),
     (lambda: Centered("large"), r"nudge = 'large': must be a number"),
     (lambda: Centered(nudge=None), r"nudge = None: must be a number"),
     (lambda: Centered(nudge=True), r"nudge = True: must be a number"),

@@ -128,10 +128,11 @@ def from_force(
     - `mobility`: one number for each leaf of the state, in its structure, 1 where the cost reads: what the force is to be divided
       by for its Jacobian to be symmetric (see `System.mobility`). By default 1 everywhere.
 
-    Raises `InputError` if the initial state has no array, a mobility is not above 0, or the cost is not a cost; and when first
-    used, if the force has not the shapes of the state, the activity not its structure, an array of the inputs no batch axis, or
-    the leak is another.
+    Raises `InputError` if a function is none, the initial state has no array, a mobility is not above 0, or the cost is not a
+    cost; and when first used, if the force has not the shapes of the state, the activity not its structure, an array of the
+    inputs no batch axis, or the leak is another.
     """
+    _require_functions(force=force, activity=activity, output=output)
     if callable(initial_state):
         start = initial_state
     else:
@@ -174,6 +175,7 @@ def from_energy(
     - `energy`: `energy(params, state, x)` is E per sample, `[batch]`; no sample may depend on another.
     - `mobility`: μ in F = −μ·∂E/∂u, one number for each leaf of the state, 1 where the cost reads; by default 1 everywhere.
     """
+    _require_functions(energy=energy)
     return from_force(
         _Descent(energy, None if mobility is None else _checked(mobility)),
         params,
@@ -183,6 +185,12 @@ def from_energy(
         holomorphic=holomorphic,
         mobility=mobility,
     )
+
+
+def _require_functions(**given: Any) -> None:
+    for name, function in given.items():
+        if not callable(function):
+            raise InputError("must be a function", path=name, value=function)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 from functools import reduce
+from math import prod
 from typing import Any
 
 import equinox as eqx
@@ -9,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
+from equiprop.errors import InputError
 from equiprop.numerics import COSTS, AbstractCost, activation, real_dtype
 from equiprop.systems._system import Block, System
 from equiprop.systems._topology import INPUT, Connection, Topology
@@ -121,7 +123,7 @@ class LayeredNetwork(System):
 
     def injection(self, x: Array) -> dict[str, Array]:
         """b + W_input·x for every population; `x` is `[batch, ...]` and takes the shape of the input population."""
-        clamped = x.reshape(x.shape[0], *self.topology.population(INPUT).shape)
+        clamped = self._clamped(x)
         injection = {
             p.name: jnp.broadcast_to(self.biases[p.name], (x.shape[0], *p.shape)) for p in self.topology.relaxing
         }
@@ -133,9 +135,19 @@ class LayeredNetwork(System):
                     )
         return injection
 
+    def _clamped(self, x: Array) -> Array:
+        """The activity of the input population. Raises `InputError` for what has not its size."""
+        shape = self.topology.population(INPUT).shape
+        given = getattr(x, "shape", None)
+        if not given or prod(given[1:]) != prod(shape):
+            found = f"not {type(x).__name__}" if given is None else f"not {list(given)}"
+            raise InputError(f"must be an array of shape [batch, {', '.join(map(str, shape))}], {found}", path="x")
+        return x.reshape(given[0], *shape)
+
     def initial_state(self, x: Array) -> dict[str, Array]:
         """Zeros in the precision of the parameters."""
-        return {p.name: jnp.zeros((x.shape[0], *p.shape), self.biases[p.name].dtype) for p in self.topology.relaxing}
+        batch = self._clamped(x).shape[0]
+        return {p.name: jnp.zeros((batch, *p.shape), self.biases[p.name].dtype) for p in self.topology.relaxing}
 
     def activity(self, state: dict[str, Array]) -> dict[str, Array]:
         return {name: activation(self.topology.population(name).activation)(u) for name, u in state.items()}
