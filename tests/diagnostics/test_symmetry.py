@@ -235,8 +235,10 @@ def test_the_measure_is_exact_for_a_hundred_units(name):
 def test_probes_are_within_their_own_standard_errors(name):
     kind = kind_of(name)
     found = kind.measured(probes=PROBES)
-    # Besides rounding, which is all that there is where every probe sees the same: the energies are symmetric.
-    off = np.abs(np.asarray(found.symmetry) - ratio(kind.dense)) / (np.asarray(found.standard_error) + 1e-11)
+    # Besides rounding, which is all that there is of the energies, which are symmetric: ‖A‖² is a difference of numbers as large
+    # as ‖S‖², so that of ‖A‖ the square root of what they are rounded to is left.
+    rounding = np.sqrt(np.finfo(float).eps)
+    off = np.abs(np.asarray(found.symmetry) - ratio(kind.dense)) / (np.asarray(found.standard_error) + rounding)
     assert np.mean(off < 3) >= 0.96 and off.max() < 5
     assert np.max(found.standard_error) < 0.1
 
