@@ -8,7 +8,7 @@ from jaxtyping import Array
 
 from equiprop.errors import InputError
 from equiprop.numerics import Schedule, trees
-from equiprop.solvers import SOLVERS, FixedIterations, GaussSeidel, Jacobi, Status, Step, relax, relax_field
+from equiprop.solvers import SOLVERS, Anderson, FixedIterations, GaussSeidel, Jacobi, Status, Step, relax, relax_field
 from equiprop.systems import AbstractField, Free, Nudged, System, from_force
 from networks import KINDS, batch, network, nudged
 from oracle import Dense
@@ -264,6 +264,34 @@ def test_a_field_whose_samples_cannot_be_separated_is_relaxed_whole(monkeypatch)
     some = nudged(system, x[:4], jnp.arange(4.0)[:, None], jnp.arange(4.0)).index_batch(jnp.asarray([2, 0]))
     assert some is not None and some.nudge.tolist() == [2, 0] and some.target[:, 0].tolist() == [2, 0]
     assert np.allclose(relax_field(whole, jnp.zeros((64, 1)), GaussSeidel()).state, 1)
+
+
+class TwoBlocks(AbstractField):
+    """Unit a feels b ten times, b feels a a twentieth; the equilibrium is zero."""
+
+    gain: Array
+
+    def force(self, state, only=None):
+        force = {"a": self.gain * state["b"] - state["a"], "b": 0.05 * state["a"] - state["b"]}
+        return {name: force[name] for name in only or force}
+
+    @property
+    def blocks(self):
+        return (("a",), ("b",))
+
+
+@pytest.mark.parametrize("solver", [GaussSeidel(damping=0.0), GaussSeidel(), Anderson()], ids=str)
+@pytest.mark.parametrize("phases", [1, 2])
+def test_a_last_sweep_that_disturbs_what_went_before_is_not_the_last(solver, phases):
+    """a is where b wants it, and b nearly at rest: the sweep meets little force, and leaves ten times as much behind."""
+    goal, far = 1e-3, jnp.asarray([[0.9e-3], [0.0]])
+    answer = relax_field(
+        TwoBlocks(jnp.asarray(10.0)), {"a": 10 * far, "b": far}, solver, phases=phases, tolerance=jnp.full(2, goal)
+    )
+    assert answer.converged.all() and answer.residual.max() <= goal
+    if solver == GaussSeidel(damping=0.0):
+        # The second sweep meets 4.5 times the tolerance, each one half of the last, until it is a quarter: 4.5/2⁵ at the seventh.
+        assert answer.steps.tolist() == ([7, 1] if phases == 1 else [7, 7])
 
 
 def test_a_converged_sample_ends_where_the_sweep_ends():
