@@ -205,8 +205,8 @@ def harmonics(phases: PyTree, points: int, orders: Sequence[int]) -> PyTree:
 
     def coefficients(leaf: Array) -> Array:
         def total(weights: np.ndarray, part: Array) -> Array:
-            weights = (multiplicity * weights / points).reshape(*weights.shape, *(1,) * (part.ndim - 1))
-            return jnp.sum(jnp.asarray(weights, part.dtype) * part, axis=1)
+            weights = multiplicity * weights / points
+            return jnp.tensordot(jnp.asarray(weights, part.dtype), part, 1, precision="highest")
 
         real = total(np.cos(angle), leaf.real)
         return real + total(np.sin(angle), leaf.imag) if jnp.iscomplexobj(leaf) else real
