@@ -431,13 +431,6 @@ ESTIMATORS = (
         "numerics/test_numerics.py",
     ),
     Mistake(
-        "an activity that a population itself is asked for left out",
-        "systems/_layered.py",
-        "| {e.target for e in edges if not e.operation.is_linear}",
-        "| set()",
-        "estimators/test_estimators.py",
-    ),
-    Mistake(
         "missing conjugate in the Fourier sum",
         "estimators/_circle.py",
         "real + total(np.sin(angle), leaf.imag)",

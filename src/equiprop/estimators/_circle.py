@@ -274,5 +274,5 @@ def even_part_exceeds(
     """
     squares = jax.vmap(trees.squared_norm)(coefficients)
     even, odd = (jnp.sqrt(squares[first::2].sum(axis=0)) for first in (0, 1))
-    largest = jax.vmap(trees.max_abs)(coefficients)[0::2].max(axis=0)
+    largest = jax.vmap(trees.max_abs)(jax.tree.map(lambda c: c[0::2], coefficients)).max(axis=0)
     return (even > threshold * odd) & (largest > 10 * resolution)

@@ -166,11 +166,6 @@ class LayeredNetwork(System):
         ]
         return reduce(jnp.minimum, distances)
 
-    def _read(self, only: Block) -> set[str]:
-        """The populations whose activity the force on some or all of them depends on."""
-        edges = [edge for edge in self.edges if only is None or edge.target in only]
-        return {e.source for e in edges} | {e.target for e in edges if not e.operation.is_linear}
-
     def _carried(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
         """Σ over the incoming edges of each population; `None` where there is none."""
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
@@ -188,10 +183,7 @@ class LayeredNetwork(System):
         return result
 
     def force(self, state: dict[str, Array], injection: dict[str, Array], only: Block = None) -> dict[str, Array]:
-        read = self._read(only)
-        # Of the others linear operations want the shape.
-        activity = state | self.activity({name: u for name, u in state.items() if name in read})
-        recurrent = self._carried(activity, only)
+        recurrent = self._carried(self.activity(state), only)
         force = {}
         for name, carried in recurrent.items():
             constant = injection[name].astype(state[name].dtype)
