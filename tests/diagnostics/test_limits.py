@@ -15,6 +15,7 @@ from equiprop.solvers import GMRES, GaussSeidel, Jacobi, relax
 from equiprop.systems import Free, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
 from oracle import Dense, shifted_sigmoid_slope
+from tiers import quick_where
 
 X, Y = batch()
 SOLVER = GaussSeidel(tolerance=1e-10, max_steps=2000, nudged_max_steps=2000)
@@ -35,7 +36,7 @@ def dense_sigma(dense, u):
     return np.linalg.norm(np.linalg.solve(root, np.linalg.solve(root, a).T), 2), np.linalg.eigvalsh(balanced).max()
 
 
-@pytest.mark.parametrize("kind", ["general", "loop", "tied"])
+@pytest.mark.parametrize("kind", quick_where(lambda kind: kind == "general", ["general", "loop", "tied"]))
 def test_certificate(kind):
     system = network(kind)
     state, dense = free_state(system, X), Dense.of(system)

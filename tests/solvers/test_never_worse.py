@@ -14,7 +14,7 @@ from tiers import quick_where
 
 ACTIVATIONS = ("tanh", "shifted_sigmoid", "dsilu", "relu")
 PER_KIND = 64
-QUICK = ("shallow chain", "loop", "tied chain", "one population")
+QUICK = ("loop", "one population")
 
 
 @pytest.mark.parametrize(
