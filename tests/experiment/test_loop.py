@@ -530,7 +530,7 @@ def test_progress_is_told_step_by_step(tmp_path, single_steps):
         def on_steps(self, epoch, step, loss):
             told.append((epoch, step))
 
-    train(config(training={"epochs": 1, "diagnostic_samples": 0}), tmp_path / "run", dataset=DATA, observer=Listener())
+    train(config(training={"epochs": 1}), tmp_path / "run", dataset=DATA, observer=Listener())
     assert told == [(1, step) for step in range(1, 7)]
 
 

@@ -10,7 +10,7 @@ from equiprop.experiment import train
 
 def test_a_schedule_goes_on_from_epoch_to_epoch(tmp_path):
     strength = {"schedule": "linear", "from": 2.0, "to": 1.0}
-    config = toy.config(homeostasis={"strength": strength}, training={"epochs": 3, "diagnostic_samples": 0})
+    config = toy.config(homeostasis={"strength": strength}, training={"epochs": 3})
     train(config, tmp_path / "run", dataset=toy.dataset())
     metrics = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     # 120 samples in batches of 20: six steps an epoch, eighteen in all.

@@ -63,6 +63,7 @@ def test_rotation_loss_is_the_rotation(case):
     assert float(value) == pytest.approx(rotations(system, state, dense).mean() / len(dense.matrix), rel=0.05)
 
 
+@pytest.mark.slow
 def test_rotation_gradient_by_finite_differences(case):
     """Through the solves with S, at fixed state and fixed probes."""
     system, state, _ = case

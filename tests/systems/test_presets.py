@@ -40,6 +40,7 @@ def test_every_preset_takes_images_of_32_by_32(preset):
     assert system.topology.population("output").shape[:2] == (side, side)
 
 
+@pytest.mark.slow
 def test_a_deep_chain_converges_from_the_start():
     """Each sweep of a contraction by 0.95 would leave 3e-5 of the distance after 200."""
     system = cnn((32, 32, 3), 10, key=jax.random.key(0), preset="deep_10")
