@@ -31,6 +31,40 @@ def test_cross_entropy_continues_analytically():
     assert np.allclose(softmax_cross_entropy(jnp.asarray(scores), jnp.asarray(LABELS)), expected)
 
 
+def test_cross_entropy_of_soft_targets():
+    """By SciPy; a one-hot target costs what its label does, and a weight of zero lets a score be −∞."""
+    soft = RNG.dirichlet(np.ones(3), size=4)
+    found = softmax_cross_entropy(jnp.asarray(OUTPUT), jnp.asarray(soft))
+    assert np.allclose(found, -(soft * log_softmax(OUTPUT, axis=1)).sum(axis=1))
+    one_hot = softmax_cross_entropy(jnp.asarray(COMPLEX_OUTPUT), jnp.eye(3)[LABELS])
+    assert np.allclose(one_hot, softmax_cross_entropy(jnp.asarray(COMPLEX_OUTPUT), jnp.asarray(LABELS)))
+    assert np.isfinite(softmax_cross_entropy(jnp.asarray([[0.0, -np.inf]]), jnp.asarray([[1.0, 0.0]]))).all()
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "softmax_readout"])
+def test_a_class_may_be_given_by_its_label_or_by_weights(name, key):
+    cost, output = make(name, key), jnp.asarray(OUTPUT)
+    one_hot = np.eye(3)[LABELS]
+    for target in (one_hot, one_hot.astype(int)):
+        assert np.allclose(cost(output, jnp.asarray(target)), cost(output, jnp.asarray(LABELS)))
+    right = np.asarray(cost.scores(output)).argmax(axis=1) == LABELS
+    soft = 0.9 * one_hot + 0.1 / 3
+    assert all(np.array_equal(cost.correct(output, jnp.asarray(y)), right) for y in (LABELS, one_hot, soft))
+
+
+def test_regression_has_no_right_class(key):
+    cost = make("squared_error", key)
+    assert cost.correct(jnp.asarray(OUTPUT), jnp.asarray(OUTPUT)) is None
+    assert np.array_equal(cost.correct(jnp.asarray(OUTPUT), jnp.asarray(LABELS)), OUTPUT.argmax(axis=1) == LABELS)
+
+
+def test_numbers_are_targets_of_a_single_unit(key):
+    cost = make("squared_error", key)
+    assert np.allclose(
+        cost(jnp.asarray(OUTPUT[:, :1]), jnp.asarray(OUTPUT[:, 1])), 0.5 * (OUTPUT[:, 0] - OUTPUT[:, 1]) ** 2
+    )
+
+
 def test_a_label_that_is_no_class_has_no_cost():
     found = softmax_cross_entropy(jnp.zeros((3, 2)), jnp.asarray([-1, 1, 2]))
     assert np.isnan(found).tolist() == [True, False, True]
@@ -62,10 +96,11 @@ def test_readout_scores(key):
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_complex_gradient(name, key):
+@pytest.mark.parametrize("target", [LABELS, RNG.dirichlet(np.ones(3), size=4)], ids=["labels", "soft"])
+def test_complex_gradient(name, target, key):
     """The pullback of ones is the holomorphic derivative, with no conjugate in it."""
     cost = make(name, key)
-    labels = jnp.asarray(LABELS)
+    labels = jnp.asarray(target)
     value, pullback = jax.vjp(lambda r: cost(r, labels), jnp.asarray(COMPLEX_OUTPUT))
     gradient = pullback(jnp.ones_like(value))[0]
     for sample, unit in [(0, 0), (2, 1), (3, 2)]:

@@ -11,6 +11,7 @@ from equiprop.numerics.convolution import convolve as convolve
 from equiprop.numerics.convolution import convolve_locally as convolve_locally
 from equiprop.numerics.costs import COSTS as COSTS
 from equiprop.numerics.costs import AbstractCost as AbstractCost
+from equiprop.numerics.costs import AbstractCrossEntropy as AbstractCrossEntropy
 from equiprop.numerics.costs import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from equiprop.numerics.costs import SoftmaxReadout as SoftmaxReadout
 from equiprop.numerics.costs import SquaredError as SquaredError

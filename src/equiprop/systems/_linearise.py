@@ -178,9 +178,9 @@ def predict(system: System, state: PyTree) -> Inexact[Array, "batch ..."]:
     return system.cost.scores(system.output(system.activity(state)))
 
 
-def correct(system: System, state: PyTree, labels: Array) -> Bool[Array, " batch"]:
-    """Whether the largest score at `state` is that of the label, per sample."""
-    return jnp.argmax(predict(system, state), axis=-1) == labels
+def correct(system: System, state: PyTree, target: PyTree) -> Bool[Array, " batch"] | None:
+    """Whether the class decided on at `state` is that of the target, per sample; `None` where targets name no classes."""
+    return system.cost.correct(system.output(system.activity(state)), target)
 
 
 def flat_operator(build: Callable[[PyTree, Any], Operator], state: PyTree, injection: Any) -> FlatOperator:

@@ -2,6 +2,7 @@
 
 from equiprop.kinds import Family
 from equiprop.numerics.costs._cost import AbstractCost as AbstractCost
+from equiprop.numerics.costs._cost import AbstractCrossEntropy as AbstractCrossEntropy
 from equiprop.numerics.costs._cost import softmax_cross_entropy as softmax_cross_entropy
 from equiprop.numerics.costs.cross_entropy import SoftmaxCrossEntropy as SoftmaxCrossEntropy
 from equiprop.numerics.costs.softmax_readout import SoftmaxReadout as SoftmaxReadout

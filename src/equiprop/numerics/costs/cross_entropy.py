@@ -1,16 +1,11 @@
 """Cross-entropy of the output itself."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from jaxtyping import Array, Inexact
-
-from equiprop.numerics.costs._cost import AbstractCost, labels_of, softmax_cross_entropy
+from equiprop.numerics.costs._cost import AbstractCrossEntropy
 
 
-class SoftmaxCrossEntropy(AbstractCost):
-    """−log softmax(r)[y], the softmax of the output activity itself; targets are integer labels `[batch]`, else `InputError`."""
+class SoftmaxCrossEntropy(AbstractCrossEntropy):
+    """−Σ_k y_k·log softmax(r)_k, the softmax of the output activity itself."""
 
     kind: ClassVar[str] = "softmax_cross_entropy"
-
-    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
-        return softmax_cross_entropy(output, labels_of(target, output))

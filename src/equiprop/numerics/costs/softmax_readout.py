@@ -7,14 +7,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray
 
 from equiprop.numerics.complex import real_linear
-from equiprop.numerics.costs._cost import AbstractCost, labels_of, softmax_cross_entropy
+from equiprop.numerics.costs._cost import AbstractCrossEntropy
 
 
-class SoftmaxReadout(AbstractCost):
+class SoftmaxReadout(AbstractCrossEntropy):
     """Softmax cross-entropy behind a trainable linear readout: scores = r·`weight` + `bias`.
 
     The published setting (Laborieux et al. 2021, doi:10.3389/fnins.2021.633674): the readout is outside of the relaxing
-    network, so that the cost's own gradient trains it. Targets are integer labels `[batch]`, else `InputError`.
+    network, so that the cost's own gradient trains it.
     """
 
     kind: ClassVar[str] = "softmax_readout"
@@ -32,7 +32,3 @@ class SoftmaxReadout(AbstractCost):
     def scores(self, output: Inexact[Array, "batch n"]) -> Inexact[Array, "batch classes"]:
         scores = real_linear(lambda r: r @ self.weight, output)
         return scores + self.bias.astype(scores.dtype)
-
-    def __call__(self, output: Inexact[Array, "batch n"], target: Any) -> Inexact[Array, " batch"]:
-        scores = self.scores(output)
-        return softmax_cross_entropy(scores, labels_of(target, scores))

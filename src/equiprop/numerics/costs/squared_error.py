@@ -6,13 +6,14 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact
 
 from equiprop.errors import InputError
-from equiprop.numerics.costs._cost import AbstractCost
+from equiprop.numerics.costs._cost import AbstractCost, is_integer
 
 
 class SquaredError(AbstractCost):
     """½‖r − y‖² per sample. The target is of the shape of the output, or integer labels `[batch]` that stand for one-hot targets.
 
-    A label that is no unit of the output gives NaN. Raises `InputError` for a target of another shape.
+    Numbers `[batch]` do for an output of one unit. A label that is no unit of the output gives NaN. Raises `InputError` for a
+    target of another shape.
     """
 
     kind: ClassVar[str] = "squared_error"
@@ -23,12 +24,15 @@ class SquaredError(AbstractCost):
 
     def desired_output(self, output: Inexact[Array, "batch ..."], target: Any) -> Inexact[Array, "batch ..."]:
         target = jnp.asarray(target)
-        if target.shape != output.shape:
-            if target.shape != output.shape[:1] or not jnp.issubdtype(target.dtype, jnp.integer):
-                raise InputError(
-                    f"target of type {target.dtype} and shape {list(target.shape)}: must be of the shape of the output, "
-                    f"{list(output.shape)}, or integer labels of shape {list(output.shape[:1])}"
-                )
+        labels = is_integer(target) and target.shape == output.shape[:1]
+        if target.shape == output.shape:
+            return target.astype(output.dtype)
+        if labels:
             chosen = jnp.arange(output.shape[-1]) == target[:, None]
-            target = jnp.where(chosen.any(axis=-1, keepdims=True), chosen, jnp.nan)
-        return target.astype(output.dtype)
+            return jnp.where(chosen.any(axis=-1, keepdims=True), chosen, jnp.nan).astype(output.dtype)
+        if target.shape == output.shape[:1] and output.shape[1:] == (1,):
+            return target[:, None].astype(output.dtype)
+        raise InputError(
+            f"target of type {target.dtype} and shape {list(target.shape)}: must be of the shape of the output, "
+            f"{list(output.shape)}, or integer labels of shape {list(output.shape[:1])}"
+        )
