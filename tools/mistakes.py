@@ -1000,10 +1000,24 @@ EXPERIMENT = (
 OTHERS = (
     Mistake(
         "images mirrored top to bottom",
-        "data/augment.py",
+        "training/transforms/_flip.py",
         "images[:, :, ::-1]",
         "images[:, ::-1]",
-        "data/test_augment.py",
+        "training/test_transforms.py",
+    ),
+    Mistake(
+        "mixup that leaves the targets alone",
+        "training/transforms/_mixup.py",
+        "return mixed(weight, (x, y), jax.tree.map(lambda a: a[order], (x, y)))",
+        "return mixed(weight, x, jax.tree.map(lambda a: a[order], x)), y",
+        "training/test_transforms.py",
+    ),
+    Mistake(
+        "soft targets whose weights are taken to be of one class",
+        "numerics/costs/_cost.py",
+        "target.sum(axis=-1) * log_partition",
+        "target.max(axis=-1) * log_partition",
+        "numerics/test_costs.py",
     ),
     Mistake(
         "first images of one class",

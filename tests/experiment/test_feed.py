@@ -59,7 +59,7 @@ def epoch_of(feed, epoch, start=0):
     while steps < feed.steps_per_epoch:
         images, count = feed.at(epoch, steps)
         assert int(images.first) == steps
-        pixels = np.asarray(images.pixels)
+        pixels = np.asarray(images.x)
         found += [pixels[8 * i : 8 * (i + 1)] for i in range(count)]
         steps += count
     return found

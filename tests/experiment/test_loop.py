@@ -137,7 +137,7 @@ def test_evaluation_is_counted_by_hand(finished):
     state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.components.solver).state
     wrong = np.asarray(predict(found.system, state)).argmax(axis=1) != DATA.test.labels
     assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
-    part = eqx.tree_at(lambda i: (i.pixels, i.labels), images, (images.pixels[:7], images.labels[:7]))
+    part = eqx.tree_at(lambda i: (i.x, i.y), images, (images.x[:7], images.y[:7]))
     assert evaluate(found.system, part, found.trainer.components.solver)["error_percent"] == pytest.approx(
         100 * wrong[:7].mean()
     )

@@ -12,10 +12,10 @@ from jaxtyping import Array, PyTree
 
 from equiprop.numerics import activation, trees
 from equiprop.systems import LayeredNetwork, cost_gradient, error_vector_of
-from equiprop.training import Images
+from equiprop.training import Samples
 
-Steps = Callable[[LayeredNetwork, PyTree, Images], tuple[LayeredNetwork, PyTree]]
-"""`(system, optimizer_state, images)` to the first two after a number of steps."""
+Steps = Callable[[LayeredNetwork, PyTree, Samples], tuple[LayeredNetwork, PyTree]]
+"""`(system, optimizer_state, samples)` to the first two after a number of steps."""
 
 
 def _loop(
@@ -24,10 +24,10 @@ def _loop(
     batch_size: int,
     steps: int,
 ) -> Steps:
-    def run(system: LayeredNetwork, state: PyTree, images: Images) -> tuple[LayeredNetwork, PyTree]:
+    def run(system: LayeredNetwork, state: PyTree, samples: Samples) -> tuple[LayeredNetwork, PyTree]:
         def step(carry: tuple[LayeredNetwork, PyTree], i: Array) -> tuple[tuple[LayeredNetwork, PyTree], None]:
             system, state = carry
-            x, labels = images.batch((i * batch_size + jnp.arange(batch_size)) % len(images))
+            x, labels = samples.batch((i * batch_size + jnp.arange(batch_size)) % len(samples))
             updates, state = optimizer.update(
                 gradient(system, x, labels), state, eqx.filter(system, eqx.is_inexact_array)
             )

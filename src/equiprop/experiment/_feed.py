@@ -5,12 +5,11 @@ from itertools import accumulate
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from equiprop.data import Dataset, Shards, Split
 from equiprop.errors import InputError
-from equiprop.training import Images, Placement, on_device
+from equiprop.training import Placement, Samples, on_device
 
 # Of shards so many batches at a time are brought to the device, in the order in which they are trained on.
 _BATCHES_AT_A_TIME = 32
@@ -43,9 +42,8 @@ class Feed:
             self._whole, self._reader = None, _Reader(dataset.train)
             counts = dataset.train.counts
         else:
-            whole = on_device(dataset.train, dataset, dtype)
-            if limit:
-                whole = Images(whole.pixels[:limit], whole.labels[:limit], whole.mean, whole.scale)
+            train = dataset.train
+            whole = on_device(Split(train.images[:limit], train.labels[:limit]) if limit else train, dataset, dtype)
             self._whole, self._reader = placement.everywhere(whole), None
             counts = (len(whole),)
         self._dataset, self._batch_size, self._seed = dataset, batch_size, seed
@@ -58,7 +56,7 @@ class Feed:
                 f"there are only {max(counts)} training samples", path=("training", "batch_size"), value=batch_size
             )
 
-    def at(self, epoch: int, step: int) -> tuple[Images, int]:
+    def at(self, epoch: int, step: int) -> tuple[Samples, int]:
         """The images for a step of an epoch, and for how many steps from there they serve."""
         if self._reader is None:
             assert self._whole is not None
@@ -74,13 +72,12 @@ class Feed:
         rows = self._shuffled(epoch, shard, len(split))[begin : begin + steps * self._batch_size]
         return self._chunk(split, rows, step), steps
 
-    def _chunk(self, split: Split, rows: np.ndarray, step: int) -> Images:
+    def _chunk(self, split: Split, rows: np.ndarray, step: int) -> Samples:
         """Some images of a shard, filled up with the first of them so that every chunk serves the same program."""
         missing = _BATCHES_AT_A_TIME * self._batch_size - len(rows)
         rows = np.append(rows, np.full(missing, rows[0]))
-        taken = on_device(Split(split.images[rows], split.labels[rows]), self._dataset, self._dtype)
-        first = jnp.asarray(step, jnp.int32)
-        return self._placement.everywhere(Images(taken.pixels, taken.labels, taken.mean, taken.scale, first))
+        taken = Split(split.images[rows], split.labels[rows])
+        return self._placement.everywhere(on_device(taken, self._dataset, self._dtype, first=step))
 
     def _shuffled(self, epoch: int, shard: int, count: int) -> np.ndarray:
         if self._shuffle[0] != (epoch, shard):

@@ -145,7 +145,7 @@ def _run(
             began = time.perf_counter()
             state = _epoch(trainer, directory, state, seconds, observer, interrupted)
             finished = local(state)
-            state = trainer.placement.everywhere(_next_epoch(state, trainer.dtype))
+            state = trainer.placement.everywhere(_next_epoch(state))
             spent = seconds + time.perf_counter() - began
             on_primary(
                 lambda finished=finished, spent=spent: _record(trainer, directory, finished, history, spent, observer)
@@ -166,7 +166,7 @@ def _record(
     """Everything that is written at the end of an epoch."""
     assert directory is not None
     metrics = _metrics(trainer, finished, seconds)
-    state = _next_epoch(finished, trainer.dtype)
+    state = _next_epoch(finished)
     _keep_best(directory, state, history, metrics)
     directory.append_metrics(metrics)
     history.append(metrics)
@@ -243,15 +243,15 @@ def _loss(totals: Totals) -> float:
 def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, Any]:
     """One line of `metrics.jsonl` for the epoch that `state` has just finished."""
     counts = {name: int(value) for name, value in state.totals.counts.items()}
-    n = counts.pop("samples")
+    n, right = counts.pop("samples"), state.totals.correct
     components = trainer.at_epoch(trainer.components, int(state.epoch) + 1)
     validation = evaluate(state.system, trainer.validation, components.solver)
     metrics: dict[str, Any] = {
         "epoch": int(state.epoch) + 1,
         "epoch_seconds": round(seconds, 3),
         "train_loss": finite_or_none(_loss(state.totals)),
-        "train_error_percent": 100 * (1 - int(state.totals.correct) / n),
-        "validation_error_percent": validation["error_percent"],
+        **({} if right is None else {"train_error_percent": 100 * (1 - int(right) / n)}),
+        **{f"validation_{name}": validation[name] for name in ("loss", "error_percent") if name in validation},
         **{f"{name}_fraction": count / n for name, count in counts.items()},
         "relaxation_steps": int(state.totals.sweeps) / n,
         "homeostasis_loss": finite_or_none(float(state.totals.homeostasis_loss) / int(state.totals.steps)),
@@ -264,8 +264,10 @@ def _metrics(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
     return metrics
 
 
-def _next_epoch(state: TrainState, dtype: Any) -> TrainState:
-    return replace(state, epoch=state.epoch + 1, step=jnp.zeros_like(state.step), totals=Totals.zero(dtype))
+def _next_epoch(state: TrainState) -> TrainState:
+    return replace(
+        state, epoch=state.epoch + 1, step=jnp.zeros_like(state.step), totals=jax.tree.map(jnp.zeros_like, state.totals)
+    )
 
 
 def _keep_best(

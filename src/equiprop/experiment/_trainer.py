@@ -11,7 +11,6 @@ import jax.numpy as jnp
 
 from equiprop.data import Dataset, Shards
 from equiprop.data import load as load_dataset
-from equiprop.data.augment import Augmentation
 from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._feed import Feed
@@ -19,10 +18,13 @@ from equiprop.experiment._settings import PRECISIONS, TrainingSettings
 from equiprop.numerics import resolve
 from equiprop.systems import AbstractRecipe, System
 from equiprop.training import (
+    AbstractTransform,
     Components,
-    Images,
+    Crop,
+    Flip,
     Job,
     Placement,
+    Samples,
     StepSpec,
     TrainState,
     advance,
@@ -71,8 +73,8 @@ class Trainer:
             self.steps_per_epoch,
             self.epochs,
             self.placement,
-            Augmentation(training.flip, training.crop),
         )
+        self.transforms = _transforms(training)
         self._check()
 
     def _check(self) -> None:
@@ -92,25 +94,25 @@ class Trainer:
             )
 
     @property
-    def images(self) -> Images:
+    def images(self) -> Samples:
         """The training images on the device; the first shard in the order of the first epoch, where there are several."""
         return self.feed.at(0, 0)[0]
 
-    def job(self, images: Images) -> Job:
-        return Job(self.spec, self.components, images)
+    def job(self, images: Samples) -> Job:
+        return Job(self.spec, self.components, images, self.transforms)
 
     def at_epoch(self, tree: T, epoch: int) -> T:
         """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
         return resolve(tree, epoch / self.epochs)
 
-    def advance(self, state: TrainState, images: Images, steps: int) -> TrainState:
+    def advance(self, state: TrainState, images: Samples, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""
         return advance(self.job(images), state, steps)
 
     def initial_train_state(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
-        warm = self.images if self.settings.warm_start else None
-        state = init_train_state(self.system, self.spec, self.components, self.key, self.dtype, warm)
+        job = self.job(self.images)
+        state = init_train_state(job, self.system, self.key, self.dtype, warm=self.settings.warm_start)
         return self.placement.everywhere(jax.tree.map(jnp.copy, state))
 
 
@@ -123,6 +125,11 @@ def _within(section: str, job: Any, *given: Any) -> Any:
 
 def _training_settings(config: Config) -> TrainingSettings:
     return _within("training", lambda: TrainingSettings(**config.training))
+
+
+def _transforms(training: TrainingSettings) -> tuple[AbstractTransform, ...]:
+    found: list[AbstractTransform] = [Flip()] if training.flip else []
+    return (*found, Crop(training.crop)) if training.crop else tuple(found)
 
 
 def _require_splits(dataset: Dataset) -> None:

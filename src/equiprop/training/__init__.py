@@ -9,7 +9,8 @@ from equiprop.training._evaluate import evaluate as evaluate
 from equiprop.training._evaluate import finite_or_none as finite_or_none
 from equiprop.training._evaluate import looked_into as looked_into
 from equiprop.training._placement import Placement as Placement
-from equiprop.training._step import Images as Images
+from equiprop.training._samples import Samples as Samples
+from equiprop.training._samples import on_device as on_device
 from equiprop.training._step import Job as Job
 from equiprop.training._step import StepSpec as StepSpec
 from equiprop.training._step import Totals as Totals
@@ -17,7 +18,6 @@ from equiprop.training._step import TrainState as TrainState
 from equiprop.training._step import advance as advance
 from equiprop.training._step import all_finite as all_finite
 from equiprop.training._step import init_train_state as init_train_state
-from equiprop.training._step import on_device as on_device
 from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from equiprop.training.optimizers import SGD as SGD
 from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer
@@ -26,3 +26,10 @@ from equiprop.training.optimizers import learning_rate_setting as learning_rate_
 from equiprop.training.optimizers import learning_rates_setting as learning_rates_setting
 from equiprop.training.optimizers import parameter_groups as parameter_groups
 from equiprop.training.optimizers import schedule_setting as schedule_setting
+from equiprop.training.transforms import AbstractTransform as AbstractTransform
+from equiprop.training.transforms import Crop as Crop
+from equiprop.training.transforms import Cutout as Cutout
+from equiprop.training.transforms import Flip as Flip
+from equiprop.training.transforms import LabelSmoothing as LabelSmoothing
+from equiprop.training.transforms import Mixup as Mixup
+from equiprop.training.transforms import Normalize as Normalize

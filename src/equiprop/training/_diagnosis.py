@@ -19,13 +19,14 @@ from equiprop.diagnostics import (
     spectrum,
 )
 from equiprop.estimators import FLAGS, Estimate, estimate
+from equiprop.numerics import trees
 from equiprop.numerics.settings import settings_of
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System
 from equiprop.training._advice import advice
 from equiprop.training._components import Components
 from equiprop.training._evaluate import certify, diagnose_gradient, finite_or_none, looked_into
-from equiprop.training._step import Images
+from equiprop.training._samples import Samples
 
 REPORTED = ("converged", "oscillating", "max_steps", "diverged", *FLAGS, "excluded")
 """The fractions of samples that a diagnosis holds, in the order of a reader's interest."""
@@ -33,48 +34,48 @@ REPORTED = ("converged", "oscillating", "max_steps", "diverged", *FLAGS, "exclud
 
 @eqx.filter_jit
 def _answer(
-    system: System, x: Array, labels: Array, key: Array, components: Components
+    system: System, x: Any, y: Any, key: Array, components: Components
 ) -> tuple[Estimate, Alignment, BiasSplit, Array, Array]:
     solver, estimator = components.solver, components.estimator
     free = relax(system, x, solver)
-    answer = estimate(system, x, labels, estimator, solver=solver, equilibrium=free, key=key)
-    exact = estimate(system, x, labels, components.reference, solver=solver, equilibrium=free)
-    split = bias_split(system, x, labels, estimator, solver=solver, equilibrium=free, key=key)
+    answer = estimate(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
+    exact = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
+    split = bias_split(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
     periods = period(system, x, free.state, solver)
     return answer, alignment(answer, exact), split, periods, system.singularity_distance(free.state)
 
 
 @eqx.filter_jit
-def _analyticity(system: System, x: Array, labels: Array, solver: AbstractSolver, nudge: Array) -> Analyticity:
-    return analyticity(system, x, labels, nudge=nudge, solver=solver)
+def _analyticity(system: System, x: Any, y: Any, solver: AbstractSolver, nudge: Array) -> Analyticity:
+    return analyticity(system, x, y, nudge=nudge, solver=solver)
 
 
-def diagnose(system: System, images: Images, components: Components, samples: int, seed: int) -> dict[str, Any]:
-    """How the relaxation of a system ends and how its gradient stands against the exact one, on the first `samples` images.
+def diagnose(system: System, split: Samples, components: Components, samples: int, seed: int) -> dict[str, Any]:
+    """How the relaxation of a system ends and how its gradient stands against the exact one, on the first samples of a split.
 
     Fractions are of those samples; `residual` is in units of the force; `singularity_distance` in those of u. The certificate,
     the spectrum and the analyticity are of as many as `looked_into` says.
     """
-    x, labels = images.batch(jnp.arange(min(samples, len(images))))
-    key = jax.random.key(seed)
-    answer, agreement, split, periods, distance = _answer(system, x, labels, key, components)
+    x, y = split.batch(jnp.arange(min(samples, len(split))))
+    n, key = trees.batch_size(x), jax.random.key(seed)
+    answer, agreement, bias, periods, distance = _answer(system, x, y, key, components)
     counts = {name: int(value) for name, value in answer.counts.items() if name != "samples"}
-    few = slice(0, looked_into(system, images))
-    state = jax.tree.map(lambda a: a[few], answer.equilibrium.state)
-    eigen = spectrum(system, x[few], state, components.solver, key=key)
+    few = looked_into(system, split)
+    some_x, some_y, state = jax.tree.map(lambda a: a[:few], (x, y, answer.equilibrium.state))
+    eigen = spectrum(system, some_x, state, components.solver, key=key)
     result: dict[str, Any] = {
-        "samples": x.shape[0],
-        **{f"{name}_fraction": count / x.shape[0] for name, count in counts.items()},
+        "samples": n,
+        **{f"{name}_fraction": count / n for name, count in counts.items()},
         **_relaxation(answer.equilibrium, periods),
         "singularity_distance": finite_or_none(np.asarray(distance).min()),
-        **diagnose_gradient(system, images, components, samples, seed),
-        **_agreement(agreement, split),
-        **certify(system, images, components.solver, seed),
+        **diagnose_gradient(system, split, components, samples, seed),
+        **_agreement(agreement, bias),
+        **certify(system, split, components.solver, seed),
         "spectral_abscissa_median": finite_or_none(np.median(eigen.abscissa)),
         "spectral_abscissa_largest": finite_or_none(np.max(eigen.abscissa)),
         "contraction_median": finite_or_none(np.median(eigen.contraction)),
         "contraction_largest": finite_or_none(np.max(eigen.contraction)),
-        "analyticity": _verdicts(system, x[few], labels[few], components),
+        "analyticity": _verdicts(system, some_x, some_y, components),
     }
     return result | {"advice": advice(result, components)}
 
@@ -110,11 +111,11 @@ def _agreement(agreement: Alignment, split: BiasSplit) -> dict[str, Any]:
     }
 
 
-def _verdicts(system: System, x: Array, labels: Array, components: Components) -> dict[str, float] | None:
+def _verdicts(system: System, x: Any, y: Any, components: Components) -> dict[str, float] | None:
     """Fractions by verdict at the nudge of the run; `None` for an estimator without one."""
     if "nudge" not in settings_of(type(components.estimator)):
         return None
     nudge = getattr(components.estimator, "nudge")  # noqa: B009
     size = jnp.asarray(0.5) if nudge is None else jnp.abs(jnp.asarray(nudge))
-    found = _analyticity(system, x, labels, components.solver, size)
-    return {name: int(count) / x.shape[0] for name, count in found.counts.items()}
+    found = _analyticity(system, x, y, components.solver, size)
+    return {name: int(count) / trees.batch_size(x) for name, count in found.counts.items()}

@@ -1,6 +1,7 @@
-"""Error and converging on a split, and the comparison with the exact gradient, as plain numbers."""
+"""Loss, error and converging on a split, and the comparison with the exact gradient, as plain numbers."""
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -12,66 +13,91 @@ from jaxtyping import Array
 from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
-from equiprop.systems import System, correct
+from equiprop.systems import System, correct, predict
 from equiprop.training._components import Components
-from equiprop.training._step import Images
+from equiprop.training._metrics import Metric
+from equiprop.training._samples import Samples
 
 _EVALUATION_BATCH = 200
 
 
 @eqx.filter_jit
-def _batch(images: Images, positions: Array) -> tuple[Array, Array]:
-    return images.batch(positions)
+def _batch(split: Samples, positions: Array) -> tuple[Any, Any]:
+    return split.batch(positions)
 
 
 @eqx.filter_jit
-def _tally(system: System, x: Array, labels: Array, counts: Array, solver: AbstractSolver) -> dict[str, Array]:
-    """Sums over the samples of one batch that count."""
+def _tally(
+    system: System, x: Any, y: Any, counts: Array, solver: AbstractSolver, metrics: Mapping[str, Metric]
+) -> dict[str, Any]:
+    """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite."""
     free = relax(system, x, solver)
-    right = correct(system, free.state, labels) & (free.status != Status.DIVERGED)
-    tally = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
-    return tally | {"right": jnp.sum(counts & right), "sweeps": jnp.sum(jnp.where(counts, free.steps, 0))}
+    tally: dict[str, Any] = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
+    tally["sweeps"] = jnp.sum(jnp.where(counts, free.steps, 0))
+    right = correct(system, free.state, y)
+    if right is not None:
+        tally["right"] = jnp.sum(counts & right & (free.status != Status.DIVERGED))
+    prediction = predict(system, free.state)
+    values = {"loss": system.cost(system.output(system.activity(free.state)), y)}
+    values |= {name: metric(prediction, y) for name, metric in metrics.items()}
+    for name, value in values.items():
+        known = counts & jnp.isfinite(value)
+        tally[name] = jnp.sum(jnp.where(known, value, 0)), jnp.sum(known)
+    return tally
 
 
-def evaluate(system: System, images: Images, solver: AbstractSolver) -> dict[str, float]:
-    """`error_percent`, the fractions `converged`, `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
+def evaluate(
+    system: System, split: Samples, solver: AbstractSolver, metrics: Mapping[str, Metric] | None = None
+) -> dict[str, Any]:
+    """Means over a split: `loss`, `error_percent` where targets name classes, and the metrics; the fractions `converged`,
+    `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
 
-    A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong. One program
-    serves splits of all sizes: the last batch is filled up with samples that do not count.
+    A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong, and one whose
+    loss is not finite has no part in the mean, which is `None` where all have none. One program serves splits of all sizes: the
+    last batch is filled up with samples that do not count.
+
+    **Arguments:**
+
+    - `metrics`: by name, functions of predictions and targets to one number a sample.
     """
-    n = len(images)
+    n, metrics = len(split), dict(metrics or {})
     tallies = []
     for start in range(0, n, _EVALUATION_BATCH):
         positions = start + jnp.arange(_EVALUATION_BATCH)
-        x, labels = _batch(images, jnp.minimum(positions, n - 1))
-        tallies.append(_tally(system, x, labels, positions < n, solver))
-    sums = {name: sum(int(tally[name]) for tally in tallies) for name in tallies[0]}
-    result = {"error_percent": 100 * (1 - sums["right"] / n), "sweeps": sums["sweeps"] / n}
-    return result | {s.name.lower() + "_fraction": sums[s.name.lower()] / n for s in Status}
+        x, y = _batch(split, jnp.minimum(positions, n - 1))
+        tallies.append(_tally(system, x, y, positions < n, solver, metrics))
+    sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
+    result: dict[str, Any] = {}
+    if "right" in sums:
+        result["error_percent"] = 100 * (1 - int(sums["right"]) / n)
+    for name in ("loss", *metrics):
+        total, known = sums[name]
+        result[name] = float(total / known) if known else None
+    result["sweeps"] = int(sums["sweeps"]) / n
+    return result | {s.name.lower() + "_fraction": int(sums[s.name.lower()]) / n for s in Status}
 
 
 @eqx.filter_jit
-def _compare(
-    system: System, x: Array, labels: Array, key: Array, components: Components
-) -> tuple[Alignment, Estimate, Any]:
+def _compare(system: System, x: Any, y: Any, key: Array, components: Components) -> tuple[Alignment, Estimate, Any]:
     solver = components.solver
     free = relax(system, x, solver)
-    ours = estimate(system, x, labels, components.estimator, solver=solver, equilibrium=free, key=key)
-    reference = estimate(system, x, labels, components.reference, solver=solver, equilibrium=free)
-    measured = symmetry(system, x[:50], jax.tree.map(lambda a: a[:50], free.state), key=key)
+    ours = estimate(system, x, y, components.estimator, solver=solver, equilibrium=free, key=key)
+    reference = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
+    few = jax.tree.map(lambda a: a[:50], (x, free.state))
+    measured = symmetry(system, *few, key=key)
     return alignment(ours, reference), ours, measured
 
 
 def diagnose_gradient(
-    system: System, images: Images, components: Components, samples: int, seed: int
+    system: System, split: Samples, components: Components, samples: int, seed: int
 ) -> dict[str, Any]:
     """How the estimator of a run stands against the exact gradient, not clipped, on the first `samples` of a split.
 
     Keys as in `summary.json`: `cosine_to_adjoint` per population (mean over samples) and `total` (summed parameter gradient),
     `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
     """
-    x, labels = images.batch(jnp.arange(min(samples, len(images))))
-    agreement, ours, measured = _compare(system, x, labels, jax.random.key(seed), components)
+    x, y = split.batch(jnp.arange(min(samples, len(split))))
+    agreement, ours, measured = _compare(system, x, y, jax.random.key(seed), components)
     bars = np.asarray(ours.error_bar)
     kept = bars[np.asarray(ours.weight) > 0]
     return {
@@ -84,23 +110,23 @@ def diagnose_gradient(
     }
 
 
-def looked_into(system: System, images: Images) -> int:
+def looked_into(system: System, split: Samples) -> int:
     """How many samples stand for a split where each is looked into by itself: a hundred, of large systems ten at least.
 
     Certificate, spectrum and circles of eight points cost as much as thousands of sweeps a sample.
     """
-    one = jax.eval_shape(lambda: system.initial_state(images.batch(jnp.arange(1))[0]))
+    one = jax.eval_shape(lambda: system.initial_state(split.batch(jnp.arange(1))[0]))
     units = sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(one))
-    return min(len(images), max(10, min(100, 100_000 // units)))
+    return min(len(split), max(10, min(100, 100_000 // units)))
 
 
-def certify(system: System, images: Images, solver: AbstractSolver, seed: int) -> dict[str, Any]:
+def certify(system: System, split: Samples, solver: AbstractSolver, seed: int) -> dict[str, Any]:
     """The rotation certificate of the first samples of a split, as many as `looked_into` says.
 
     Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
     unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
     """
-    x, _ = images.batch(jnp.arange(looked_into(system, images)))
+    x, _ = split.batch(jnp.arange(looked_into(system, split)))
     state = _equilibrium(system, x, solver).state
     found = certificate(system, x, state, key=jax.random.key(seed))
     reason = found.reason()
@@ -114,7 +140,7 @@ def certify(system: System, images: Images, solver: AbstractSolver, seed: int) -
 
 
 @eqx.filter_jit
-def _equilibrium(system: System, x: Array, solver: AbstractSolver) -> Equilibrium:
+def _equilibrium(system: System, x: Any, solver: AbstractSolver) -> Equilibrium:
     return relax(system, x, solver)
 
 

@@ -1,15 +1,14 @@
 """The training step, and many of them as one compiled loop with the data on the device."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt8
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
-from equiprop.data import Dataset, Split
-from equiprop.data.augment import Augmentation
 from equiprop.estimators import COUNTS, Estimate, estimate, merge
 from equiprop.homeostasis import Batch, Regularised
 from equiprop.numerics import resolve, trees
@@ -17,45 +16,22 @@ from equiprop.solvers import Status, relax
 from equiprop.systems import System, correct
 from equiprop.training._components import Components
 from equiprop.training._placement import Placement
+from equiprop.training._samples import Samples
+from equiprop.training.transforms import AbstractTransform
 
-
-class Images(eqx.Module):
-    """A split on the device, with what turns pixels into a system's input: (pixels − mean)/scale, of all or of each channel.
-
-    - `first`: the step of the epoch at which these images begin, one batch after the other as they lie; `None` for those of the
-      whole epoch, which are then shuffled.
-    """
-
-    pixels: UInt8[Array, "samples *shape"]
-    labels: Int[Array, " samples"]
-    mean: Float[Array, "*channels"]
-    scale: Float[Array, "*channels"]
-    first: Int[Array, ""] | None = None
-
-    def batch(self, indices: Int[Array, " batch"]) -> tuple[Array, Array]:
-        pixels = self.pixels[indices].astype(self.mean.dtype)
-        return (pixels - self.mean) / self.scale, self.labels[indices]
-
-    def __len__(self) -> int:
-        return self.labels.shape[0]
-
-
-def on_device(split: Split, dataset: Dataset, dtype: Any) -> Images:
-    """A split as it lies on the device."""
-    return Images(
-        jnp.asarray(split.images),
-        jnp.asarray(split.labels),
-        jnp.asarray(dataset.mean, dtype),
-        jnp.asarray(dataset.scale, dtype),
-    )
+Transform = AbstractTransform | Callable[..., tuple[Any, Any]]
+"""Makes of a batch (x, y) another, given `key=`."""
 
 
 class Totals(eqx.Module):
-    """Sums over the samples of an epoch so far; `cost` over those with a finite cost."""
+    """Sums over the samples of an epoch so far; `cost` over those with a finite cost.
+
+    - `correct`: samples whose class was decided rightly; `None` where targets name no classes.
+    """
 
     cost: Float[Array, ""]
     finite: Int[Array, ""]
-    correct: Int[Array, ""]
+    correct: Int[Array, ""] | None
     sweeps: Int[Array, ""]
     homeostasis_loss: Float[Array, ""]
     homeostasis_strength: Float[Array, ""]
@@ -64,14 +40,19 @@ class Totals(eqx.Module):
     counts: dict[str, Int[Array, ""]]
 
     @classmethod
-    def zero(cls, dtype: Any) -> "Totals":
+    def zero(cls, dtype: Any, *, classes: bool) -> "Totals":
+        """**Arguments:**
+
+        - `classes`: whether targets name classes.
+        """
+
         def integer() -> Array:
             return jnp.zeros((), jnp.int32)
 
         return cls(
             cost=jnp.zeros((), dtype),
             finite=integer(),
-            correct=integer(),
+            correct=integer() if classes else None,
             sweeps=integer(),
             homeostasis_loss=jnp.zeros((), dtype),
             homeostasis_strength=jnp.zeros((), dtype),
@@ -80,14 +61,14 @@ class Totals(eqx.Module):
             counts={name: integer() for name in COUNTS},
         )
 
-    def plus(self, system: System, answer: Estimate, regularised: Regularised, labels: Array) -> "Totals":
+    def plus(self, system: System, answer: Estimate, regularised: Regularised, target: PyTree) -> "Totals":
         """With those of one more step."""
         finite = jnp.isfinite(answer.cost)
-        right = correct(system, answer.equilibrium.state, labels)
+        right = correct(system, answer.equilibrium.state, target)
         return Totals(
             cost=self.cost + jnp.sum(jnp.where(finite, answer.cost, 0)),
             finite=self.finite + jnp.sum(finite, dtype=jnp.int32),
-            correct=self.correct + jnp.sum(right, dtype=jnp.int32),
+            correct=None if self.correct is None or right is None else self.correct + jnp.sum(right, dtype=jnp.int32),
             sweeps=self.sweeps + jnp.sum(answer.relaxation_steps, dtype=jnp.int32),
             homeostasis_loss=self.homeostasis_loss + regularised.loss.astype(self.cost.dtype),
             homeostasis_strength=self.homeostasis_strength + regularised.strength.astype(self.cost.dtype),
@@ -126,7 +107,6 @@ class StepSpec:
     steps_per_epoch: int
     epochs: int
     placement: Placement
-    augmentation: Augmentation
 
     @property
     def total_steps(self) -> int:
@@ -134,11 +114,15 @@ class StepSpec:
 
 
 class Job(eqx.Module):
-    """What a compiled step is given besides the state that it changes."""
+    """What a compiled step is given besides the state that it changes.
+
+    - `transforms`: what is done to every batch, in turn.
+    """
 
     spec: StepSpec = eqx.field(static=True)
     components: Components
-    images: Images
+    samples: Samples
+    transforms: tuple[Transform, ...] = ()
 
     def steps(self, state: TrainState, count: Int[Array, ""]) -> TrainState:
         """`count` more steps of the current epoch: one loop on the device, the same code for any count.
@@ -149,8 +133,8 @@ class Job(eqx.Module):
         epoch_key = jax.random.fold_in(state.key, state.epoch)
         order_key, probe_key = jax.random.split(epoch_key)
         keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
-        shuffled = jax.random.permutation(order_key, len(self.images))
-        order = shuffled if self.images.first is None else jnp.arange(len(self.images))
+        shuffled = jax.random.permutation(order_key, len(self.samples))
+        order = shuffled if self.samples.first is None else jnp.arange(len(self.samples))
         arrays, static = eqx.partition(state, eqx.is_array)
 
         def one(_: Array, arrays: PyTree) -> PyTree:
@@ -162,15 +146,16 @@ class Job(eqx.Module):
     def _one_step(
         self, state: TrainState, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
     ) -> TrainState:
-        spec, images, system = self.spec, self.images, state.system
-        first = 0 if images.first is None else images.first
+        spec, samples, system = self.spec, self.samples, state.system
+        first = 0 if samples.first is None else samples.first
         indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * spec.batch_size, spec.batch_size)
-        x, labels = images.batch(indices)
-        estimator_key, probe_key, image_key = (jax.random.fold_in(k, state.step) for k in keys)
-        x = spec.augmentation(x, key=image_key)
+        estimator_key, probe_key, transform_key = (jax.random.fold_in(k, state.step) for k in keys)
+        x, y = samples.batch(indices)
+        for place, transform in enumerate(self.transforms):
+            x, y = transform(x, y, key=jax.random.fold_in(transform_key, place))
         progress = (state.epoch * spec.steps_per_epoch + state.step) / spec.total_steps
         components = resolve(self.components, progress)
-        answer, equilibria = self._estimated(components, state, x, labels, indices, estimator_key)
+        answer, equilibria = self._estimated(components, state, x, y, indices, estimator_key)
         free = answer.equilibrium
         regularised = components.homeostasis.regularise(
             answer.gradient,
@@ -190,7 +175,7 @@ class Job(eqx.Module):
             state.epoch,
             state.step + 1,
             regularised.memory,
-            state.totals.plus(system, answer, regularised, labels),
+            state.totals.plus(system, answer, regularised, y),
             equilibria,
         )
 
@@ -198,17 +183,17 @@ class Job(eqx.Module):
         self,
         components: Components,
         state: TrainState,
-        x: Array,
-        labels: Array,
+        x: PyTree,
+        y: PyTree,
         indices: Int[Array, " batch"],
         key: PRNGKeyArray,
     ) -> tuple[Estimate, PyTree | None]:
         """Of a batch, from the states that are kept of its samples, if any; and what is kept of all samples after it."""
         if state.equilibria is None:
-            return self._in_pieces(components, state.system, x, labels, None, key), None
+            return self._in_pieces(components, state.system, x, y, None, key), None
         cold = state.system.initial_state(x)
         start = jax.tree.map(lambda kept, u: kept[indices].astype(u.dtype), state.equilibria, cold)
-        answer = self._in_pieces(components, state.system, x, labels, start, key)
+        answer = self._in_pieces(components, state.system, x, y, start, key)
         free = answer.equilibrium
         fits = trees.max_abs(free.state) < float(jnp.finfo(jnp.float16).max)
         found = trees.select(free.converged & fits, free.state, cold)
@@ -216,19 +201,19 @@ class Job(eqx.Module):
         return answer, kept
 
     def _in_pieces(
-        self, components: Components, system: System, x: Array, labels: Array, start: PyTree | None, key: PRNGKeyArray
+        self, components: Components, system: System, x: PyTree, y: PyTree, start: PyTree | None, key: PRNGKeyArray
     ) -> Estimate:
         """Of a batch in one piece, or piece after piece; from the state `start`, where there is one."""
         solver, pieces, placement = components.solver, self.spec.micro_batches, self.spec.placement
 
-        def one(piece: tuple[Array, Array, PyTree | None, PRNGKeyArray]) -> Estimate:
-            x, labels, start, key = piece
+        def one(piece: tuple[PyTree, PyTree, PyTree | None, PRNGKeyArray]) -> Estimate:
+            x, y, start, key = piece
             warm = None if start is None else relax(system, x, solver, state=start)
-            return estimate(system, x, labels, components.estimator, solver=solver, equilibrium=warm, key=key)
+            return estimate(system, x, y, components.estimator, solver=solver, equilibrium=warm, key=key)
 
         if pieces == 1:
-            return one((*placement.shard((x, labels, start)), key))
-        split = placement.shard(trees.split_copies((x, labels, start), pieces), axis=1)
+            return one((*placement.shard((x, y, start)), key))
+        split = placement.shard(trees.split_copies((x, y, start), pieces), axis=1)
         return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
 
 
@@ -243,33 +228,31 @@ def advance(job: Job, state: TrainState, count: int | Int[Array, ""]) -> TrainSt
     return _advance((job, jnp.asarray(count, jnp.int32)), state)
 
 
-def init_train_state(
-    system: System, spec: StepSpec, components: Components, key: PRNGKeyArray, dtype: Any, warm: Images | None = None
-) -> TrainState:
+def init_train_state(job: Job, system: System, key: PRNGKeyArray, dtype: Any, *, warm: bool = False) -> TrainState:
     """Before the first step.
 
     **Arguments:**
 
-    - `warm`: the training set, for a warm start of free phases; without it they start cold.
+    - `warm`: whether free phases start where the last one of the same sample ended; otherwise cold.
     """
     zero = jnp.zeros((), jnp.int32)
-    optimizer = components.optimizer.transformation(system, spec.total_steps)
+    optimizer = job.components.optimizer.transformation(system, job.spec.total_steps)
     return TrainState(
         system=system,
         optimizer_state=optimizer.init(eqx.filter(system, eqx.is_inexact_array)),
         key=key,
         epoch=zero,
         step=zero + 0,
-        homeostasis_memory=components.homeostasis.init(dtype),
-        totals=Totals.zero(dtype),
-        equilibria=None if warm is None else _cold(system, warm),
+        homeostasis_memory=job.components.homeostasis.init(dtype),
+        totals=Totals.zero(dtype, classes=job.samples.name_classes(system)),
+        equilibria=_cold(system, job.samples) if warm else None,
     )
 
 
-def _cold(system: System, images: Images) -> PyTree:
+def _cold(system: System, samples: Samples) -> PyTree:
     """The initial state of every sample, in half precision."""
-    one = system.initial_state(images.batch(jnp.arange(1))[0])
-    return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(images), *a.shape[1:])).astype(jnp.float16), one)
+    one = system.initial_state(samples.batch(jnp.arange(1))[0])
+    return jax.tree.map(lambda a: jnp.broadcast_to(a, (len(samples), *a.shape[1:])).astype(jnp.float16), one)
 
 
 def all_finite(system: System) -> bool:

@@ -1,0 +1,52 @@
+"""Inputs and targets as they lie on the device."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int, PyTree
+
+from equiprop.data import Dataset, Split
+from equiprop.numerics import trees
+from equiprop.systems import System, correct
+from equiprop.training.transforms import Normalize
+
+
+class Samples(eqx.Module):
+    """A split on the device: inputs and targets as they are stored, and what makes a system's input of the former.
+
+    - `x`, `y`: trees whose leaves have the samples as their leading axis.
+    - `normalize`: makes a system's input of what is stored; `None` where that is the input itself.
+    - `first`: the step of the epoch at which these samples begin, one batch after the other as they lie; `None` for those of the
+      whole epoch, which are then shuffled.
+    """
+
+    x: PyTree[Array]
+    y: PyTree[Array]
+    normalize: Normalize | None = None
+    first: Int[Array, ""] | None = None
+
+    def batch(self, indices: Int[Array, " batch"]) -> tuple[Any, Any]:
+        """The input and the target of some samples."""
+        x, y = trees.index_batch((self.x, self.y), indices)
+        return x if self.normalize is None else self.normalize(x), y
+
+    def name_classes(self, system: System) -> bool:
+        """Whether the targets name classes between which the system decides."""
+
+        def decided() -> Any:
+            x, y = self.batch(jnp.arange(1))
+            return correct(system, system.initial_state(x), y)
+
+        return jax.eval_shape(decided) is not None
+
+    def __len__(self) -> int:
+        return trees.batch_size(self.x)
+
+
+def on_device(split: Split, dataset: Dataset, dtype: Any, *, first: int | None = None) -> Samples:
+    """A split of a data set as it lies on the device, to become input of type `dtype`."""
+    x, y = jax.tree.map(jnp.asarray, (split.images, split.labels))
+    start = None if first is None else jnp.asarray(first, jnp.int32)
+    return Samples(x, y, Normalize.of(dataset.mean, dataset.scale, dtype), start)
