@@ -25,7 +25,7 @@ def summary(sweeps: np.ndarray) -> str:
 def main(run: str, samples: int = 1000) -> None:
     restored = ep.experiment.restore(run)
     system = restored.system
-    x, labels = restored.trainer.images.batch(jnp.arange(samples))
+    x, labels = restored.trainer.samples.batch(jnp.arange(samples))
     nudge = restored.trainer.config.estimator.values.get("nudge", "auto")
     estimator = ep.Centered(nudge=nudge if isinstance(nudge, float) else 0.5, clip=2.0)
     print("mean; 90th; 99th percentile; largest")

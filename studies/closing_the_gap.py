@@ -236,7 +236,7 @@ def equilibria(run: Path, samples: int) -> Equilibria:
 
     restored = ep.experiment.restore(run)
     system, solver = restored.system, restored.trainer.components.solver
-    x, labels = restored.trainer.images.batch(jnp.arange(samples))
+    x, labels = restored.trainer.samples.batch(jnp.arange(samples))
     return Equilibria(system, solver, x, labels, ep.relax(system, x, solver))
 
 
@@ -253,7 +253,7 @@ def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
     import jax.numpy as jnp
 
     restored = ep.experiment.restore(run)
-    images, solver, system = restored.trainer.images, restored.trainer.components.solver, restored.system
+    images, solver, system = restored.trainer.samples, restored.trainer.components.solver, restored.system
     estimators = {
         "exact": ep.Adjoint(clip=math.inf),
         "exact, clipped": ep.Adjoint(clip=2.0),

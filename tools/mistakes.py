@@ -947,29 +947,43 @@ TRAINING = (
 
 EXPERIMENT = (
     Mistake(
+        "patience that is never lost",
+        "training/callbacks/_early_stopping.py",
+        "self._since += 1",
+        "self._since = 1",
+        "training/test_callbacks.py",
+    ),
+    Mistake(
+        "an average of parameters that forgets the first of them at once",
+        "training/_step.py",
+        "jnp.minimum(decay, (1 + taken) / (10 + taken))",
+        "decay",
+        "training/test_callbacks.py",
+    ),
+    Mistake(
         "a file of images begun in the wrong place",
-        "experiment/_feed.py",
+        "training/_feed.py",
         "begin = (step - first) * self._batch_size",
         "begin = step * self._batch_size",
         "experiment/test_feed.py",
     ),
     Mistake(
         "a run that records what it was asked for instead of what it decided",
-        "experiment/_loop.py",
+        "experiment/_train.py",
         "RunDirectory.create(out, trainer.config,",
         "RunDirectory.create(out, config,",
         "experiment/test_trainer.py",
     ),
     Mistake(
         "the handler of a scheduler's signal not put back",
-        "experiment/_loop.py",
+        "training/_loop.py",
         "for number, old in previous.items():",
         "for number, old in [(signal.SIGINT, previous[signal.SIGINT])]:",
         "experiment/test_loop.py",
     ),
     Mistake(
         "a run trained by two",
-        "experiment/_loop.py",
+        "experiment/_train.py",
         "    on_primary(directory.lock)\n",
         "",
         "experiment/test_loop.py",

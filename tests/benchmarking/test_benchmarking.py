@@ -35,13 +35,13 @@ def convolutions():
 def gradient(make, trainer, system):
     """What one step of plain gradient descent at learning rate one subtracts."""
     state = SGD.init(eqx.filter(system, eqx.is_inexact_array))
-    after, _ = jax.jit(make)(system, state, trainer.images)
+    after, _ = jax.jit(make)(system, state, trainer.samples)
     return jax.tree.map(lambda a, b: np.asarray(a - b), system, after)
 
 
 def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
     """Against the chain written out by hand."""
-    x, labels = trainer.images.batch(jnp.arange(20))
+    x, labels = trainer.samples.batch(jnp.arange(20))
     s = trainer.system
     act = lambda z: 1 / (1 + jnp.exp(-4 * z + 2))  # noqa: E731
 
@@ -68,7 +68,7 @@ def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
 def test_plain_is_the_estimate_by_fixed_steps(trainer, kind, points):
     """All phases, complex weights: the same gradient as half of the circle in real arithmetic."""
     system = trainer.system if kind == "chain" else convolutions()
-    x, labels = trainer.images.batch(jnp.arange(20))
+    x, labels = trainer.samples.batch(jnp.arange(20))
     estimator = Centered(nudge=0.3) if points == 2 else Holomorphic(nudge=0.3, points=points)
     estimator = dataclasses.replace(estimator, branch_switch="keep", unconverged="keep", clip=float("inf"))
     solver = FixedIterations(max_steps=150, nudged_max_steps=60)
@@ -106,7 +106,7 @@ def test_estimators_that_the_system_refuses_are_not_timed(trainer):
 
     squared = Trainer(config(system={"cost": "squared_error"}, training={"precision": "float64"}), dataset())
     assert names(squared) == list(ESTIMATORS.members())
-    x, labels = trainer.images.batch(jnp.arange(20))
+    x, labels = trainer.samples.batch(jnp.arange(20))
     for kind in set(ESTIMATORS.members()) - set(names(trainer)):
         with pytest.raises(InputError):
             estimate(trainer.system, x, labels, trainer.config.estimator.switched(kind).create(), key=trainer.key)

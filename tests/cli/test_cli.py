@@ -13,7 +13,8 @@ import pytest
 
 from equiprop.cli.main import COMMANDS, main
 from equiprop.estimators import ESTIMATORS
-from equiprop.experiment import Config, _loop
+from equiprop.experiment import Config, Interrupted, _train
+from equiprop.training import _loop
 
 SMALL = [
     "--training.limit", "100", "--training.epochs", "2", "--training.batch-size", "20",
@@ -93,10 +94,10 @@ def test_train_json_is_the_summary(capsys, run, tmp_path):
 def no_steps(monkeypatch):
     """Runs are interrupted before their first step, when everything that they begin with is written."""
 
-    def interrupted(*_):
-        raise _loop.Interrupted("before the first step")
+    def interrupted(*_, **__):
+        raise Interrupted("before the first step", None)
 
-    monkeypatch.setattr(_loop, "_epoch", interrupted)
+    monkeypatch.setattr(_train, "run_training", interrupted)
 
 
 def test_options_override_the_file(capsys, run, tmp_path, no_steps):

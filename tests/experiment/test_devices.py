@@ -43,7 +43,7 @@ def trained(**training):
     """The weights after a few steps."""
     options = OPTIONS | {"training": OPTIONS["training"] | training}
     trainer = Trainer(config(**options), DATA)
-    state = trainer.advance(trainer.initial_train_state(), trainer.images, STEPS)
+    state = trainer.advance(trainer.initial_train_state(), trainer.samples, STEPS)
     assert 0 < int(state.totals.counts["excluded"]) < STEPS * trainer.settings.batch_size
     return [np.asarray(a) for a in jax.tree.leaves(state.system)]
 

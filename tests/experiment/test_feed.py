@@ -12,9 +12,8 @@ from test_loop import StopAt
 
 from equiprop.data import Dataset, Shards, Split
 from equiprop.errors import InputError
-from equiprop.experiment import Interrupted, Trainer, _feed, _loop, restore, resume, train
-from equiprop.experiment._feed import Feed
-from equiprop.training import Placement
+from equiprop.experiment import Interrupted, Trainer, restore, resume, train
+from equiprop.training import Placement, ShardFeed, _feed, _loop
 from toy import config, dataset
 
 COUNTS = (41, 30, 49)
@@ -49,8 +48,8 @@ def streamed(disk) -> Dataset:
 
 
 def make(disk, **options):
-    settings = {"batch_size": 8, "limit": 0, "seed": 0, "dtype": np.float64, "placement": Placement()}
-    return Feed(streamed(disk), **(settings | options))
+    settings = {"batch_size": 8, "seed": 0, "dtype": np.float64, "placement": Placement()}
+    return ShardFeed(streamed(disk), **(settings | options))
 
 
 def epoch_of(feed, epoch, start=0):
@@ -106,19 +105,21 @@ def test_a_streamed_run_resumes_bit_for_bit(disk, tmp_path, monkeypatch):
     few = config(training={"batch_size": 8, "epochs": 2, "diagnostic_samples": 0})
     data = streamed(disk)
     for out, stops in (("whole", []), ("run", [(1, 7)])):
-        begin = lambda observer, out=out: train(few, tmp_path / out, dataset=data, observer=observer)  # noqa: E731
+        begin = lambda told, out=out: train(few, tmp_path / out, dataset=data, callbacks=told)  # noqa: E731
         for stop in (*stops, (2, 9)):
             with pytest.raises(Interrupted):
-                begin(StopAt(*stop))
-            begin = lambda observer, out=out: resume(tmp_path / out, dataset=data, observer=observer)  # noqa: E731
+                begin([StopAt(*stop)])
+            begin = lambda told, out=out: resume(tmp_path / out, dataset=data, callbacks=told)  # noqa: E731
     ours, theirs = (jax.tree.leaves(restore(tmp_path / name, dataset=data).system) for name in ("whole", "run"))
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 
 def test_refused(disk):
-    with pytest.raises(InputError, match=r"training.limit = 50: toy is read from disk file by file"):
-        make(disk, limit=50)
-    with pytest.raises(InputError, match=r"training.batch_size = 50: there are only 49 training samples"):
-        make(disk, batch_size=50)
-    with pytest.raises(InputError, match=r"training.warm_start = true: toy is read from disk file by file"):
-        Trainer(config(training={"warm_start": True}), streamed(disk))
+    data = streamed(disk)
+    for settings, message in (
+        ({"limit": 50}, r"training.limit = 50: toy is read from disk file by file"),
+        ({"batch_size": 50}, r"training.batch_size = 50: there are only 49 training samples"),
+        ({"warm_start": True}, r"training.warm_start = true: the training samples do not stay on the device"),
+    ):
+        with pytest.raises(InputError, match=message):
+            Trainer(config(training=settings), data)

@@ -24,12 +24,9 @@ from equiprop.experiment import (
     Checkpoints,
     Config,
     Interrupted,
-    NonFinite,
-    Observer,
     RunDirectory,
     Trainer,
     _checkpoint,
-    _loop,
     _trainer,
     restore,
     resume,
@@ -38,7 +35,7 @@ from equiprop.experiment import (
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.solvers import relax
 from equiprop.systems import predict
-from equiprop.training import TrainState, evaluate, on_device
+from equiprop.training import Callback, NonFinite, TrainState, _loop, evaluate, on_device
 from tiers import quick_where
 from toy import config, dataset
 
@@ -55,21 +52,21 @@ def same(a, b):
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
-    """A run that was never disturbed, and what it told its observer."""
+    """A run that was never disturbed, and what it told its callback."""
 
-    class Recorder(Observer):
+    class Recorder(Callback):
         def __init__(self):
             self.steps, self.epochs = [], []
 
         def on_steps(self, epoch, step, loss):
             self.steps.append((epoch, step))
 
-        def on_epoch(self, metrics):
+        def on_epoch(self, metrics, system):
             self.epochs.append(metrics["epoch"])
 
     out = tmp_path_factory.mktemp("runs") / "whole"
     recorder = Recorder()
-    summary = train(config(), out, dataset=DATA, observer=recorder, command="equiprop train")
+    summary = train(config(), out, dataset=DATA, callbacks=[recorder], command="equiprop train")
     return out, summary, recorder
 
 
@@ -151,7 +148,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(finished, tmp
     assert not same(weights(out), weights(tmp_path / "other"))
 
 
-class StopAt(Observer):
+class StopAt(Callback):
     """Presses Ctrl-C, or sends another signal, when the given step is done, in calls of one step."""
 
     def __init__(self, epoch, step, number=signal.SIGINT):
@@ -171,9 +168,9 @@ def single_steps(monkeypatch):
 def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
     whole, summary, _ = finished
     out = tmp_path / "run"
-    with pytest.raises(Interrupted, match=f"interrupted in epoch {at[0]} after step {at[1]} of 6.*--resume") as stop:
-        train(config(), out, dataset=DATA, observer=StopAt(*at))
-    assert str(out) in str(stop.value)
+    with pytest.raises(Interrupted, match=f"interrupted in epoch {at[0]} after step {at[1]} of 6") as stop:
+        train(config(), out, dataset=DATA, callbacks=[StopAt(*at)])
+    assert stop.value.run == out
     assert not (out / "summary.json").exists()
     resumed = resume(out, dataset=DATA)
     assert same(weights(whole), weights(out))
@@ -189,7 +186,7 @@ def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
     """Where a run is computed is no part of what it is; sums are then taken in another order."""
     whole, _, _ = finished
     with pytest.raises(Interrupted):
-        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(3, 4))
+        train(config(), tmp_path / "run", dataset=DATA, callbacks=[StopAt(3, 4)])
     resume(tmp_path / "run", dataset=DATA, micro_batches=2)
     assert all(
         np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True)
@@ -205,11 +202,11 @@ def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_
         "training": {"diagnostic_samples": 0},
     }
     with pytest.raises(Interrupted):
-        train(config(**sections), tmp_path / "whole", dataset=DATA, observer=StopAt(3, 1))
+        train(config(**sections), tmp_path / "whole", dataset=DATA, callbacks=[StopAt(3, 1)])
     with pytest.raises(Interrupted):
-        train(config(**sections), tmp_path / "run", dataset=DATA, observer=StopAt(1, 4))
+        train(config(**sections), tmp_path / "run", dataset=DATA, callbacks=[StopAt(1, 4)])
     with pytest.raises(Interrupted):
-        resume(tmp_path / "run", dataset=DATA, observer=StopAt(3, 1))
+        resume(tmp_path / "run", dataset=DATA, callbacks=[StopAt(3, 1)])
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
     strengths = [
         [
@@ -226,7 +223,7 @@ def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, s
     warm = config(training={"warm_start": True})
     train(warm, tmp_path / "whole", dataset=DATA)
     with pytest.raises(Interrupted):
-        train(warm, tmp_path / "run", dataset=DATA, observer=StopAt(2, 4))
+        train(warm, tmp_path / "run", dataset=DATA, callbacks=[StopAt(2, 4)])
     resume(tmp_path / "run", dataset=DATA)
     assert same(weights(tmp_path / "whole"), weights(tmp_path / "run"))
     told = [
@@ -237,9 +234,9 @@ def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, s
     assert sweeps[0, 0] == sweeps[1, 0] and (sweeps[1, 1:] < sweeps[0, 1:]).all()
     assert np.allclose([a["train_loss"] for a in told[0]], [b["train_loss"] for b in told[1]], rtol=1e-3)
     trainer = Trainer(warm, DATA)
-    before = trainer.advance(trainer.initial_train_state(), trainer.images, 5)
-    after = trainer.advance(jax.tree.map(jnp.copy, before), trainer.images, 1)
-    x, _ = trainer.images.batch(jnp.arange(120))
+    before = trainer.advance(trainer.initial_train_state(), trainer.samples, 5)
+    after = trainer.advance(jax.tree.map(jnp.copy, before), trainer.samples, 1)
+    x, _ = trainer.samples.batch(jnp.arange(120))
     rested = eqx.filter_jit(relax)(before.system, x, trainer.components.solver).state
     for old, new, u in zip(*map(jax.tree.leaves, (before.equilibria, after.equilibria, rested)), strict=True):
         seen = np.asarray((old != new).any(axis=1))
@@ -253,7 +250,7 @@ def test_a_warm_start_in_pieces_is_the_same():
         (jax.tree.leaves(eqx.filter(end.system, eqx.is_inexact_array)), jax.tree.leaves(end.equilibria))
         for pieces in (1, 2)
         for trainer in [Trainer(config(training={"warm_start": True, "micro_batches": pieces}), DATA)]
-        for end in [trainer.advance(trainer.initial_train_state(), trainer.images, 3)]
+        for end in [trainer.advance(trainer.initial_train_state(), trainer.samples, 3)]
     ), strict=True)  # fmt: skip
     assert all(np.allclose(a, b, atol=1e-5) for a, b in zip(*weights, strict=True))
     assert all(np.allclose(a, b, atol=2e-3) for a, b in zip(*kept, strict=True))
@@ -262,8 +259,9 @@ def test_a_warm_start_in_pieces_is_the_same():
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_both_ways_to_be_stopped_are_heard_and_their_handlers_put_back(tmp_path, single_steps, number):
     before = signal.getsignal(number)
-    with pytest.raises(Interrupted, match=r"checkpoint .* is written"):
-        train(config(), tmp_path / "run", dataset=DATA, observer=StopAt(1, 1, number))
+    with pytest.raises(Interrupted, match="interrupted in epoch 1 after step 1 of 6"):
+        train(config(), tmp_path / "run", dataset=DATA, callbacks=[StopAt(1, 1, number)])
+    assert RunDirectory.open(tmp_path / "run").checkpoints.about().step == 1
     assert signal.getsignal(number) is before
 
 
@@ -296,16 +294,17 @@ jax.config.update("jax_compilation_cache_dir", sys.argv[3])
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.1)
 import os, signal
 from toy import config, dataset
-from equiprop.experiment import Observer, _loop, train
+from equiprop.experiment import train
+from equiprop.training import Callback, _loop
 
 _loop._CALL_SECONDS = 0.0
 
-class Kill(Observer):
+class Kill(Callback):
     def on_steps(self, epoch, step, loss):
         if (epoch, step) == (3, 2):
             os.kill(os.getpid(), signal.SIGKILL)
 
-train(config(), sys.argv[1], dataset=dataset(), observer=Kill())
+train(config(), sys.argv[1], dataset=dataset(), callbacks=[Kill()])
 """
 
 
@@ -351,7 +350,7 @@ def test_not_a_run(tmp_path):
 def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):
     out = tmp_path / "run"
     with pytest.raises(Interrupted):
-        train(config(), out, dataset=DATA, observer=StopAt(1, 2))
+        train(config(), out, dataset=DATA, callbacks=[StopAt(1, 2)])
     text = (out / "config.toml").read_text()
     (out / "config.toml").write_text(text.replace("nudge = 0.3", "nudge = 0.4"))
     with pytest.raises(InputError, match=r"belongs to another configuration, estimator\.nudge differ"):
@@ -410,10 +409,10 @@ def test_non_finite_weights_stop_the_run(tmp_path):
     wild = config(optimizer={"learning_rate": 1e30, "momentum": 0.0}, homeostasis={"strength": 1e10})
     out = tmp_path / "run"
     with pytest.raises(
-        NonFinite, match=r"no longer finite; the last good checkpoint is .*epoch-0000.*try a smaller"
+        NonFinite, match=r"no longer finite; the last good checkpoint is in .*run; try a smaller"
     ) as stop:
         train(wild, out, dataset=DATA)
-    assert "\n" not in str(stop.value)
+    assert "\n" not in str(stop.value) and RunDirectory.open(out).checkpoints.about().epoch == 0
     assert all(np.isfinite(a).all() for a in weights(out))
 
 
@@ -504,7 +503,7 @@ def test_every_estimator_and_homeostasis_trains_by_name(estimator, homeostasis):
     sections |= {"solver": {"nudged_max_steps": 100}}
     trainer = Trainer(config(**sections), DATA)
     before = trainer.initial_train_state()
-    after = trainer.advance(trainer.initial_train_state(), trainer.images, 2)
+    after = trainer.advance(trainer.initial_train_state(), trainer.samples, 2)
     assert int(after.step) == 2 and np.isfinite(after.totals.cost)
     for a, b in zip(jax.tree.leaves(before.system), jax.tree.leaves(after.system), strict=True):
         assert b.dtype == np.float32 and np.isfinite(b).all() and not np.array_equal(a, b)
@@ -517,7 +516,7 @@ def test_other_systems_and_solvers_train():
         "solver": {"kind": "jacobi", "damping": 0.3},
     }
     trainer = Trainer(config(**sections), DATA)
-    before, after = trainer.initial_train_state(), trainer.advance(trainer.initial_train_state(), trainer.images, 6)
+    before, after = trainer.initial_train_state(), trainer.advance(trainer.initial_train_state(), trainer.samples, 6)
     assert 0 < float(after.totals.cost) / 6 < 30
     for a, b in zip(jax.tree.leaves(before.system), jax.tree.leaves(after.system), strict=True):
         assert np.isfinite(b).all() and not np.array_equal(a, b)
@@ -526,11 +525,11 @@ def test_other_systems_and_solvers_train():
 def test_progress_is_told_step_by_step(tmp_path, single_steps):
     told = []
 
-    class Listener(Observer):
+    class Listener(Callback):
         def on_steps(self, epoch, step, loss):
             told.append((epoch, step))
 
-    train(config(training={"epochs": 1}), tmp_path / "run", dataset=DATA, observer=Listener())
+    train(config(training={"epochs": 1}), tmp_path / "run", dataset=DATA, callbacks=[Listener()])
     assert told == [(1, step) for step in range(1, 7)]
 
 
@@ -538,12 +537,12 @@ def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
     """The lock is the operating system's: a process that is killed leaves none behind."""
     out = tmp_path / "run"
 
-    class Meddler(Observer):
+    class Meddler(Callback):
         def on_steps(self, epoch, step, loss):
             with pytest.raises(InputError, match="another process is training it; wait for its end or stop it"):
                 resume(out, dataset=DATA)
 
-    train(config(training={"epochs": 1}), out, dataset=DATA, observer=Meddler())
+    train(config(training={"epochs": 1}), out, dataset=DATA, callbacks=[Meddler()])
     assert resume(out, dataset=DATA)["epochs"] == 1
 
 

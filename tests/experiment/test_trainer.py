@@ -70,7 +70,7 @@ REFUSED = [
     ({"system": {"weight_angle": 270.0}}, "system.weight_angle = 270.0: must be between 0 and 180 degrees"),
     (
         {"training": {"warm_start": True}, "estimator": {"kind": "continuous_time", "nudge": 0.05}},
-        "training.warm_start = true: continuous_time has no free phase",
+        "training.warm_start = true: the estimator has no free phase",
     ),
     ({"system": {"feedback_gain": 0.0}}, "system.feedback_gain = 0.0: must be a finite number above 0"),
     (

@@ -49,7 +49,7 @@ def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
     nudge = 0.5 if nudge is None else float(nudge)
     if isinstance(system, LayeredNetwork):
         state = optimizer.init(eqx.filter(system, eqx.is_inexact_array))
-        given = (system, state, trainer.images)
+        given = (system, state, trainer.samples)
         yield Case("step, feedforward", feedforward(optimizer, batch, steps), given, steps)
         for points in (2, 6):
             name = f"step, plain N = {points}"
@@ -59,7 +59,7 @@ def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
         estimator = Choice.of("estimator", chosen.to_mapping() | points).create()
         for label, homeostasis in (("", _none()), (" + homeostasis", _homeostasis(trainer.config, system))):
             components = trainer.components.replace(estimator=estimator, homeostasis=homeostasis)
-            job = Job(trainer.spec, components, trainer.images)
+            job = Job(trainer.spec, components, trainer.samples)
             yield Case(f"step, {name}{label}", _advance, (job, _start(trainer, system), jnp.asarray(steps)), steps)
 
 
@@ -68,7 +68,7 @@ def _start(trainer: Trainer, system: System) -> TrainState:
 
 
 def _epoch(trainer: Trainer, system: System) -> Iterator[Case]:
-    given = (trainer.job(trainer.images), _start(trainer, system), jnp.asarray(trainer.steps_per_epoch))
+    given = (trainer.job(trainer.samples), _start(trainer, system), jnp.asarray(trainer.steps_per_epoch))
     yield Case("epoch", _advance, given)
 
 
@@ -84,7 +84,7 @@ def _homeostasis(config: Config, system: System) -> AbstractHomeostasis:
 
 def _at_equilibrium(trainer: Trainer, system: System) -> tuple[Array, Array, Equilibrium]:
     """Images, labels and free equilibrium of one batch."""
-    x, labels = trainer.images.batch(jnp.arange(trainer.spec.batch_size))
+    x, labels = trainer.samples.batch(jnp.arange(trainer.spec.batch_size))
     return x, labels, relax(system, x, trainer.at_epoch(trainer.components.solver, 0))
 
 

@@ -57,7 +57,9 @@ def _run(arguments: list[str]) -> int:
     except InputError as error:
         return _failed(error, 2)
     except EquipropError as error:
-        return _failed(error, 130 if type(error).__name__ == "Interrupted" else 1)
+        if type(error).__name__ == "Interrupted":
+            return _failed(f"{error}; {_how_to_go_on(getattr(error, 'run', None))}", 130)
+        return _failed(error, 1)
     except BrokenPipeError:
         # The reader of a pipe went away, as `head` does; a second complaint at exit is kept away with it.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -72,6 +74,12 @@ def _run(arguments: list[str]) -> int:
         # At once: a compilation that is still running in a thread of JAX would crash an orderly end.
         os._exit(130)
     return 0
+
+
+def _how_to_go_on(run: object) -> str:
+    if run is None:
+        return "process 0 has written a checkpoint"
+    return f"a checkpoint is written; continue with: equiprop train --resume {run}"
 
 
 def _failed(message: object, code: int) -> int:

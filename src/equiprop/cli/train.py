@@ -92,7 +92,7 @@ def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> N
         from equiprop.experiment import train
 
         command = shlex.join(["equiprop", *sys.argv[1:]])
-        summary = _watched(options, out, lambda o: train(config, out, observer=o, command=command))
+        summary = _watched(options, out, lambda told: train(config, out, callbacks=told, command=command))
     if options.json and summary:
         print_json(summary)
 
@@ -110,7 +110,7 @@ def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> 
     _set_up(own, options)
     path, training = Path(str(options.resume)), asked.training
     where = {"devices": training["devices"], "micro_batches": training["micro_batches"]}
-    return _watched(options, path, lambda o: resume(path, observer=o, **where))
+    return _watched(options, path, lambda told: resume(path, callbacks=told, **where))
 
 
 def _set_up(config: Any, options: Options) -> None:
@@ -135,15 +135,14 @@ def _default_out(config: Any) -> Path:
 
 
 def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
-    """Runs `job(observer)` with what the user wants to see of it."""
-    from equiprop.experiment import Observer
-    from equiprop.experiment._processes import is_primary
+    """Runs `job(callbacks)` with what the user wants to see of it."""
+    from equiprop.training import is_primary
 
     if options.quiet or not is_primary():
-        return job(Observer())
+        return job(())
     console = stdout_console(stderr=options.json)
     with progress() as bar:
-        summary = job(_observer(console, bar, out))
+        summary = job([_printer(console, bar, out)])
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
         f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {format_number(cosine)}, "
@@ -158,14 +157,16 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
     return summary
 
 
-def _observer(console: Console, bar: Any, out: Path) -> Any:
-    from equiprop.experiment import Observer
+def _printer(console: Console, bar: Any, out: Path) -> Any:
+    from equiprop.experiment import Config
+    from equiprop.training import Callback, Plan
 
-    class Printer(Observer):
+    class Printer(Callback):
         """A bar over all steps, and a line an epoch."""
 
-        def on_start(self, config: Any, steps_per_epoch: int, epoch: int) -> None:
-            self.per_epoch, self.epochs = steps_per_epoch, config.training["epochs"]
+        def on_start(self, plan: Plan) -> None:
+            self.per_epoch, self.epochs = plan.steps_per_epoch, plan.epochs
+            config = Config.from_mapping(plan.settings, complete=True)
             kind = config.homeostasis.kind
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if self.epochs == 1 else "s"
@@ -173,16 +174,16 @@ def _observer(console: Console, bar: Any, out: Path) -> Any:
                 f"{config.dataset}: {config.estimator.label} with {homeostasis}, {self.epochs} epoch{plural} -> {out}"
             )
             # The first call compiles; until it returns there is nothing to count.
-            self.task = bar.add_task(
-                "compiling", total=steps_per_epoch * self.epochs, completed=epoch * steps_per_epoch
-            )
+            done = plan.epoch * plan.steps_per_epoch
+            self.task = bar.add_task("compiling", total=plan.steps_per_epoch * self.epochs, completed=done)
 
         def on_steps(self, epoch: int, step: int, loss: float) -> None:
             bar.update(
                 self.task, completed=(epoch - 1) * self.per_epoch + step, description=f"epoch {epoch} loss {loss:.3f}"
             )
 
-        def on_epoch(self, metrics: Mapping[str, Any]) -> None:
+        def on_epoch(self, metrics: Mapping[str, Any], system: Any) -> None:
+            del system
             if self.epochs > 20 and metrics["epoch"] % 5 and metrics["epoch"] != self.epochs:
                 return
             console.print(epoch_line(metrics, self.epochs))

@@ -11,14 +11,12 @@ from equiprop.experiment._config import differences as differences
 from equiprop.experiment._config import not_taken as not_taken
 from equiprop.experiment._config import overlaid as overlaid
 from equiprop.experiment._config import read_tables as read_tables
-from equiprop.experiment._loop import Interrupted as Interrupted
-from equiprop.experiment._loop import NonFinite as NonFinite
-from equiprop.experiment._loop import Observer as Observer
-from equiprop.experiment._loop import resume as resume
-from equiprop.experiment._loop import train as train
 from equiprop.experiment._processes import ProcessSettings as ProcessSettings
 from equiprop.experiment._restore import Restored as Restored
 from equiprop.experiment._restore import restore as restore
 from equiprop.experiment._run_directory import RunDirectory as RunDirectory
 from equiprop.experiment._settings import TrainingSettings as TrainingSettings
+from equiprop.experiment._train import Interrupted as Interrupted
+from equiprop.experiment._train import resume as resume
+from equiprop.experiment._train import train as train
 from equiprop.experiment._trainer import Trainer as Trainer

@@ -7,15 +7,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from threading import Thread
-from typing import TypeVar
 
 import jax
-import numpy as np
 
-from equiprop.errors import EquipropError, InputError
-
-T = TypeVar("T")
-R = TypeVar("R")
+from equiprop.errors import InputError
 
 _SHUTDOWN_SECONDS = 10
 
@@ -32,10 +27,6 @@ class ProcessSettings:
     """Of this process, from 0; process 0 writes the run directory."""
     timeout: int = 60
     """Seconds to wait for the others to start."""
-
-
-class ProcessLost(EquipropError):
-    """Another process of the job went away."""
 
 
 def join(config: ProcessSettings, on_loss: Callable[[str], None]) -> None:
@@ -167,47 +158,3 @@ def leave() -> None:
     for line in _lines:
         with suppress(OSError):
             line.sendall(_FINISHED)
-
-
-def is_primary() -> bool:
-    """Whether this process writes what the job leaves behind."""
-    return jax.process_index() == 0
-
-
-def agree(stop: bool, steps: int) -> tuple[bool, int]:
-    """Whether any process wants to stop, and the number of steps that process 0 proposes: the same for all of them."""
-    if jax.process_count() == 1:
-        return stop, steps
-    from jax.experimental import multihost_utils
-
-    proposals = np.asarray(multihost_utils.process_allgather(np.array([int(stop), steps])))
-    return bool(proposals[:, 0].any()), int(proposals[0, 1])
-
-
-def local(tree: T) -> T:
-    """The arrays of `tree`, which every device holds whole, as arrays of this process alone. All processes must call it."""
-    if jax.process_count() == 1:
-        return tree
-
-    def one(a: jax.Array) -> jax.Array:
-        if jax.numpy.issubdtype(a.dtype, jax.dtypes.prng_key):
-            return jax.random.wrap_key_data(jax.device_put(np.asarray(jax.random.key_data(a))))
-        return jax.device_put(np.asarray(a))
-
-    return jax.tree.map(one, tree)
-
-
-def on_primary(job: Callable[[], R]) -> R | None:
-    """What `job` returns, in process 0; the other processes wait for it, and stop if it fails.
-
-    Raises `ProcessLost` in those.
-    """
-    try:
-        result = job() if is_primary() else None
-    except EquipropError:
-        agree(True, 0)
-        raise
-    failed, _ = agree(False, 0)
-    if failed:
-        raise ProcessLost("process 0 stopped; what it printed says why")
-    return result

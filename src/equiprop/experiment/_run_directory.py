@@ -23,13 +23,14 @@ from equiprop.experiment._config import SECTIONS, Config, anchored
 from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
+from equiprop.training import AbstractRecord, TrainState
 
 _LOCK = ".lock"
 _TOPOLOGY = "topology.toml"
 _LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
 
 
-class RunDirectory:
+class RunDirectory(AbstractRecord):
     """`config.toml`, `manifest.json`, `metrics.jsonl`, `checkpoints/` and, at the end, `summary.json`.
 
     And `.lock`, which one process at a time holds while it trains.
@@ -132,7 +133,17 @@ class RunDirectory:
     def unlock(self) -> None:
         self._lock.release()
 
-    def append_metrics(self, metrics: Mapping[str, Any]) -> None:
+    @property
+    def place(self) -> str:
+        return str(self.path)
+
+    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> None:
+        self.checkpoints.save(state, seconds=seconds, best=best)
+
+    def best(self, like: TrainState) -> TrainState:
+        return self.checkpoints.newest(like, best=True)[1]
+
+    def append(self, metrics: Mapping[str, Any]) -> None:
         with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
             file.flush()

@@ -3,117 +3,77 @@
 import inspect
 import math
 from dataclasses import replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from equiprop.data import Dataset, Shards
+from equiprop.data import Dataset, Split
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
-from equiprop.experiment._feed import Feed
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
-from equiprop.numerics import resolve
 from equiprop.systems import AbstractRecipe, System
 from equiprop.training import (
+    AbstractFeed,
     AbstractTransform,
     Components,
     Crop,
     Flip,
-    Job,
     Placement,
     Samples,
+    ShardFeed,
     StepSpec,
-    TrainState,
-    advance,
-    init_train_state,
+    Training,
+    WholeFeed,
     on_device,
 )
 
-T = TypeVar("T")
 
+class Trainer(Training):
+    """A training built from a configuration. Raises `InputError` before anything is written.
 
-class Trainer:
-    """The objects of one run, built from its configuration. Raises `InputError` before anything is written.
-
-    `config` says which homeostasis and how many epochs, where it was left open.
+    - `config`: says which homeostasis and how many epochs, where it was left open.
+    - `dataset`: with its test split, too.
     """
 
+    config: Config
+    dataset: Dataset
+    settings: TrainingSettings
+    validation: Samples
+
     def __init__(self, config: Config, dataset: Dataset | None = None) -> None:
-        self.settings = training = _training_settings(config)
-        self.placement = _within(
-            "training", Placement.over, training.devices, training.batch_size // training.micro_batches
-        )
-        self.dtype = _within("training", dtype_of, training.precision)
-        self.dataset = load_dataset(config.dataset) if dataset is None else dataset
-        _require_splits(self.dataset)
-        self.feed = Feed(
-            self.dataset,
-            batch_size=training.batch_size,
-            limit=training.limit,
+        training = _within("training", lambda: TrainingSettings(**config.training))
+        dtype = _within("training", dtype_of, training.precision)
+        placement = _within("training", Placement.over, training.devices, training.batch_size // training.micro_batches)
+        dataset = load_dataset(config.dataset) if dataset is None else dataset
+        _require_splits(dataset)
+        feed = _within("training", _feed, dataset, training, dtype, placement)
+        epochs = _epochs(training.epochs, feed.steps_per_epoch)
+        system_key, key = jax.random.split(jax.random.key(training.seed))
+        system = make_system(config.system, dataset, key=system_key, dtype=dtype)
+        components = _components(config, system)
+        decided = config.with_object("homeostasis", components.homeostasis)
+        decided = replace(decided, training=config.training | {"epochs": epochs})
+        for name, value in (("config", decided), ("dataset", dataset), ("settings", training)):
+            object.__setattr__(self, name, value)
+        super().__init__(
+            system=system,
+            components=components,
+            spec=StepSpec(training.batch_size, training.micro_batches, feed.steps_per_epoch, epochs, placement),
+            feed=feed,
+            key=key,
+            dtype=dtype,
+            validation=on_device(dataset.validation, dataset, dtype),
+            transforms=_transforms(training),
+            diagnostic_samples=training.diagnostic_samples,
             seed=training.seed,
-            dtype=self.dtype,
-            placement=self.placement,
+            warm_start=training.warm_start,
         )
-        self.steps_per_epoch = self.feed.steps_per_epoch
-        self.epochs = _epochs(training.epochs, self.steps_per_epoch)
-        self.validation = on_device(self.dataset.validation, self.dataset, self.dtype)
-        system_key, self.key = jax.random.split(jax.random.key(training.seed))
-        self.system = make_system(config.system, self.dataset, key=system_key, dtype=self.dtype)
-        self.components = _components(config, self.system)
-        self.config = replace(
-            config.with_object("homeostasis", self.components.homeostasis),
-            training=config.training | {"epochs": self.epochs},
-        )
-        self.spec = StepSpec(
-            training.batch_size,
-            training.micro_batches,
-            self.steps_per_epoch,
-            self.epochs,
-            self.placement,
-        )
-        self.transforms = _transforms(training)
-        self._check()
 
-    def _check(self) -> None:
-        """Raises `InputError` where the parts do not fit each other."""
-        x, _ = self.validation.batch(jnp.arange(1))
-        _within("estimator", self.components.estimator.check, self.system, x)
-        _within("homeostasis", self.components.homeostasis.check, self.system)
-        _within("optimizer", self.components.optimizer.transformation, self.system, self.spec.total_steps)
-        warm = ("training", "warm_start")
-        if self.settings.warm_start and isinstance(self.dataset.train, Shards):
-            raise InputError(
-                f"{self.dataset.name} is read from disk file by file", path=warm, value=True, hint="leave it out"
-            )
-        if self.settings.warm_start and not self.components.estimator.needs_free_phase:
-            raise InputError(
-                f"{self.config.estimator.kind} has no free phase to start", path=warm, value=True, hint="leave it out"
-            )
-
-    @property
-    def images(self) -> Samples:
-        """The training images on the device; the first shard in the order of the first epoch, where there are several."""
-        return self.feed.at(0, 0)[0]
-
-    def job(self, images: Samples) -> Job:
-        return Job(self.spec, self.components, images, self.transforms)
-
-    def at_epoch(self, tree: T, epoch: int) -> T:
-        """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
-        return resolve(tree, epoch / self.epochs)
-
-    def advance(self, state: TrainState, images: Samples, steps: int) -> TrainState:
-        """`steps` more steps of the current epoch. The buffers of `state` are used up."""
-        return advance(self.job(images), state, steps)
-
-    def initial_train_state(self) -> TrainState:
-        """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
-        job = self.job(self.images)
-        state = init_train_state(job, self.system, self.key, self.dtype, warm=self.settings.warm_start)
-        return self.placement.everywhere(jax.tree.map(jnp.copy, state))
+    def _check_warm_start(self) -> None:
+        _within("training", super()._check_warm_start)
 
 
 def _within(section: str, job: Any, *given: Any) -> Any:
@@ -123,8 +83,17 @@ def _within(section: str, job: Any, *given: Any) -> Any:
         raise error.within(section) from None
 
 
-def _training_settings(config: Config) -> TrainingSettings:
-    return _within("training", lambda: TrainingSettings(**config.training))
+def _feed(dataset: Dataset, training: TrainingSettings, dtype: Any, placement: Placement) -> AbstractFeed:
+    limit, size = training.limit, training.batch_size
+    if limit > len(dataset.train):
+        raise InputError(f"{dataset.name} has {len(dataset.train)} training samples", path="limit", value=limit)
+    if isinstance(dataset.train, Split):
+        train = Split(dataset.train.images[:limit], dataset.train.labels[:limit]) if limit else dataset.train
+        return WholeFeed(on_device(train, dataset, dtype), batch_size=size, placement=placement)
+    if limit:
+        reason = f"{dataset.name} is read from disk file by file"
+        raise InputError(reason, path="limit", value=limit, hint="leave it out")
+    return ShardFeed(dataset, batch_size=size, seed=training.seed, dtype=dtype, placement=placement)
 
 
 def _transforms(training: TrainingSettings) -> tuple[AbstractTransform, ...]:

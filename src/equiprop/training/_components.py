@@ -3,6 +3,7 @@
 import dataclasses
 
 import equinox as eqx
+from jaxtyping import Array, Float
 
 from equiprop.estimators import AbstractEstimator
 from equiprop.homeostasis import AbstractHomeostasis
@@ -14,6 +15,7 @@ class Components(eqx.Module):
     """The objects of a run that do not change while it trains; their numbers are leaves.
 
     - `reference`: the exact gradient that the estimator is compared with, not clipped.
+    - `average`: the share of the average of parameters that a step keeps, such as 0.999; `None` for no average.
     """
 
     solver: AbstractSolver
@@ -21,6 +23,7 @@ class Components(eqx.Module):
     reference: AbstractEstimator
     homeostasis: AbstractHomeostasis
     optimizer: AbstractOptimizer
+    average: Float[Array, ""] | None = None
 
     def replace(self, **changes: object) -> "Components":
         return dataclasses.replace(self, **changes)  # pyright: ignore[reportArgumentType]

@@ -86,6 +86,7 @@ class TrainState(eqx.Module):
     - `homeostasis_memory`: of a controlled strength.
     - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
       state of a sample that has not been seen, did not converge, or is too large for that. Else `None`.
+    - `average`: the parameters averaged over the steps so far, where that was asked for. Else `None`.
     """
 
     system: System
@@ -96,6 +97,12 @@ class TrainState(eqx.Module):
     homeostasis_memory: PyTree
     totals: Totals
     equilibria: PyTree | None = None
+    average: PyTree | None = None
+
+    @property
+    def evaluated(self) -> System:
+        """The system that is evaluated, and is the result: with averaged parameters, where there are such."""
+        return self.system if self.average is None else eqx.combine(self.average, self.system)
 
 
 @dataclass(frozen=True)
@@ -165,19 +172,32 @@ class Job(eqx.Module):
             progress=progress,
             memory=state.homeostasis_memory,
         )
+        totals = state.totals.plus(system, answer, regularised, y)
         params = eqx.filter(system, eqx.is_inexact_array)
         optimizer = components.optimizer.transformation(system, spec.total_steps)
         updates, optimizer_state = optimizer.update(regularised.gradient, state.optimizer_state, params)
+        system = eqx.apply_updates(system, updates)
         return TrainState(
-            eqx.apply_updates(system, updates),
+            system,
             optimizer_state,
             state.key,
             state.epoch,
             state.step + 1,
             regularised.memory,
-            state.totals.plus(system, answer, regularised, y),
+            totals,
             equilibria,
+            self._averaged(state, system),
         )
+
+    def _averaged(self, state: TrainState, system: System) -> PyTree | None:
+        """The average with the parameters after one more step. The first steps count for more than they would later."""
+        decay = self.components.average
+        if state.average is None or decay is None:
+            return None
+        taken = state.epoch * self.spec.steps_per_epoch + state.step
+        share = 1 - jnp.minimum(decay, (1 + taken) / (10 + taken))
+        now = eqx.filter(system, eqx.is_inexact_array)
+        return jax.tree.map(lambda a, p: a + share.astype(a.dtype) * (p - a), state.average, now)
 
     def _estimated(
         self,
@@ -246,6 +266,7 @@ def init_train_state(job: Job, system: System, key: PRNGKeyArray, dtype: Any, *,
         homeostasis_memory=job.components.homeostasis.init(dtype),
         totals=Totals.zero(dtype, classes=job.samples.name_classes(system)),
         equilibria=_cold(system, job.samples) if warm else None,
+        average=None if job.components.average is None else eqx.filter(system, eqx.is_inexact_array),
     )
 
 

@@ -1,0 +1,118 @@
+"""The objects of one training: what is trained, on what, by what, and what is looked at meanwhile."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import PRNGKeyArray
+
+from equiprop.errors import InputError
+from equiprop.numerics import resolve
+from equiprop.systems import System
+from equiprop.training._components import Components
+from equiprop.training._evaluate import diagnose_gradient, evaluate
+from equiprop.training._feed import AbstractFeed
+from equiprop.training._metrics import Metric
+from equiprop.training._samples import Samples
+from equiprop.training._step import Job, StepSpec, TrainState, Transform, advance, init_train_state
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """What a training is made of. Nothing in it changes; what changes is the `TrainState`.
+
+    - `system`: before the first step.
+    - `key`: of everything that is drawn.
+    - `validation`: what is looked at after every epoch, if anything.
+    - `metrics`: of the validation samples, by name.
+    - `diagnostic_samples`: of the validation samples, those on which the gradient is compared with the exact one after every
+      epoch; 0 for never.
+    - `seed`: of the probes of that comparison.
+    - `warm_start`: whether a free phase starts where the last one of the same sample ended.
+
+    Raises `InputError` where the parts do not fit each other.
+    """
+
+    system: System
+    components: Components
+    spec: StepSpec
+    feed: AbstractFeed
+    key: PRNGKeyArray
+    dtype: Any
+    validation: Samples | None = None
+    transforms: tuple[Transform, ...] = ()
+    metrics: Mapping[str, Metric] = field(default_factory=dict)
+    diagnostic_samples: int = 0
+    seed: int = 0
+    warm_start: bool = False
+    samples: Samples = field(init=False)
+    """The training samples of the first step."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "samples", self.feed.at(0, 0)[0])
+        x, _ = self.samples.batch(jnp.arange(1))
+        for section in ("estimator", "homeostasis", "optimizer"):
+            try:
+                self._check(section, x)
+            except InputError as error:
+                raise error.within(section) from None
+        self._check_warm_start()
+
+    def _check_warm_start(self) -> None:
+        if self.warm_start and not self.components.estimator.needs_free_phase:
+            raise InputError(
+                "the estimator has no free phase to start", path="warm_start", value=True, hint="leave it out"
+            )
+        if self.warm_start and self.samples.first is not None:
+            reason = "the training samples do not stay on the device"
+            raise InputError(reason, path="warm_start", value=True, hint="leave it out")
+
+    def _check(self, section: str, x: Any) -> None:
+        if section == "estimator":
+            self.components.estimator.check(self.system, x)
+        elif section == "homeostasis":
+            self.components.homeostasis.check(self.system)
+        else:
+            self.components.optimizer.transformation(self.system, self.spec.total_steps)
+
+    @property
+    def epochs(self) -> int:
+        return self.spec.epochs
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.spec.steps_per_epoch
+
+    def job(self, samples: Samples) -> Job:
+        return Job(self.spec, self.components, samples, self.transforms)
+
+    def at_epoch(self, tree: T, epoch: int) -> T:
+        """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
+        return resolve(tree, epoch / self.epochs)
+
+    def advance(self, state: TrainState, samples: Samples, steps: int) -> TrainState:
+        """`steps` more steps of the current epoch. The buffers of `state` are used up."""
+        return advance(self.job(samples), state, steps)
+
+    def initial_train_state(self) -> TrainState:
+        """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
+        state = init_train_state(self.job(self.samples), self.system, self.key, self.dtype, warm=self.warm_start)
+        return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
+
+    def looked_at(self, state: TrainState, epoch: int) -> dict[str, Any]:
+        """What validation says of the system after so many epochs."""
+        if self.validation is None:
+            return {}
+        components = self.at_epoch(self.components, epoch)
+        found = evaluate(state.evaluated, self.validation, components.solver, self.metrics)
+        named = ("error_percent", "loss", *self.metrics)
+        result = {f"validation_{name}": found[name] for name in named if name in found}
+        if self.diagnostic_samples:
+            result |= diagnose_gradient(
+                state.evaluated, self.validation, components, self.diagnostic_samples, self.seed
+            )
+        return result

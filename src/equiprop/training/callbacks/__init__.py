@@ -1,0 +1,6 @@
+"""What is told how a training goes on, one a file."""
+
+from equiprop.training.callbacks._callback import Callback as Callback
+from equiprop.training.callbacks._callback import Plan as Plan
+from equiprop.training.callbacks._callback import as_callback as as_callback
+from equiprop.training.callbacks._early_stopping import EarlyStopping as EarlyStopping

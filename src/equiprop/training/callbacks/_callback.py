@@ -1,0 +1,71 @@
+"""What is told how a training goes on, and may stop it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from equiprop.errors import InputError
+from equiprop.systems import System
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is about to be trained.
+
+    - `epochs`, `steps_per_epoch`: as planned.
+    - `epoch`, `step`: where it begins: epochs finished before, and steps taken in the next one.
+    - `history`: the metrics of the epochs before.
+    - `settings`: what it is trained by, as nested tables of plain values.
+    - `place`: where the run is kept; empty where it is not.
+    """
+
+    epochs: int
+    steps_per_epoch: int
+    epoch: int
+    step: int
+    history: Sequence[Mapping[str, Any]]
+    settings: Mapping[str, Any]
+    place: str = ""
+
+
+class Callback:
+    """Is told how a training goes on; does nothing unless overridden.
+
+    In place of a subclass that looks at epochs alone a function of their metrics will do. Whatever a callback raises ends the
+    training, but for trackers, which fail by a warning. Of several processes only the first calls them.
+    """
+
+    def on_start(self, plan: Plan) -> None:
+        """Before the first step, also of a training that goes on where it stopped."""
+
+    def on_steps(self, epoch: int, step: int, loss: float) -> None:
+        """Every half second or so: steps taken in an epoch, counted from 1, and its mean loss so far."""
+
+    def on_epoch(self, metrics: Mapping[str, Any], system: System) -> str | None:
+        """After each epoch, with the system as it is then. A reason to stop, if there is one."""
+        del metrics, system
+
+    def on_end(self, reason: str) -> None:
+        """After the last step, also of a training that was interrupted or failed; `reason` is empty if it is finished."""
+
+
+class _Function(Callback):
+    """A function of the metrics of an epoch; what it returns, if it is text, is a reason to stop."""
+
+    def __init__(self, function: Callable[[Mapping[str, Any]], Any]) -> None:
+        self._function = function
+
+    def on_epoch(self, metrics: Mapping[str, Any], system: System) -> str | None:
+        del system
+        answer = self._function(metrics)
+        return answer if isinstance(answer, str) else None
+
+
+def as_callback(given: Any) -> Callback:
+    """A callback, or the one that a function of metrics makes. Raises `InputError` for anything else."""
+    if isinstance(given, Callback):
+        return given
+    if isinstance(given, type) or not callable(given):
+        hint = "give an object of a subclass of equiprop.Callback, or a function of an epoch's metrics"
+        raise InputError("is no callback", path="callbacks", value=repr(given), hint=hint)
+    return _Function(given)

@@ -1,0 +1,116 @@
+"""What callbacks are told, and that they stop a training: in one go or in two."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import toy
+from equiprop.errors import InputError
+from equiprop.experiment import Trainer, resume, train
+from equiprop.systems import mlp
+from equiprop.training import Callback, EarlyStopping, Memory, Plan, as_callback, run
+
+DATA = toy.dataset()
+QUIET = {"diagnostic_samples": 0}
+SYSTEM = mlp(2, (2,), 2, key=jax.random.key(0))
+
+
+class Recorder(Callback):
+    def __init__(self):
+        self.told = []
+
+    def on_start(self, plan):
+        self.told.append(("start", plan.epoch, len(plan.history), plan.settings["estimator"]["kind"]))
+
+    def on_steps(self, epoch, step, loss):
+        assert np.isfinite(loss)
+
+    def on_epoch(self, metrics, system):
+        self.told.append(("epoch", metrics["epoch"]))
+
+    def on_end(self, reason):
+        self.told.append(("end", reason))
+
+
+def seen(callback, values):
+    callback.on_start(Plan(10, 1, 0, 0, (), {}))
+    return [callback.on_epoch({"validation_loss": value}, SYSTEM) for value in values]
+
+
+def test_patience():
+    assert seen(EarlyStopping(patience=2), [3.0, 2.0, 2.5, 1.0, 1.0, 1.2])[-2:] == [
+        None,
+        "validation_loss has not improved for 2 epochs",
+    ]
+    assert seen(EarlyStopping(patience=1, least=0.5), [3.0, 2.4, 2.0])[1:] == [
+        None,
+        "validation_loss has not improved for 1 epoch",
+    ]
+    assert seen(EarlyStopping(patience=1, larger_is_better=True), [1.0, 2.0, 1.5])[1] is None
+    assert seen(EarlyStopping(patience=2), [1.0, None, None])[-1] is not None
+    with pytest.raises(InputError, match=r"monitor = 'validation_los': .*did you mean 'validation_loss'"):
+        seen(EarlyStopping("validation_los"), [1.0])
+    with pytest.raises(InputError, match="patience = 0: must be at least 1"):
+        EarlyStopping(patience=0)
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory):
+    out, recorder = tmp_path_factory.mktemp("runs") / "run", Recorder()
+    never_better = EarlyStopping("train_loss", patience=1, least=100.0)
+    settings = toy.config(training=QUIET | {"epochs": 5})
+    return out, recorder, train(settings, out, dataset=DATA, callbacks=[recorder, never_better]), settings
+
+
+def test_a_stopped_run_is_finished(stopped):
+    out, recorder, summary, _ = stopped
+    # The first epoch is always better than nothing.
+    assert summary["epochs"] == 2 and (out / "summary.json").is_file()
+    assert recorder.told == [
+        ("start", 0, 0, "centered"),
+        ("epoch", 1),
+        ("epoch", 2),
+        ("end", "train_loss has not improved for 1 epoch"),
+    ]
+
+
+def test_and_stays_so_where_it_is_resumed(stopped):
+    """Whatever callbacks it is given then."""
+    out, _, summary, _ = stopped
+    again = resume(out, dataset=DATA)
+    assert {k: v for k, v in again.items() if k != "seconds"} == {k: v for k, v in summary.items() if k != "seconds"}
+
+
+def test_a_function_of_the_metrics_is_a_callback_and_may_stop(stopped):
+    _, _, _, settings = stopped
+    trainer, epochs = Trainer(settings, DATA), []
+
+    def function(metrics):
+        epochs.append(metrics["epoch"])
+        return "enough" if len(epochs) == 3 else None
+
+    ending = run(trainer, Memory(), trainer.initial_train_state(), callbacks=[as_callback(function)])
+    assert epochs == [1, 2, 3] and ending.stopped == "enough" and len(ending.history) == 3
+    for wrong in ("early_stopping", EarlyStopping):
+        with pytest.raises(InputError, match=r"callbacks = .*is no callback; give an object of a subclass"):
+            as_callback(wrong)
+
+
+def test_an_averaged_system_is_evaluated():
+    """The average by hand; a constant decay from the start would hold on to the first weights for a thousand steps."""
+    trainer = Trainer(toy.config(training=QUIET), DATA)
+    averaged = trainer.components.replace(average=jnp.asarray(0.9))
+    object.__setattr__(trainer, "components", averaged)
+    state = trainer.initial_train_state()
+    expected = [np.asarray(a) for a in jax.tree.leaves(state.average)]
+    for taken in range(4):
+        state = trainer.advance(state, trainer.samples, 1)
+        decay = min(0.9, (1 + taken) / (10 + taken))
+        now = [np.asarray(a) for a in jax.tree.leaves(state.system) if jnp.issubdtype(a.dtype, jnp.inexact)]
+        expected = [decay * old + (1 - decay) * new for old, new in zip(expected, now, strict=True)]
+    found = jax.tree.leaves(state.average)
+    assert all(np.allclose(a, b, rtol=1e-5, atol=1e-6) for a, b in zip(found, expected, strict=True))
+    assert not np.allclose(found[0], jax.tree.leaves(state.system)[0], rtol=1e-5)
+    ours, theirs = jax.tree.leaves(state.evaluated), found
+    assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=False))
