@@ -990,7 +990,7 @@ EXPERIMENT = (
     ),
     Mistake(
         "ten epochs for few samples",
-        "experiment/_trainer.py",
+        "training/_training.py",
         "min(100, max(10, math.ceil(2000 / steps_per_epoch)))",
         "10",
         "experiment/test_loop.py",

@@ -159,7 +159,7 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
 
 def _printer(console: Console, bar: Any, out: Path) -> Any:
     from equiprop.experiment import Config
-    from equiprop.training import Callback, Plan
+    from equiprop.training import Callback, Plan, epoch_line
 
     class Printer(Callback):
         """A bar over all steps, and a line an epoch."""
@@ -189,15 +189,3 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             console.print(epoch_line(metrics, self.epochs))
 
     return Printer()
-
-
-def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
-    cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
-    excluded = metrics["excluded_fraction"]
-    return (
-        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}  {metrics['epoch_seconds']:6.1f} s"
-        f"  loss {format_number(metrics['train_loss'])}"
-        f"  validation error {metrics['validation_error_percent']:5.2f} %"
-        f"  cosine {format_number(cosine)}  converged {100 * metrics['converged_fraction']:.1f} %"
-        + (f"  excluded {100 * excluded:.1f} %" if excluded >= 0.0005 else "")
-    )

@@ -1,9 +1,8 @@
 """The objects of one run, built from its configuration."""
 
 import inspect
-import math
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -27,6 +26,7 @@ from equiprop.training import (
     StepSpec,
     Training,
     WholeFeed,
+    epochs_of,
     on_device,
 )
 
@@ -50,7 +50,7 @@ class Trainer(Training):
         dataset = load_dataset(config.dataset) if dataset is None else dataset
         _require_splits(dataset)
         feed = _within("training", _feed, dataset, training, dtype, placement)
-        epochs = _epochs(training.epochs, feed.steps_per_epoch)
+        epochs = epochs_of(training.epochs, feed.steps_per_epoch)
         system_key, key = jax.random.split(jax.random.key(training.seed))
         system = make_system(config.system, dataset, key=system_key, dtype=dtype)
         components = _components(config, system)
@@ -139,11 +139,6 @@ def make_system(choice: Choice, dataset: Dataset, *, key: jax.Array, dtype: Any)
     if not isinstance(system, System):
         raise InputError(f"gives {system!r}, which is no system", path=("system", "kind"), value=choice.kind)
     return jax.tree.map(lambda a: a.astype(dtype) if eqx.is_inexact_array(a) else a, system)
-
-
-def _epochs(asked: int | str | Literal["auto"], steps_per_epoch: int) -> int:
-    """`asked`, or enough to train a small network on few samples, and not too many on the fewest."""
-    return min(100, max(10, math.ceil(2000 / steps_per_epoch))) if asked == "auto" else int(asked)
 
 
 def dtype_of(precision: str) -> Any:

@@ -1,5 +1,7 @@
 """The training step and its loop on the device, optimizers, evaluation, for any system; nothing about files or options."""
 
+from equiprop.training._arrays import require_targets as require_targets
+from equiprop.training._arrays import samples_of as samples_of
 from equiprop.training._components import Components as Components
 from equiprop.training._diagnosis import REPORTED as REPORTED
 from equiprop.training._diagnosis import diagnose as diagnose
@@ -12,6 +14,8 @@ from equiprop.training._feed import AbstractFeed as AbstractFeed
 from equiprop.training._feed import BatchFeed as BatchFeed
 from equiprop.training._feed import ShardFeed as ShardFeed
 from equiprop.training._feed import WholeFeed as WholeFeed
+from equiprop.training._fit import FitResult as FitResult
+from equiprop.training._fit import fit as fit
 from equiprop.training._loop import Ending as Ending
 from equiprop.training._loop import NonFinite as NonFinite
 from equiprop.training._loop import run as run
@@ -36,14 +40,18 @@ from equiprop.training._step import advance as advance
 from equiprop.training._step import all_finite as all_finite
 from equiprop.training._step import init_train_state as init_train_state
 from equiprop.training._training import Training as Training
+from equiprop.training._training import epochs_of as epochs_of
 from equiprop.training.callbacks import Callback as Callback
 from equiprop.training.callbacks import EarlyStopping as EarlyStopping
 from equiprop.training.callbacks import Plan as Plan
+from equiprop.training.callbacks import Progress as Progress
 from equiprop.training.callbacks import as_callback as as_callback
+from equiprop.training.callbacks import epoch_line as epoch_line
 from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from equiprop.training.optimizers import SGD as SGD
 from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer
 from equiprop.training.optimizers import AdamW as AdamW
+from equiprop.training.optimizers import GivenOptimizer as GivenOptimizer
 from equiprop.training.optimizers import learning_rate_setting as learning_rate_setting
 from equiprop.training.optimizers import learning_rates_setting as learning_rates_setting
 from equiprop.training.optimizers import parameter_groups as parameter_groups

@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from equiprop.estimators import AbstractEstimator
 from equiprop.homeostasis import AbstractHomeostasis
 from equiprop.solvers import AbstractSolver
-from equiprop.training.optimizers import AbstractOptimizer
+from equiprop.training.optimizers import AbstractOptimizer, GivenOptimizer
 
 
 class Components(eqx.Module):
@@ -22,7 +22,7 @@ class Components(eqx.Module):
     estimator: AbstractEstimator
     reference: AbstractEstimator
     homeostasis: AbstractHomeostasis
-    optimizer: AbstractOptimizer
+    optimizer: AbstractOptimizer | GivenOptimizer
     average: Float[Array, ""] | None = None
 
     def replace(self, **changes: object) -> "Components":

@@ -12,6 +12,7 @@ import numpy as np
 
 from equiprop.data import Dataset, Shards, Split
 from equiprop.errors import InputError
+from equiprop.training._arrays import samples_of
 from equiprop.training._placement import Placement
 from equiprop.training._samples import Samples, on_device
 
@@ -44,19 +45,33 @@ class WholeFeed(AbstractFeed):
 class BatchFeed(AbstractFeed):
     """Batches as they come from an iterable, which is gone through once an epoch, in its own order.
 
-    A run that goes on in the middle of an epoch passes over the batches that it has seen. Raises `InputError` where the
-    batches are fewer or more than `steps_per_epoch`, or of different sizes.
+    A run that goes on in the middle of an epoch passes over the batches that it has seen. Raises `InputError` for a batch of
+    another size, for arrays that `samples_of` refuses, and where there are fewer batches than `steps_per_epoch`.
     """
 
-    def __init__(self, batches: Iterable[tuple[Any, Any]], *, steps_per_epoch: int, placement: Placement) -> None:
-        self._batches, self._placement, self.steps_per_epoch = batches, placement, steps_per_epoch
+    def __init__(
+        self,
+        batches: Iterable[tuple[Any, Any]],
+        *,
+        steps_per_epoch: int,
+        batch_size: int,
+        dtype: Any,
+        placement: Placement,
+    ) -> None:
+        self._batches, self._size, self._dtype, self._placement = batches, batch_size, dtype, placement
+        self.steps_per_epoch = steps_per_epoch
         self._iterator: Iterator[tuple[Any, Any]] = iter(())
-        self._next = -1, -1
+        self._given: tuple[tuple[int, int], Samples] | None = None
 
     def at(self, epoch: int, step: int) -> tuple[Samples, int]:
-        if self._next != (epoch, step):
-            self._iterator = islice(iter(self._batches), step, None)
-        self._next = epoch, step + 1
+        at = epoch, step
+        if self._given is None or self._given[0] != at:
+            if self._given is None or self._given[0] != (epoch, step - 1):
+                self._iterator = islice(iter(self._batches), step, None)
+            self._given = at, self._read(epoch, step)
+        return self._given[1], 1
+
+    def _read(self, epoch: int, step: int) -> Samples:
         try:
             x, y = next(self._iterator)
         except StopIteration:
@@ -65,8 +80,14 @@ class BatchFeed(AbstractFeed):
                 path="data",
                 hint="give steps_per_epoch, and an iterable that can be gone through again, not a generator",
             ) from None
-        x, y = jax.tree.map(jnp.asarray, (x, y))
-        return self._placement.everywhere(Samples(x, y, first=jnp.asarray(step, jnp.int32))), 1
+        samples = samples_of(x, y, self._dtype)
+        if len(samples) != self._size:
+            raise InputError(
+                f"batch {step + 1} of epoch {epoch + 1} has {len(samples)} samples",
+                path="data",
+                hint=f"all batches must have batch_size = {self._size}; leave a smaller last one out",
+            )
+        return self._placement.everywhere(Samples(samples.x, samples.y, first=jnp.asarray(step, jnp.int32)))
 
 
 # Of shards so many batches at a time are brought to the device, in the order in which they are trained on.

@@ -1,5 +1,6 @@
 """The objects of one training: what is trained, on what, by what, and what is looked at meanwhile."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -116,3 +117,8 @@ class Training:
                 state.evaluated, self.validation, components, self.diagnostic_samples, self.seed
             )
         return result
+
+
+def epochs_of(asked: int | str, steps_per_epoch: int) -> int:
+    """`asked`, or for `"auto"` enough to train a small network on few samples, and not too many on the fewest."""
+    return min(100, max(10, math.ceil(2000 / steps_per_epoch))) if asked == "auto" else int(asked)

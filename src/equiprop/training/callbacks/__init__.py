@@ -4,3 +4,5 @@ from equiprop.training.callbacks._callback import Callback as Callback
 from equiprop.training.callbacks._callback import Plan as Plan
 from equiprop.training.callbacks._callback import as_callback as as_callback
 from equiprop.training.callbacks._early_stopping import EarlyStopping as EarlyStopping
+from equiprop.training.callbacks._progress import Progress as Progress
+from equiprop.training.callbacks._progress import epoch_line as epoch_line

@@ -1,0 +1,92 @@
+"""Arrays of a user's own as samples: checked, and said what is wrong with them."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+from equiprop.systems import System, correct, predict
+from equiprop.training._samples import Samples
+
+
+def samples_of(x: Any, y: Any, dtype: Any, name: str = "data") -> Samples:
+    """Inputs and targets, trees of arrays with the samples as their leading axis; real numbers in the precision `dtype`.
+
+    Raises `InputError` where they are not equally many, there are none, or a number is not finite.
+    """
+    x, y = (jax.tree.map(lambda a: _array(a, dtype, name), tree) for tree in (x, y))
+    lengths = {
+        f"{part}{_dotted(path)}": len(leaf) for part, tree in (("x", x), ("y", y)) for path, leaf in _leaves(tree)
+    }
+    if not lengths:
+        raise InputError("holds no arrays", path=name, hint="give (x, y)")
+    if len(set(lengths.values())) > 1:
+        told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
+        raise InputError(f"differs in length: {told}", path=name, hint="give one target for each input")
+    if not next(iter(lengths.values())):
+        raise InputError("holds no samples", path=name)
+    for part, tree in (("x", x), ("y", y)):
+        for path, leaf in _leaves(tree):
+            _require_finite(leaf, f"{part}{_dotted(path)}", name)
+    return Samples(*jax.tree.map(jnp.asarray, (x, y)))
+
+
+def _array(a: Any, dtype: Any, name: str) -> np.ndarray:
+    found = np.asarray(a)
+    if found.ndim == 0 or found.dtype.kind not in "biuf":
+        raise InputError(
+            f"holds {found.dtype} of shape {list(found.shape)}", path=name, hint="give arrays of numbers, samples first"
+        )
+    return found.astype(dtype) if found.dtype.kind == "f" else found
+
+
+def _leaves(tree: Any) -> list[tuple[str, np.ndarray]]:
+    return list(zip(trees.paths(tree), jax.tree.leaves(tree), strict=True))
+
+
+def _dotted(path: str) -> str:
+    return f".{path}" if path else ""
+
+
+def _require_finite(a: np.ndarray, part: str, name: str) -> None:
+    if a.dtype.kind != "f":
+        return
+    bad = ~np.isfinite(a)
+    if bad.any():
+        first = tuple(int(i) for i in np.argwhere(bad)[0])
+        where = ", ".join(map(str, first))
+        raise InputError(
+            f"{int(bad.sum())} of {a.size} numbers are not finite, the first at [{where}]",
+            path=(name, part),
+            hint="mend or leave out those samples",
+        )
+
+
+def require_targets(system: System, samples: Samples, name: str = "data") -> None:
+    """Raises `InputError` for targets that the cost of the system cannot take, and labels that are no classes of it."""
+    x, y = samples.batch(jnp.arange(1))
+
+    def looked_at() -> tuple[Any, Any, Any]:
+        state = system.initial_state(x)
+        output = system.output(system.activity(state))
+        return system.cost(output, y), correct(system, state, y), predict(system, state)
+
+    try:
+        _, decided, scores = jax.eval_shape(looked_at)
+    except InputError as error:
+        raise error.within(name) from None
+    labels = samples.y
+    if decided is None or not (
+        hasattr(labels, "ndim") and labels.ndim == 1 and jnp.issubdtype(labels.dtype, jnp.integer)
+    ):
+        return
+    low, high, classes = int(labels.min()), int(labels.max()), scores.shape[-1]
+    if low < 0 or high >= classes:
+        raise InputError(
+            f"labels go from {low} to {high}",
+            path=(name, "y"),
+            hint=f"the cost tells {classes} classes apart: give labels from 0 to {classes - 1}, or real numbers as targets",
+        )

@@ -1,0 +1,47 @@
+"""A line an epoch."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from equiprop.systems import System
+from equiprop.training.callbacks._callback import Callback, Plan
+
+
+class Progress(Callback):
+    """Prints a line an epoch: the loss, what validation says, and how many samples are not as they should be."""
+
+    def __init__(self) -> None:
+        self._epochs = 0
+
+    def on_start(self, plan: Plan) -> None:
+        self._epochs = plan.epochs
+
+    def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
+        del system
+        print(epoch_line(metrics, self._epochs), flush=True)  # noqa: T201
+
+
+def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
+    """What an epoch's metrics say, in a line; shares below 0.05 % are left out."""
+    parts = [
+        f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}",
+        f"{metrics['epoch_seconds']:6.1f} s",
+        f"loss {_number(metrics['train_loss'])}",
+    ]
+    if "validation_error_percent" in metrics:
+        parts.append(f"validation error {metrics['validation_error_percent']:5.2f} %")
+    elif "validation_loss" in metrics:
+        parts.append(f"validation loss {_number(metrics['validation_loss'])}")
+    cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
+    if "cosine_to_adjoint" in metrics:
+        parts.append(f"cosine {_number(cosine)}")
+    parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
+    shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
+    parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
+    return "  ".join(parts)
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "–"
+    return f"{value:.1e}" if value != 0 and not 1e-3 <= abs(value) < 1e5 else f"{value:.3f}"

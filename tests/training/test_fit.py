@@ -1,0 +1,151 @@
+"""`fit`: the same loop as a run's, for any system and any data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import equiprop as ep
+import toy
+from equiprop.errors import InputError
+from equiprop.experiment import Trainer, restore, train
+
+DATA = toy.dataset()
+RNG = np.random.default_rng(0)
+FEATURES, TARGETS = RNG.normal(size=(60, 3)), RNG.normal(size=(60, 2))
+
+
+class Hopfield(ep.System):
+    """u̇ = −u + W·tanh(u) + B·x, read at its last two units."""
+
+    weight: jax.Array
+    inward: jax.Array
+    cost: ep.AbstractCost
+
+    def force(self, state, injection, only=None):
+        return jnp.tanh(state) @ self.weight + injection - state
+
+    def injection(self, x):
+        return x @ self.inward
+
+    def initial_state(self, x):
+        return jnp.zeros((x.shape[0], 6), x.dtype)
+
+    def activity(self, state):
+        return jnp.tanh(state)
+
+    def output(self, activity):
+        return activity[:, -2:]
+
+
+def hopfield(dtype=jnp.float64):
+    return Hopfield(
+        jnp.asarray(0.2 * RNG.normal(size=(6, 6)), dtype),
+        jnp.asarray(0.5 * RNG.normal(size=(3, 6)), dtype),
+        ep.SquaredError(),
+    )
+
+
+def arrays(split):
+    return (split.images / 255.0).astype(np.float32), split.labels
+
+
+def test_arrays_are_trained_on_as_a_run_is_bit_for_bit(tmp_path):
+    settings = toy.config(training={"diagnostic_samples": 0, "precision": "float32"})
+    train(settings, tmp_path / "run", dataset=DATA)
+    trainer = Trainer(settings, DATA)
+    parts = trainer.components
+    found = ep.fit(
+        trainer.system, arrays(DATA.train), validation=arrays(DATA.validation), estimator=parts.estimator,
+        homeostasis=parts.homeostasis, solver=parts.solver, optimizer=parts.optimizer, epochs=3, batch_size=20,
+        key=trainer.key, quiet=True,
+    )  # fmt: skip
+    expected = restore(tmp_path / "run", dataset=DATA).system
+    leaves = zip(jax.tree.leaves(found.system), jax.tree.leaves(expected), strict=True)
+    assert all(np.array_equal(a, b) for a, b in leaves)
+    assert found.history[-1]["validation_error_percent"] < 60 and found.ended == ""
+
+
+def test_a_regression_by_a_system_of_ones_own(capsys):
+    """The teacher is another system of the same kind; the loss falls by ten, in float64, by an optimizer of Optax."""
+    teacher, pupil = hopfield(), hopfield()
+    y = teacher.output(teacher.activity(ep.relax(teacher, jnp.asarray(FEATURES), ep.GaussSeidel()).state))
+    found = ep.fit(
+        pupil, (FEATURES, np.asarray(y)), validation=(FEATURES[:20], np.asarray(y)[:20]), estimator=ep.Centered(0.05),
+        optimizer=optax.adam(0.02), homeostasis=ep.NoHomeostasis(), epochs=15, batch_size=20, metrics=["mse"],
+    )  # fmt: skip
+    first, last = found.history[0], found.history[-1]
+    assert last["validation_loss"] < 0.1 * first["validation_loss"]
+    assert last["validation_mse"] == pytest.approx(last["validation_loss"], rel=1e-9)
+    assert "train_error_percent" not in last and found.system.weight.dtype == jnp.float64
+    assert capsys.readouterr().out.count("\n") == 15
+    assert "validation_loss" in repr(found) and repr(found).startswith("FitResult(Hopfield after 15 epochs")
+
+
+def test_batches_as_they_come():
+    batches = [(FEATURES[i : i + 20], TARGETS[i : i + 20]) for i in (0, 20, 40)]
+    options = {"epochs": 2, "homeostasis": ep.NoHomeostasis(), "quiet": True, "batch_size": 20}
+    system = hopfield()
+    a, b = (
+        ep.fit(system, data, steps_per_epoch=steps, **options)
+        for data, steps in ((batches, None), (iter_of(batches), 3))
+    )
+    assert np.array_equal(a.system.weight, b.system.weight) and not np.array_equal(a.system.weight, system.weight)
+    with pytest.raises(
+        InputError, match="ended after 0 batches of epoch 2, there were to be 3; give steps_per_epoch, and an"
+    ):
+        ep.fit(system, iter(batches), steps_per_epoch=3, **options)
+
+
+def iter_of(batches):
+    class Again:
+        def __iter__(self):
+            return iter(batches)
+
+    return Again()
+
+
+def with_nan():
+    x = FEATURES.copy()
+    x[7, 1] = x[9, 0] = np.nan
+    return x
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (
+            {"data": (FEATURES, TARGETS[:59])},
+            "data: differs in length: x has 60, y has 59; give one target for each input",
+        ),
+        ({"data": (FEATURES[:0], TARGETS[:0])}, "data: holds no samples"),
+        ({"data": (with_nan(), TARGETS)}, r"data.x: 2 of 180 numbers are not finite, the first at \[7, 1\]"),
+        (
+            {"data": (FEATURES, TARGETS[:, :1])},
+            r"data: target of type float64 and shape \[1, 1\]: must be of the shape of",
+        ),
+        ({"data": (FEATURES, np.arange(60) % 3)}, "data.y: labels go from 0 to 2; the cost tells 2 classes apart"),
+        ({"data": (FEATURES, TARGETS.astype(str))}, "data: holds <U"),
+        ({"data": 3}, "data = 'int': is neither"),
+        ({"data": iter_of([(FEATURES, TARGETS)])}, "data: does not say how many batches it has; give steps_per_epoch"),
+        (
+            {"data": [(FEATURES, TARGETS)]},
+            "data: batch 1 of epoch 1 has 60 samples; all batches must have batch_size = 20",
+        ),
+        ({"validation": FEATURES}, r"validation = 'ndarray': must be \(x, y\)"),
+        ({"optimizer": "adam"}, "optimizer = 'adam': is no optimizer; give one of Optax"),
+        ({"estimator": "centered"}, r"estimator: must be an object such as ep.Centered\(\), not 'centered'"),
+        (
+            {"homeostasis": ep.NoHomeostasis},
+            r"homeostasis: must be an object such as ep.AutoHomeostasis\(\), not <class",
+        ),
+        ({"system": 3}, r"system: must be a system such as ep.mlp\(...\)"),
+        ({"metrics": ["mes"]}, "metrics = 'mes': .*did you mean 'mse'"),
+        ({"batch_size": 100}, "batch_size = 100: there are only 60 training samples"),
+    ],
+)
+def test_refused(given, message):
+    options = {"data": (FEATURES, TARGETS), "batch_size": 20, "epochs": 1, "quiet": True} | given
+    with pytest.raises(InputError, match=message):
+        ep.fit(**({"system": hopfield()} | options))
