@@ -7,7 +7,7 @@ import pytest
 from scipy.special import log_softmax
 
 from equiprop.errors import InputError
-from equiprop.numerics import COSTS, softmax_cross_entropy
+from equiprop.numerics import COSTS, SumOfCosts, softmax_cross_entropy
 
 RNG = np.random.default_rng(1)
 OUTPUT = RNG.normal(size=(4, 3))
@@ -138,3 +138,15 @@ def test_squared_error_takes_one_hot_integers_as_they_are_and_knows_its_labels(k
 def test_a_cost_without_readout_needs_a_unit_a_class(name, key):
     with pytest.raises(InputError, match="needs one output unit a class, 4, not 3"):
         COSTS.find(name).create(3, 4, key=key)
+
+
+def test_a_sum_of_costs_by_name(key):
+    cost = SumOfCosts({"a": make("softmax_readout", key), "b": make("squared_error", key)}, {"b": 0.25})
+    output = {"a": jnp.asarray(OUTPUT), "b": jnp.asarray(OUTPUT[:, :2])}
+    target = {"a": jnp.asarray(LABELS), "b": jnp.zeros((4, 2))}
+    expected = make("softmax_readout", key)(output["a"], LABELS) + 0.125 * (OUTPUT[:, :2] ** 2).sum(axis=1)
+    assert np.allclose(cost(output, target), expected) and cost.correct(output, target) is None
+    with pytest.raises(InputError, match=r"output is \['a'\]: must be a dictionary of \['a', 'b'\]"):
+        cost({"a": output["a"]}, target)
+    with pytest.raises(InputError, match="weights: names 'c', which is no cost"):
+        SumOfCosts({"a": cost}, {"c": 1.0})

@@ -98,6 +98,39 @@ def test_batches_as_they_come():
         ep.fit(system, iter(batches), steps_per_epoch=3, **options)
 
 
+def test_two_outputs_soft_targets_and_a_function_as_transform():
+    """Classes by weights and a regression at once, each output with its own cost; inputs by name."""
+
+    def force(params, u, x):
+        return jnp.tanh(u) @ params + jnp.concatenate([x["a"], x["b"]], axis=1) @ jnp.eye(3, 6) - u
+
+    system = ep.from_force(
+        force,
+        jnp.asarray(0.1 * RNG.normal(size=(6, 6))),
+        initial_state=jnp.zeros(6),
+        output=lambda r: {"class": r[:, :3], "value": r[:, 3:5]},
+        cost=ep.SumOfCosts({"class": ep.SoftmaxCrossEntropy(), "value": ep.SquaredError()}, {"value": 0.5}),
+    )
+    labels = np.eye(3)[np.argmax(FEATURES, axis=1)]
+    y = {"class": 0.9 * labels + 0.1 / 3, "value": FEATURES[:, :2]}
+    x = {"a": FEATURES[:, :2], "b": FEATURES[:, 2:]}
+    wrong = lambda p, t: 100.0 * (p["class"].argmax(axis=-1) != t["class"].argmax(axis=-1))  # noqa: E731
+    seen = []
+
+    def doubled(x, y, *, key):
+        seen.append(key)
+        return {"a": 2 * x["a"], "b": 2 * x["b"]}, y
+
+    found = ep.fit(
+        system, (x, y), validation=(x, y), optimizer=ep.SGD(0.2), homeostasis=ep.NoHomeostasis(), epochs=5, batch_size=20,
+        metrics={"wrong": wrong}, transforms=[doubled], quiet=True,
+    )  # fmt: skip
+    first, last = found.history[0], found.history[-1]
+    assert seen and last["validation_loss"] < first["validation_loss"] and last["validation_wrong"] < 67
+    with pytest.raises(InputError, match=r"target is \['class'\]: must be a dictionary of \['class', 'value'\]"):
+        ep.fit(system, (x, {"class": y["class"]}), batch_size=20, quiet=True)
+
+
 def iter_of(batches):
     class Again:
         def __iter__(self):

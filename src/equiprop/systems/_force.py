@@ -81,7 +81,7 @@ class FunctionSystem(System):
             )
         return activity
 
-    def output(self, activity: PyTree) -> Inexact[Array, "batch ..."]:
+    def output(self, activity: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
         return self.read(activity)
 
     def leak(self, state: PyTree) -> PyTree | None:

@@ -173,7 +173,7 @@ def cost_gradient(system: System, activity: PyTree, target: PyTree) -> PyTree:
     return pullback(jnp.ones_like(cost))[0]
 
 
-def predict(system: System, state: PyTree) -> Inexact[Array, "batch ..."]:
+def predict(system: System, state: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
     """What the cost makes of the output at `state`: the scores of the classes, or the output itself."""
     return system.cost.scores(system.output(system.activity(state)))
 

@@ -42,8 +42,8 @@ class System(eqx.Module):
         """Where a free relaxation starts, for the input batch `x`."""
 
     @abc.abstractmethod
-    def output(self, activity: PyTree) -> Inexact[Array, "batch ..."]:
-        """The part of the activity that the cost reads."""
+    def output(self, activity: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
+        """What the cost reads of the activity: an array, or a tree of arrays where there are several outputs."""
 
     def activity(self, state: PyTree) -> PyTree:
         """r = φ(u), elementwise, in the structure of the state. By default r = u."""
