@@ -1,12 +1,14 @@
 """What callbacks are told, and that they stop a training: in one go or in two."""
 
+import warnings
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import toy
-from equiprop.errors import InputError
+from equiprop.errors import ExclusionWarning, InputError
 from equiprop.experiment import Trainer, resume, train
 from equiprop.systems import mlp
 from equiprop.training import Callback, EarlyStopping, Memory, Plan, as_callback, run
@@ -114,3 +116,20 @@ def test_an_averaged_system_is_evaluated():
     assert not np.allclose(found[0], jax.tree.leaves(state.system)[0], rtol=1e-5)
     ours, theirs = jax.tree.leaves(state.evaluated), found
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=False))
+
+
+def test_that_many_samples_are_excluded_is_said_once_and_why():
+    """Three sweeps are enough for few, from the first epoch to the last; the others are kept where that was asked for."""
+    hard = {"solver": {"max_steps": 3}, "training": QUIET}
+    for policy, expected in (("drop", 1), ("keep", 0)):
+        settings = toy.config(estimator={"unconverged": policy, "branch_switch": "keep"}, **hard)
+        trainer = Trainer(settings, DATA)
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            run(trainer, Memory(), trainer.initial_train_state())
+        found = [str(each.message) for each in said if each.category is ExclusionWarning]
+        assert len(found) == expected, found
+        assert all(
+            "samples of epoch 1 are excluded from the gradient (unconverged " in each and "clipped" not in each
+            for each in found
+        )

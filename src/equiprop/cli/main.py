@@ -3,9 +3,11 @@
 import importlib
 import os
 import sys
+import warnings
+from typing import Any
 
 from equiprop import __version__
-from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.errors import EquipropError, ExclusionWarning, InputError, RenamedWarning, suggest
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
@@ -39,7 +41,18 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
-    sys.exit(_run(arguments))
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
+            if issubclass(category, ExclusionWarning | RenamedWarning):
+                _failed(f"warning: {message}", 0)
+            else:
+                others(message, category, *where)
+
+        warnings.showwarning = show
+        code = _run(arguments)
+    sys.exit(code)
 
 
 def _run(arguments: list[str]) -> int:

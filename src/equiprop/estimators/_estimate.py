@@ -137,7 +137,9 @@ def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
     if excluded > _LARGEST_EXCLUSION:
         _warned.add(kind)
         counts = {name: int(count) for name, count in answer.counts.items()}
-        why = ", ".join(f"{counts[name]} {name}" for name in POLICIES if counts[name])
+        why = ", ".join(
+            f"{counts[name]} {name}" for name in POLICIES if counts[name] and getattr(estimator, name) == "drop"
+        )
         warnings.warn(
             f"{type(estimator).__name__}: {counts['excluded']} of {counts['samples']} samples are excluded from the gradient "
             f"({why}); this is said once",

@@ -18,7 +18,7 @@ from equiprop.training._processes import agree, is_primary, local, on_primary
 from equiprop.training._record import AbstractRecord
 from equiprop.training._step import Totals, TrainState, all_finite
 from equiprop.training._training import Training
-from equiprop.training.callbacks import Callback, Plan
+from equiprop.training.callbacks import Callback, Plan, Warnings
 
 # A call of the compiled loop takes about this long, in seconds: short enough for progress and Ctrl-C, long enough to be free.
 _CALL_SECONDS = 0.5
@@ -64,7 +64,9 @@ def run(
 
     Raises `NonFinite` when weights or loss stop being numbers.
     """
-    loop = _Loop(training, record, [dict(line) for line in history], callbacks)
+    loop = _Loop(
+        training, record, [dict(line) for line in history], [Warnings(training.components.estimator), *callbacks]
+    )
     plan = Plan(
         epochs=training.epochs,
         steps_per_epoch=training.steps_per_epoch,

@@ -6,3 +6,4 @@ from equiprop.training.callbacks._callback import as_callback as as_callback
 from equiprop.training.callbacks._early_stopping import EarlyStopping as EarlyStopping
 from equiprop.training.callbacks._progress import Progress as Progress
 from equiprop.training.callbacks._progress import epoch_line as epoch_line
+from equiprop.training.callbacks._warnings import Warnings as Warnings
