@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import tomllib
+import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 
 from equiprop.cli.main import COMMANDS, main
 from equiprop.estimators import ESTIMATORS
-from equiprop.experiment import Config, Interrupted, _train
+from equiprop.experiment import Config, Interrupted, _legacy, _train
 from equiprop.training import _loop
 
 SMALL = [
@@ -154,7 +155,7 @@ def test_compare(capsys, run, tmp_path):
 
 
 def test_an_epoch_that_left_samples_out_says_so():
-    from equiprop.cli.train import epoch_line
+    from equiprop.training import epoch_line
 
     metrics = {
         "epoch": 1,
@@ -429,3 +430,22 @@ def test_another_kind_than_the_files_leaves_its_settings_behind(capsys, tmp_path
         and "choose" in err
         and "holomorphic" in err
     )
+
+
+def test_options_of_version_01_are_read_and_their_new_names_said(capsys, tmp_path, no_steps, monkeypatch):
+    monkeypatch.setattr(_legacy, "_told", set())
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")
+        code, _, err = call(
+            capsys, "train", "--estimator.max-gain", "2", "--solver.kind", "alternating", "--solver.coarse=bfloat16",
+            "--out", tmp_path / "r", "--quiet",
+        )  # fmt: skip
+    assert code == 130
+    for words in (
+        "equiprop: warning: estimator.max_gain is now called estimator.clip",
+        "equiprop: warning: solver.kind = 'alternating' is now called 'gauss_seidel'",
+        "equiprop: warning: solver.coarse is now called solver.low_precision_start",
+    ):
+        assert err.count(words) == 1
+    written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
+    assert written["estimator"]["clip"] == 2.0 and written["solver"]["low_precision_start"] == "bfloat16"

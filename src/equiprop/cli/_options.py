@@ -77,6 +77,7 @@ def parse_config(
 
     Raises `InputError` for an option that does not exist, with the nearest one of all sections and kinds.
     """
+    arguments = _in_todays_names(arguments)
     kinds = _chosen_kinds(arguments, base)
     settings = dict(_settings(kinds, base))
     _refuse_unknown(kind, command, arguments, settings, kinds)
@@ -84,6 +85,28 @@ def parse_config(
     given = dict(_given(options, settings))
     own = {f.name: getattr(options, f.name) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     return kind(**own), given
+
+
+def _in_todays_names(arguments: list[str]) -> list[str]:
+    """Options of version 0.1 by the names that they have now."""
+    from equiprop.experiment import SECTIONS, renamed_key, renamed_kind
+
+    found, section = [], ""
+    for argument in arguments:
+        if section:
+            found.append(renamed_kind(section, argument))
+            section = ""
+            continue
+        name, equals, value = argument.partition("=")
+        key = name.removeprefix("--").replace("-", "_")
+        asked = next((s for s in SECTIONS if key == f"{s}.kind" or name == ALIASES.get(f"{s}.kind")), "")
+        if name.startswith("--") and asked and equals:
+            argument = f"{name}={renamed_kind(asked, value)}"
+        elif name.startswith("--") and renamed_key(key) != key:
+            argument = f"--{_dashed(renamed_key(key))}{equals}{value}"
+        section = "" if equals else asked
+        found.append(argument)
+    return found
 
 
 def given_files(arguments: list[str]) -> str | None:

@@ -22,14 +22,38 @@ _KINDS = {"solver": {"alternating": "gauss_seidel", "synchronous": "jacobi", "fi
 _told: set[str] = set()
 
 
+def _tell(old: str, new: str) -> None:
+    if old not in _told:
+        _told.add(old)
+        warnings.warn(f"{old} is now called {new}", RenamedWarning, stacklevel=3)
+
+
+def renamed_key(key: str) -> str:
+    """A dotted key in today's name. That it has been renamed is said once."""
+    section, _, old = key.partition(".")
+    new = _KEYS.get(section, {}).get(old)
+    if new is None:
+        return key
+    _tell(key, f"{section}.{new}")
+    return f"{section}.{new}"
+
+
+def renamed_kind(section: str, kind: str) -> str:
+    """A kind in today's name. That it has been renamed is said once."""
+    new = _KINDS.get(section, {}).get(kind)
+    if new is None:
+        return kind
+    _tell(f"{section}.kind = {kind!r}", repr(new))
+    return new
+
+
 def modernised(data: Mapping[str, Any], *, quiet: bool) -> dict[str, Any]:
     """The tables of a configuration in today's names. What has been renamed is said once, unless `quiet`."""
     tables = {name: dict(table) if isinstance(table, Mapping) else table for name, table in data.items()}
 
     def tell(old: str, new: str) -> None:
-        if not quiet and old not in _told:
-            _told.add(old)
-            warnings.warn(f"{old} is now called {new}", RenamedWarning, stacklevel=2)
+        if not quiet:
+            _tell(old, new)
 
     for section, table in tables.items():
         if not isinstance(table, dict):
