@@ -573,15 +573,15 @@ ESTIMATORS = (
     Mistake(
         "inaccurate samples kept",
         "estimators/_estimate.py",
-        "    for name in POLICIES:\n",
-        '    for name in ("unconverged", "clipped", "branch_switch"):\n',
+        "    for name in estimator.dropped:\n",
+        '    for name in set(estimator.dropped) - {"inaccurate"}:\n',
         "estimators/test_error_bar.py",
     ),
     Mistake(
         "policies the wrong way round",
-        "estimators/_estimate.py",
-        'kept &= ~flags[name] if getattr(estimator, name, "keep") == "drop" else True',
-        'kept &= ~flags[name] if getattr(estimator, name, "drop") == "keep" else True',
+        "estimators/_estimator.py",
+        'if getattr(self, name, "keep") == "drop")',
+        'if getattr(self, name, "drop") == "keep")',
         "estimators/test_estimators.py",
     ),
     Mistake(

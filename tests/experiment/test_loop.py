@@ -27,7 +27,6 @@ from equiprop.experiment import (
     RunDirectory,
     Trainer,
     _checkpoint,
-    _trainer,
     restore,
     resume,
     train,
@@ -35,7 +34,7 @@ from equiprop.experiment import (
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.solvers import relax
 from equiprop.systems import predict
-from equiprop.training import Callback, NonFinite, TrainState, _loop, evaluate, on_device
+from equiprop.training import Callback, NonFinite, TrainState, _loop, epochs_of, evaluate, on_device
 from tiers import quick_where
 from toy import config, dataset
 
@@ -444,7 +443,7 @@ def test_few_samples_get_more_epochs(batch_size, epochs):
 
 
 def test_many_samples_get_ten_epochs():
-    assert _trainer._epochs("auto", 900) == 10
+    assert epochs_of("auto", 900) == 10
 
 
 QUICK = ("one_sided", "neumann", "recurrent_backprop", "contrastive_hebbian")

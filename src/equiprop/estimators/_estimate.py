@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError
-from equiprop.estimators._estimator import FLAGS, POLICIES, AbstractEstimator, Response, Surrogate
+from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import Problem
 from equiprop.kinds import kind_of
@@ -137,9 +137,7 @@ def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
     if excluded > _LARGEST_EXCLUSION:
         _warned.add(kind)
         counts = {name: int(count) for name, count in answer.counts.items()}
-        why = ", ".join(
-            f"{counts[name]} {name}" for name in POLICIES if counts[name] and getattr(estimator, name) == "drop"
-        )
+        why = ", ".join(f"{counts[name]} {name}" for name in estimator.dropped if counts[name])
         warnings.warn(
             f"{type(estimator).__name__}: {counts['excluded']} of {counts['samples']} samples are excluded from the gradient "
             f"({why}); this is said once",
@@ -216,9 +214,8 @@ def read_out(problem: Problem, estimator: AbstractEstimator) -> Reading:
     usable = jnp.isfinite(cost) & (free.status != Status.DIVERGED)
     free_kept = usable & (free.converged if estimator.unconverged == "drop" else True)
     kept = free_kept & finite
-    for name in POLICIES:
-        # An estimator that cannot tell has no such policy.
-        kept &= ~flags[name] if getattr(estimator, name, "keep") == "drop" else True
+    for name in estimator.dropped:
+        kept &= ~flags[name]
     surrogate = AtState(free.state) if response.surrogate is None else response.surrogate
     return Reading(response, free, error_vector, error_bar, cost, flags, kept, free_kept, surrogate)
 

@@ -97,5 +97,10 @@ class AbstractEstimator(Settings):
     def respond(self, problem: Problem) -> Response:
         """Measures the error vector of every sample at its free equilibrium."""
 
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The flags whose samples have no part in the gradient; an estimator that cannot tell one has no policy for it."""
+        return tuple(name for name in POLICIES if getattr(self, name, "keep") == "drop")
+
     def check(self, system: System, x: Any) -> None:
         """Raises `InputError` where the estimator cannot serve the system for such inputs."""

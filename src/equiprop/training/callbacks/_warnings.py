@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equiprop.errors import ExclusionWarning
-from equiprop.estimators import POLICIES, AbstractEstimator
+from equiprop.estimators import AbstractEstimator
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
@@ -16,7 +16,7 @@ class Warnings(Callback):
     """Warns once of a training that more than 5 % of its samples have no part in, and names why. Every training has it."""
 
     def __init__(self, estimator: AbstractEstimator) -> None:
-        self._dropped = [name for name in POLICIES if getattr(estimator, name) == "drop"]
+        self._dropped = estimator.dropped
         self._said = False
 
     def on_start(self, plan: Plan) -> None:
