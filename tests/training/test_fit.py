@@ -131,6 +131,16 @@ def test_two_outputs_soft_targets_and_a_function_as_transform():
         ep.fit(system, (x, {"class": y["class"]}), batch_size=20, quiet=True)
 
 
+def test_labels_that_a_transform_makes_weights_of_have_no_right_class_for_every_cost():
+    """A squared error takes weights for a regression: training then has no error rate; validation, which sees labels, has."""
+    labels = np.arange(60) % 2
+    options = {"homeostasis": ep.NoHomeostasis(), "epochs": 1, "batch_size": 20, "quiet": True}
+    smoothing = [ep.LabelSmoothing(0.1, classes=2)]
+    found = ep.fit(hopfield(), (FEATURES, labels), validation=(FEATURES, labels), transforms=smoothing, **options)
+    assert "train_error_percent" not in found.history[0] and "validation_error_percent" in found.history[0]
+    assert "train_error_percent" in ep.fit(hopfield(), (FEATURES, labels), **options).history[0]
+
+
 def iter_of(batches):
     class Again:
         def __iter__(self):

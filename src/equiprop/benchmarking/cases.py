@@ -59,7 +59,7 @@ def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
         estimator = Choice.of("estimator", chosen.to_mapping() | points).create()
         for label, homeostasis in (("", _none()), (" + homeostasis", _homeostasis(trainer.config, system))):
             components = trainer.components.replace(estimator=estimator, homeostasis=homeostasis)
-            job = Job(trainer.spec, components, trainer.samples)
+            job = Job(trainer.spec, components, trainer.samples, trainer.transforms)
             yield Case(f"step, {name}{label}", _advance, (job, _start(trainer, system), jnp.asarray(steps)), steps)
 
 

@@ -9,7 +9,6 @@ from jaxtyping import Array, Int, PyTree
 
 from equiprop.data import Dataset, Split
 from equiprop.numerics import trees
-from equiprop.systems import System, correct
 from equiprop.training.transforms import Normalize
 
 
@@ -31,15 +30,6 @@ class Samples(eqx.Module):
         """The input and the target of some samples."""
         x, y = trees.index_batch((self.x, self.y), indices)
         return x if self.normalize is None else self.normalize(x), y
-
-    def name_classes(self, system: System) -> bool:
-        """Whether the targets name classes between which the system decides."""
-
-        def decided() -> Any:
-            x, y = self.batch(jnp.arange(1))
-            return correct(system, system.initial_state(x), y)
-
-        return jax.eval_shape(decided) is not None
 
     def __len__(self) -> int:
         return trees.batch_size(self.x)

@@ -248,25 +248,35 @@ def advance(job: Job, state: TrainState, count: int | Int[Array, ""]) -> TrainSt
     return _advance((job, jnp.asarray(count, jnp.int32)), state)
 
 
-def init_train_state(job: Job, system: System, key: PRNGKeyArray, dtype: Any, *, warm: bool = False) -> TrainState:
+def init_train_state(
+    system: System,
+    spec: StepSpec,
+    components: Components,
+    key: PRNGKeyArray,
+    dtype: Any,
+    *,
+    classes: bool,
+    warm: Samples | None = None,
+) -> TrainState:
     """Before the first step.
 
     **Arguments:**
 
-    - `warm`: whether free phases start where the last one of the same sample ended; otherwise cold.
+    - `classes`: whether targets name classes.
+    - `warm`: the training set, for a warm start of free phases; without it they start cold.
     """
     zero = jnp.zeros((), jnp.int32)
-    optimizer = job.components.optimizer.transformation(system, job.spec.total_steps)
+    optimizer = components.optimizer.transformation(system, spec.total_steps)
     return TrainState(
         system=system,
         optimizer_state=optimizer.init(eqx.filter(system, eqx.is_inexact_array)),
         key=key,
         epoch=zero,
         step=zero + 0,
-        homeostasis_memory=job.components.homeostasis.init(dtype),
-        totals=Totals.zero(dtype, classes=job.samples.name_classes(system)),
-        equilibria=_cold(system, job.samples) if warm else None,
-        average=None if job.components.average is None else eqx.filter(system, eqx.is_inexact_array),
+        homeostasis_memory=components.homeostasis.init(dtype),
+        totals=Totals.zero(dtype, classes=classes),
+        equilibria=None if warm is None else _cold(system, warm),
+        average=None if components.average is None else eqx.filter(system, eqx.is_inexact_array),
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, TypeVar
 
 import jax
@@ -11,7 +12,7 @@ from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.numerics import resolve
-from equiprop.systems import System
+from equiprop.systems import System, correct
 from equiprop.training._components import Components
 from equiprop.training._evaluate import diagnose_gradient, evaluate
 from equiprop.training._feed import AbstractFeed
@@ -50,18 +51,36 @@ class Training:
     diagnostic_samples: int = 0
     seed: int = 0
     warm_start: bool = False
-    samples: Samples = field(init=False)
-    """The training samples of the first step."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "samples", self.feed.at(0, 0)[0])
-        x, _ = self.samples.batch(jnp.arange(1))
+        x, _ = self._example.batch(jnp.arange(1))
         for section in ("estimator", "homeostasis", "optimizer"):
             try:
                 self._check(section, x)
             except InputError as error:
                 raise error.within(section) from None
         self._check_warm_start()
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The training samples of the first step. Nothing is read from disk before they are asked for."""
+        return self.feed.at(0, 0)[0]
+
+    @property
+    def _example(self) -> Samples:
+        """Samples as they are trained on; not the training samples themselves, which may have to be read, if others will do."""
+        return self.samples if self.validation is None else self.validation
+
+    def _decides_on_classes(self) -> bool:
+        """Whether the targets of a step name classes; those that a transform has mixed may not."""
+
+        def decided() -> Any:
+            x, y = self._example.batch(jnp.arange(2))
+            for transform in self.transforms:
+                x, y = transform(x, y, key=self.key)
+            return correct(self.system, self.system.initial_state(x), y)
+
+        return jax.eval_shape(decided) is not None
 
     def _check_warm_start(self) -> None:
         if self.warm_start and not self.components.estimator.needs_free_phase:
@@ -101,7 +120,15 @@ class Training:
 
     def initial_train_state(self) -> TrainState:
         """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
-        state = init_train_state(self.job(self.samples), self.system, self.key, self.dtype, warm=self.warm_start)
+        state = init_train_state(
+            self.system,
+            self.spec,
+            self.components,
+            self.key,
+            self.dtype,
+            classes=self._decides_on_classes(),
+            warm=self.samples if self.warm_start else None,
+        )
         return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
 
     def looked_at(self, state: TrainState, epoch: int) -> dict[str, Any]:
