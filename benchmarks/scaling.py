@@ -35,7 +35,7 @@ AXES = {
 
 
 def step(chosen: ep.experiment.Trainer, name: str) -> Case:
-    given = chosen.job(chosen.images), chosen.initial_train_state(), jnp.asarray(STEPS)
+    given = chosen.job(chosen.samples), chosen.initial_train_state(), jnp.asarray(STEPS)
     return Case(name, steps, given, STEPS)
 
 
@@ -81,7 +81,7 @@ def epochs(count: int = 40) -> None:
     seconds, memory = [], []
     for _ in range(count):
         began = time.perf_counter()
-        state = jax.block_until_ready(chosen.advance(state, chosen.images, chosen.steps_per_epoch))
+        state = jax.block_until_ready(chosen.advance(state, chosen.samples, chosen.steps_per_epoch))
         state = dataclasses.replace(state, step=jnp.zeros_like(state.step), epoch=state.epoch + 1)
         seconds.append(time.perf_counter() - began)
         memory.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)

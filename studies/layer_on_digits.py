@@ -88,7 +88,7 @@ def trained(estimator, split, *, epochs, seed, homeostasis=0.0):
 
 
 def arrays(split):
-    return jnp.asarray(split.images.reshape(len(split), 64), jnp.float32) / 16, jnp.asarray(split.labels)
+    return jnp.asarray(split.x.reshape(len(split), 64), jnp.float32) / 16, jnp.asarray(split.y)
 
 
 def main(epochs="20", *seeds):

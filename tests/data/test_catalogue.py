@@ -58,6 +58,20 @@ def test_the_files_are_the_official_four(name: str) -> None:
         assert file.size > 0
         assert len({urlsplit(url).hostname for url in file.urls}) == len(file.urls) == 2
         assert all(url.endswith("/" + file.filename) for url in file.urls)
+        assert_is_a_checksum(file.content, "sha256")
+
+
+@pytest.mark.parametrize(("name", "torchvision"), [("mnist", "MNIST"), ("fashion_mnist", "FashionMNIST")])
+def test_the_files_may_lie_where_torchvision_puts_them_decompressed(name: str, torchvision: str) -> None:
+    entry = data.entry(name)
+    by_place = {layout[0].filename: layout for layout in entry.alternatives}
+    for place in ("", "raw/", f"{torchvision}/raw/", f"../{torchvision}/raw/"):
+        plain = by_place[f"{place}train-images-idx3-ubyte"]
+        assert [file.checksum for file in plain] == [file.content for file in entry.files]
+        assert [file.size for file in plain] == [47040016, 60008, 7840016, 10008]
+    for place in ("raw/", f"{torchvision}/raw/", f"../{torchvision}/raw/"):
+        compressed = by_place[f"{place}train-images-idx3-ubyte.gz"]
+        assert [(f.checksum, f.content) for f in compressed] == [(f.checksum, f.content) for f in entry.files]
 
 
 @pytest.mark.parametrize(("name", "batches"), [("cifar10", 6), ("cifar100", 2)])
@@ -67,7 +81,9 @@ def test_cifar_is_its_archive_or_what_is_in_it(name: str, batches: int) -> None:
     assert archive.urls == (f"https://www.cs.toronto.edu/~kriz/{archive.filename}",)
     assert archive.size > 0
     assert_is_a_checksum(archive.checksum, "sha256")
-    (extracted,) = entry.alternatives
+    extracted, beside = entry.alternatives
+    assert archive.members == extracted
+    assert [file.filename for file in beside] == [f"../{file.filename}" for file in extracted]
     assert len(extracted) == len({file.checksum for file in extracted}) == batches
     for file in extracted:
         assert file.filename.startswith(archive.filename.removesuffix("python.tar.gz"))
@@ -96,7 +112,7 @@ def test_an_unknown_name_is_answered_with_the_nearest() -> None:
 
 
 def test_the_room_is_light_to_import() -> None:
-    heavy = "{'jax', 'sklearn', 'scipy', 'pooch', 'requests', 'PIL'}"
+    heavy = "{'jax', 'sklearn', 'scipy', 'pooch', 'requests', 'PIL', 'duckdb'}"
     code = f"import sys, equiprop.data; print(sorted({heavy} & set(sys.modules)))"
     answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert answer.stdout.strip() == "[]"

@@ -103,16 +103,16 @@ def test_every_image_comes_back(small: Small, layout: str, server: Server) -> No
     dataset = data.load(small.name)
     *train, test = small.content.values()
     label_key = CIFAR_FILES[small.name][2].encode()
-    assert dataset.image_shape == (32, 32, 3)
+    assert dataset.input_shape == (32, 32, 3)
     assert dataset.classes == data.entry(small.name).classes
     assert len(dataset.validation) == 2 * len(train)
     for split in (dataset.train, dataset.validation, dataset.test):
         assert isinstance(split, data.Split)
-        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int32)
-        assert split.images.flags.c_contiguous
-        assert not split.images.flags.writeable
-    np.testing.assert_array_equal(dataset.test.labels, test[label_key])
-    np.testing.assert_array_equal(dataset.test.images[3], image_of(test[b"data"][3]))
+        assert (split.x.dtype, split.y.dtype) == (np.uint8, np.int32)
+        assert split.x.flags.c_contiguous
+        assert not split.x.flags.writeable
+    np.testing.assert_array_equal(dataset.test.y, test[label_key])
+    np.testing.assert_array_equal(dataset.test.x[3], image_of(test[b"data"][3]))
 
     pool = {
         image_of(row).tobytes(): label
@@ -122,7 +122,7 @@ def test_every_image_comes_back(small: Small, layout: str, server: Server) -> No
     found = [
         (image.tobytes(), int(label))
         for split in (dataset.train, dataset.validation)
-        for image, label in zip(split.images, split.labels, strict=True)
+        for image, label in zip(split.x, split.y, strict=True)
     ]
     assert sorted(found) == sorted(pool.items())
     assert server.requests == []
@@ -142,7 +142,7 @@ def test_the_red_plane_comes_first(small: Small) -> None:
     small.put_folder()
     small.put_meta()
     small.change(list(small.files)[-1], data=np.tile(row, (PER_BATCH, 1)))
-    image = data.load(str(small.extracted)).test.images[0]
+    image = data.load(str(small.extracted)).test.x[0]
     assert np.all(image[..., 0] == 200)
     assert image[2, 5, 1] == 2 * 32 + 5
     assert image[7, 1, 2] == 7
@@ -152,7 +152,7 @@ def test_mean_and_scale_have_a_value_for_each_channel(small: Small) -> None:
     small.put_folder()
     dataset = data.load(small.name)
     assert np.shape(dataset.mean) == np.shape(dataset.scale) == (3,)
-    assert ((dataset.test.images - dataset.mean) / dataset.scale).shape == dataset.test.images.shape
+    assert ((dataset.test.x - dataset.mean) / dataset.scale).shape == dataset.test.x.shape
 
 
 def test_fetch_downloads_the_archive(small: Small, server: Server) -> None:
@@ -239,7 +239,7 @@ def test_any_number_of_images_is_read_from_a_folder_that_is_named(small: Small, 
     assert dataset.classes == data.entry(small.name).classes
     assert dataset.name == str(small.extracted)
     assert dataset.checksum == data.load(small.name).checksum  # the same pixels, labels and validation images
-    pixels = dataset.train.images.reshape(-1, 3).astype(float)
+    pixels = dataset.train.x.reshape(-1, 3).astype(float)
     np.testing.assert_allclose(dataset.mean, pixels.mean(axis=0))
     np.testing.assert_allclose(dataset.scale, 1.5 * pixels.std(axis=0))
     assert server.requests == []

@@ -32,7 +32,7 @@ def dataset(**changes: Any) -> Dataset:
 
 def test_its_properties() -> None:
     made = dataset()
-    assert made.image_shape == (2, 3)
+    assert made.input_shape == (2, 3)
     assert made.n_classes == 2
     assert [len(made.split(name)) for name in ("train", "validation", "test")] == [6, 2, 4]
 
@@ -44,24 +44,33 @@ def test_an_unknown_split_is_an_input_error() -> None:
         dataset().split("tests")
 
 
+X = np.zeros((3, 2, 2), np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("images", "labels", "fault"),
+    ("x", "y", "fault"),
     [
-        (np.zeros((3, 2, 2), np.float32), np.zeros(3, np.int32), r"images are float32 \[3, 2, 2\]"),
-        (np.zeros(3, np.uint8), np.zeros(3, np.int32), r"images are uint8 \[3\]"),
-        (np.zeros((3, 2, 2), np.uint8), np.zeros(3, np.uint8), r"labels are uint8 \[3\].*must be int32 \[3\]"),
-        (np.zeros((3, 2, 2), np.uint8), np.zeros(2, np.int32), r"labels are int32 \[2\].*must be int32 \[3\]"),
-        (np.zeros((3, 2, 2), np.uint8), np.zeros((3, 1), np.int32), r"labels are int32 \[3, 1\]"),
+        ([[1, 2]], np.zeros(3), "x: is list; give an array of numbers"),
+        (np.zeros((3, 2), complex), np.zeros(3), r"x: is complex128 \[3, 2\]; give an array of numbers"),
+        (X, np.array(["a", "b", "c"]), "y: is <U1"),
+        (X, np.float64(1.0), "y: is float64"),
+        (X, np.zeros(2, np.int32), "inputs and targets differ in length: x has 3, y has 2"),
+        ({"left": X, "right": X[:2]}, np.zeros(3), r"x\.left has 3, x\.right has 2, y has 3"),
     ],
 )
-def test_a_split_of_other_types_or_shapes_is_refused(images: np.ndarray, labels: np.ndarray, fault: str) -> None:
+def test_a_split_of_other_types_or_lengths_is_refused(x: Any, y: Any, fault: str) -> None:
     with pytest.raises(InputError, match=fault):
-        Split(images, labels)
+        Split(x, y)
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64, np.uint64])
+def test_labels_of_any_type_of_whole_numbers_become_int32(dtype: Any) -> None:
+    assert Split(X, np.arange(3, dtype=dtype)).y.dtype == np.int32
 
 
 def test_splits_of_different_images_are_refused() -> None:
     with pytest.raises(
-        InputError, match=r"dataset = 'made_up': the images of test are \[3, 2\], those of train \[2, 3\]"
+        InputError, match=r"dataset = 'made_up': the inputs of test are \[3, 2\], those of train \[2, 3\]"
     ):
         dataset(test=split(4, (3, 2)))
 
@@ -82,7 +91,7 @@ def test_a_split_may_be_empty() -> None:
 def test_the_checksum_sees_every_pixel_every_label_and_the_split() -> None:
     parts = (split(6), split(2), split(4))
     reference = checksum_of(*parts)
-    assert checksum_of(*(Split(part.images.copy(), part.labels.copy()) for part in parts)) == reference
+    assert checksum_of(*(Split(part.x.copy(), part.y.copy()) for part in parts)) == reference
 
     def swapped(place: int, other: Split) -> str:
         train, validation, test = (other if i == place else part for i, part in enumerate(parts))
@@ -90,25 +99,23 @@ def test_the_checksum_sees_every_pixel_every_label_and_the_split() -> None:
 
     seen = {reference}
     for i, part in enumerate(parts):
-        for place in np.ndindex(part.images.shape):
-            images = part.images.copy()
+        for place in np.ndindex(part.x.shape):
+            images = part.x.copy()
             images[place] += 1
-            seen.add(swapped(i, Split(images, part.labels)))
+            seen.add(swapped(i, Split(images, part.y)))
         for place in range(len(part)):
-            labels = part.labels.copy()
+            labels = part.y.copy()
             labels[place] += 1
-            seen.add(swapped(i, Split(part.images, labels)))
-    assert len(seen) == 1 + sum(part.images.size + part.labels.size for part in parts)
+            seen.add(swapped(i, Split(part.x, labels)))
+    assert len(seen) == 1 + sum(part.x.size + part.y.size for part in parts)
 
-    joined = Split(
-        np.concatenate([parts[0].images, parts[1].images]), np.concatenate([parts[0].labels, parts[1].labels])
-    )
+    joined = Split(np.concatenate([parts[0].x, parts[1].x]), np.concatenate([parts[0].y, parts[1].y]))
     assert checksum_of(joined, split(0), parts[2]) != reference
-    turned = tuple(Split(part.images.reshape(-1, 3, 2), part.labels) for part in parts)
+    turned = tuple(Split(part.x.reshape(-1, 3, 2), part.y) for part in parts)
     assert checksum_of(*turned) != reference
 
 
 def test_the_checksum_does_not_depend_on_how_memory_is_laid_out() -> None:
     part = split(4)
-    laid_out = Split(np.asfortranarray(part.images), part.labels.astype(">i4").astype(np.int32))
+    laid_out = Split(np.asfortranarray(part.x), part.y.astype(">i4").astype(np.int32))
     assert checksum_of(part, part, part) == checksum_of(laid_out, laid_out, laid_out)

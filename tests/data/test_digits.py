@@ -21,19 +21,19 @@ def test_types_and_sizes(digits: Dataset) -> None:
     entry = data.entry("digits")
     assert (len(digits.train), len(digits.validation), len(digits.test)) == (1257, 180, 360)
     assert (entry.train_images, entry.validation_images, entry.test_images) == (1257, 180, 360)
-    assert digits.image_shape == entry.image_shape == (8, 8)
+    assert digits.input_shape == entry.image_shape == (8, 8)
     assert digits.n_classes == 10
     for name in ("train", "validation", "test"):
         split = digits.split(name)
-        assert split.images.dtype == np.uint8
-        assert split.labels.dtype == np.int32
-        assert (split.images.min(), split.images.max()) == (0, 16)
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert split.x.dtype == np.uint8
+        assert split.y.dtype == np.int32
+        assert (split.x.min(), split.x.max()) == (0, 16)
+        assert not split.x.flags.writeable
+        assert not split.y.flags.writeable
 
 
 def test_the_input_of_a_network_lies_between_0_and_1(digits: Dataset) -> None:
-    x = (digits.train.images - digits.mean) / digits.scale
+    x = (digits.train.x - digits.mean) / digits.scale
     assert (x.min(), x.max()) == (0.0, 1.0)
 
 
@@ -41,9 +41,7 @@ def test_the_splits_share_no_image_and_leave_none_out(digits: Dataset) -> None:
     source: Any = load_digits()
     splits = (digits.train, digits.validation, digits.test)
     found = Counter(
-        (image.tobytes(), int(label))
-        for split in splits
-        for image, label in zip(split.images, split.labels, strict=True)
+        (image.tobytes(), int(label)) for split in splits for image, label in zip(split.x, split.y, strict=True)
     )
     expected = Counter(
         (image.astype(np.uint8).tobytes(), int(label))
@@ -55,8 +53,8 @@ def test_the_splits_share_no_image_and_leave_none_out(digits: Dataset) -> None:
 
 @pytest.mark.parametrize("name", ["train", "validation", "test"])
 def test_every_class_has_its_fraction_of_each_split(digits: Dataset, name: str) -> None:
-    everything = np.concatenate([digits.split(split).labels for split in ("train", "validation", "test")])
-    counts = np.bincount(digits.split(name).labels, minlength=10)
+    everything = np.concatenate([digits.split(split).y for split in ("train", "validation", "test")])
+    counts = np.bincount(digits.split(name).y, minlength=10)
     exact = np.bincount(everything, minlength=10) * len(digits.split(name)) / 1797
     assert np.all(np.abs(counts - exact) < 2)
 

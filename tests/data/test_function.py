@@ -86,8 +86,8 @@ def test_it_is_the_dataset_that_the_function_makes(source: Path) -> None:
     assert (dataset.classes, dataset.scale) == (("a", "b"), 255.0)
     np.testing.assert_array_equal(dataset.mean, [1.0, 2.0])
     expected = np.random.default_rng(8).integers(0, 256, (8, 3, 2), dtype=np.uint8)
-    np.testing.assert_array_equal(dataset.test.images, expected)
-    assert not dataset.test.images.flags.writeable
+    np.testing.assert_array_equal(dataset.test.x, expected)
+    assert not dataset.test.x.flags.writeable
 
 
 def test_its_checksum_is_that_of_its_content_whatever_the_function_says(source: Path) -> None:
@@ -130,7 +130,7 @@ def test_an_error_in_one_line_stays_as_it_is(source: Path) -> None:
     with pytest.raises(EquipropError, match=r"^the licence is not accepted$"):
         data.load(f"{source}:refuses")
     assert refusal(f"{source}:wrong").startswith(
-        "dataset = 'mine': the images of test are [2, 2], those of train [3, 2]"
+        "dataset = 'mine': the inputs of test are [2, 2], those of train [3, 2]"
     )
 
 

@@ -68,7 +68,7 @@ def test_a_run_is_found_and_continued_from_another_folder(folder: Path, monkeypa
     restored = restore(folder / "run")
     assert restored.epoch == 1
     assert restored.trainer.config.dataset == f"{folder}/my_data.py:make"
-    assert (restored.trainer.dataset.test.images == dataset(7).test.images).all()
+    assert (restored.trainer.dataset.test.x == dataset(7).test.x).all()
     again = resume(folder / "run")
     assert again["test_error_percent"] == summary["test_error_percent"]
 

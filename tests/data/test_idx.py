@@ -60,7 +60,7 @@ def test_every_way_to_cut_a_compressed_file_is_seen(tmp_path: Path) -> None:
     path = tmp_path / "values.gz"
     for cut in range(len(whole)):
         path.write_bytes(whole[:cut])
-        assert "is truncated: its gzip stream does not end" in refusal(path)
+        assert ("is truncated: its gzip stream does not end" if cut > 1 else "is truncated") in refusal(path)
 
 
 def test_no_flipped_bit_gives_other_values(tmp_path: Path) -> None:
@@ -102,7 +102,6 @@ def test_a_wrong_check_sum_of_gzip_is_named(tmp_path: Path) -> None:
         (b"\x00\x00\x08\x01\xff\xff\xff\xff\x07", "takes 4294967303 bytes and it holds 9"),
         (b"\x00\x00\x08\x03" + b"\x00" * 4 + b"\xff" * 8, "has dimensions that no array can have"),
         (b"\x00\x00\x08\xff" + b"\x00\x00\x00\x01" * 255 + b"\x07", "has dimensions that no array can have"),
-        (b"\x1f\x8b\x08\x00", "magic number is 1f 8b 08 00"),
         (b"", "0 bytes do not hold"),
     ],
 )
@@ -113,18 +112,33 @@ def test_the_fault_of_a_wrong_content_is_named(data: bytes, fault: str, tmp_path
         assert fault in refusal(path)
 
 
-@pytest.mark.parametrize("extra", [b"\x00", b"extra", gzip.compress(b"a second member", mtime=0)])
+@pytest.mark.parametrize("extra", [b"\x00", b"extra"])
 def test_bytes_after_the_gzip_stream_are_refused(extra: bytes, tmp_path: Path) -> None:
     path = write_idx(tmp_path / "values.gz", VALUES)
     path.write_bytes(path.read_bytes() + extra)
     assert f"has {len(extra)} trailing bytes after its gzip stream" in refusal(path)
 
 
-@pytest.mark.parametrize("data", [b"<html>sign in to the network</html>", idx_bytes(VALUES), b"x"])
-def test_a_file_that_is_not_gzip_is_refused(data: bytes, tmp_path: Path) -> None:
+def test_a_file_in_several_gzip_streams_is_read_as_one(tmp_path: Path) -> None:
+    whole, path = idx_bytes(VALUES), tmp_path / "values.gz"
+    path.write_bytes(gzip.compress(whole[:20]) + gzip.compress(whole[20:]))
+    np.testing.assert_array_equal(read_idx(path), VALUES, strict=True)
+    path.write_bytes(gzip.compress(whole) + gzip.compress(b"a second member", mtime=0))
+    assert "has 15 trailing bytes after its [2, 3, 4] int16" in refusal(path)
+
+
+@pytest.mark.parametrize(("name", "compressed"), [("values.gz", False), ("values.idx", True)])
+def test_what_counts_is_the_content_and_not_the_name(name: str, compressed: bool, tmp_path: Path) -> None:
+    whole, path = idx_bytes(VALUES), tmp_path / name
+    path.write_bytes(gzip.compress(whole) if compressed else whole)
+    np.testing.assert_array_equal(read_idx(path), VALUES, strict=True)
+
+
+@pytest.mark.parametrize("data", [b"<html>sign in to the network</html>", b"x"])
+def test_a_file_that_is_neither_gzip_nor_idx_is_refused(data: bytes, tmp_path: Path) -> None:
     path = tmp_path / "values.gz"
     path.write_bytes(data)
-    assert "is not a gzip file" in refusal(path)
+    assert "is not an idx file" in refusal(path) or "is truncated" in refusal(path)
 
 
 def test_a_file_that_is_not_there_is_an_input_error(tmp_path: Path) -> None:

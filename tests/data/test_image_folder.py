@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from equiprop import data
-from equiprop.data._statistics import pixel_statistics
+from equiprop.data._statistics import statistics
 from equiprop.errors import InputError
 
 COLOUR = (5, 4, 3)
@@ -35,7 +35,7 @@ def make(folder: Path, shape: tuple[int, ...] = COLOUR) -> dict[str, np.ndarray]
 
 
 def labelled(split: data.Split) -> set[tuple[int, bytes]]:
-    return {(int(label), image.tobytes()) for label, image in zip(split.labels, split.images, strict=True)}
+    return {(int(label), image.tobytes()) for label, image in zip(split.y, split.x, strict=True)}
 
 
 def refusal(folder: Path) -> str:
@@ -52,16 +52,16 @@ def test_a_folder_is_a_dataset(tmp_path: Path, shape: tuple[int, ...]) -> None:
     assert isinstance(dataset.train, data.Split)
     assert dataset.name == str(tmp_path)
     assert dataset.classes == ("cat", "dog")
-    assert dataset.image_shape == shape
+    assert dataset.input_shape == shape
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (18, 2, 6)
-    assert sorted(dataset.validation.labels.tolist()) == [0, 1]
+    assert sorted(dataset.validation.y.tolist()) == [0, 1]
     expected = {
         (label, pixels[f"test/{n}/{i}.png"].tobytes()) for label, n in enumerate(("cat", "dog")) for i in range(3)
     }
     assert labelled(dataset.test) == expected
-    found = sorted(image.tobytes() for split in (dataset.train, dataset.validation) for image in split.images)
+    found = sorted(image.tobytes() for split in (dataset.train, dataset.validation) for image in split.x)
     assert found == sorted(image.tobytes() for path, image in pixels.items() if path.startswith("train"))
-    assert not dataset.train.images.flags.writeable
+    assert not dataset.train.x.flags.writeable
     assert data.load(str(tmp_path)).checksum == dataset.checksum
 
 
@@ -69,7 +69,7 @@ def test_mean_and_scale_are_those_of_the_training_images(tmp_path: Path) -> None
     make(tmp_path)
     dataset = data.load(str(tmp_path))
     assert isinstance(dataset.train, data.Split)
-    pixels = dataset.train.images.reshape(-1, 3).astype(float)
+    pixels = dataset.train.x.reshape(-1, 3).astype(float)
     np.testing.assert_allclose(dataset.mean, pixels.mean(axis=0))
     np.testing.assert_allclose(dataset.scale, 1.5 * pixels.std(axis=0))
 
@@ -77,7 +77,7 @@ def test_mean_and_scale_are_those_of_the_training_images(tmp_path: Path) -> None
 @pytest.mark.parametrize("shape", [(30, 5, 4, 3), (2000, 5, 4), (1, 2, 2, 1)])
 def test_the_statistics_are_those_of_numpy(shape: tuple[int, ...]) -> None:
     images = np.random.default_rng(1).integers(0, 256, shape, dtype=np.uint8)
-    mean, scale = pixel_statistics(images)
+    mean, scale = statistics(images)
     axes = (0, 1, 2)
     np.testing.assert_allclose(mean, images.mean(axis=axes))
     np.testing.assert_allclose(scale, 1.5 * images.std(axis=axes))
@@ -87,10 +87,10 @@ def test_the_statistics_are_those_of_numpy(shape: tuple[int, ...]) -> None:
 def test_a_channel_that_never_varies_has_scale_one() -> None:
     images = np.random.default_rng(1).integers(0, 256, (4, 3, 3, 2), dtype=np.uint8)
     images[..., 1] = 77
-    mean, scale = pixel_statistics(images)
+    mean, scale = statistics(images)
     assert isinstance(mean, np.ndarray) and isinstance(scale, np.ndarray)
     assert (mean[1], scale[1]) == (77.0, 1.0)
-    assert pixel_statistics(images[..., 1]) == (77.0, 1.0)
+    assert statistics(images[..., 1]) == (77.0, 1.0)
 
 
 def test_a_validation_folder_is_used_as_it_is(tmp_path: Path) -> None:
@@ -98,8 +98,8 @@ def test_a_validation_folder_is_used_as_it_is(tmp_path: Path) -> None:
     own = put(tmp_path / "validation" / "dog" / "x.png", 7)
     dataset = data.load(str(tmp_path))
     assert (len(dataset.train), len(dataset.validation)) == (20, 1)
-    assert dataset.validation.labels.tolist() == [1]
-    np.testing.assert_array_equal(dataset.validation.images[0], own)
+    assert dataset.validation.y.tolist() == [1]
+    np.testing.assert_array_equal(dataset.validation.x[0], own)
 
 
 def test_every_format_is_read(tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_every_format_is_read(tmp_path: Path) -> None:
     put(tmp_path / "test" / "cat" / "d.jpeg", 60)
     put(tmp_path / "test" / "cat" / "e.JPG", 61)
     dataset = data.load(str(tmp_path))
-    assert np.bincount(dataset.test.labels).tolist() == [8, 3]
+    assert np.bincount(dataset.test.y).tolist() == [8, 3]
     assert labelled(dataset.test) > {(0, image.tobytes()) for image in extra}
 
 
@@ -121,7 +121,7 @@ def test_the_first_images_are_of_all_classes(tmp_path: Path) -> None:
     dataset = data.load(str(tmp_path))
     for split in (dataset.train, dataset.validation, dataset.test):
         assert isinstance(split, data.Split)
-        assert np.bincount(split.labels[:20], minlength=4).min() >= 2
+        assert np.bincount(split.y[:20], minlength=4).min() >= 2
 
 
 def test_hidden_files_are_passed_over(tmp_path: Path) -> None:
@@ -143,8 +143,8 @@ def test_a_folder_may_be_given_relative_to_where_one_is(tmp_path: Path, monkeypa
 def test_a_name_of_the_catalogue_comes_before_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path / "digits")
     monkeypatch.chdir(tmp_path)
-    assert data.load("digits").image_shape == (8, 8)
-    assert data.load("./digits").image_shape == COLOUR
+    assert data.load("digits").input_shape == (8, 8)
+    assert data.load("./digits").input_shape == COLOUR
 
 
 @pytest.mark.parametrize("name", ["", "minst"])
@@ -159,7 +159,9 @@ def test_a_path_that_is_no_folder_is_an_input_error(tmp_path: Path) -> None:
     )
     file = tmp_path / "file.zip"
     file.write_bytes(b"")
-    assert f"dataset = '{file}': is not a folder; give a folder, file.py:function, or one of digits" in refusal(file)
+    assert f"dataset = '{file}': is no folder, and no .npz, .csv or .parquet file; give a folder, a file" in refusal(
+        file
+    )
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -217,7 +219,7 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> N
     make(tmp_path)
     wrong = tmp_path / "test" / "cat" / "2.png"
     wrong.write_bytes(content)
-    assert f"{wrong} is no image that can be read: replace or remove it" in refusal(tmp_path)
+    assert f"{wrong} is no image that can be read (png, jpeg, webp or bmp): replace or remove it" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])
@@ -250,11 +252,11 @@ def test_too_few_images_to_hold_out_from_are_refused(tmp_path: Path) -> None:
     for i in range(9):
         put(tmp_path / "train" / "cat" / f"{i}.png", i)
     put(tmp_path / "test" / "cat" / "0.png", 20)
-    assert f"dataset = '{tmp_path}': has 9 training images; there must be at least 10" in refusal(tmp_path)
+    assert f"dataset = '{tmp_path}': has 9 training samples; there must be at least 10" in refusal(tmp_path)
 
 
 def test_without_pillow_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path)
     absent: Any = None
     monkeypatch.setitem(sys.modules, "PIL", absent)
-    assert refusal(tmp_path) == "reading a folder of images needs Pillow: install it with `pip install pillow`"
+    assert refusal(tmp_path) == "reading images needs Pillow: install it with `pip install pillow`"

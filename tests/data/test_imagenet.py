@@ -72,16 +72,16 @@ def test_sizes_and_types(paths: list[Path]) -> None:
     assert train.counts == (*COUNTS[:-1], 36)
     assert len(train) == sum(COUNTS) - 4
     assert (len(dataset.validation), len(dataset.test)) == (4, TEST_IMAGES)
-    assert dataset.image_shape == train.image_shape == (32, 32, 3)
+    assert dataset.input_shape == train.input_shape == (32, 32, 3)
     assert dataset.n_classes == 1000
     assert dataset.classes[0] == "class 1"
     assert dataset.split("train") is train
     for index, count in enumerate(train.counts):
         split = train.load(index)
-        assert split.images.shape == (count, 32, 32, 3)
-        assert (split.images.dtype, split.labels.dtype) == (np.uint8, np.int32)
-        assert not split.images.flags.writeable
-        assert not split.labels.flags.writeable
+        assert split.x.shape == (count, 32, 32, 3)
+        assert (split.x.dtype, split.y.dtype) == (np.uint8, np.int32)
+        assert not split.x.flags.writeable
+        assert not split.y.flags.writeable
 
 
 def test_every_image_comes_back(paths: list[Path]) -> None:
@@ -90,11 +90,11 @@ def test_every_image_comes_back(paths: list[Path]) -> None:
     *parts, test = contents()
     for index, part in enumerate(parts[:-1]):
         split = train.load(index)
-        np.testing.assert_array_equal(split.labels, np.array(part["labels"]) - 1)
-        np.testing.assert_array_equal(split.images[0], image_of(part["data"][0]))
-        np.testing.assert_array_equal(split.images[-1], image_of(part["data"][-1]))
-    np.testing.assert_array_equal(dataset.test.labels, np.array(test["labels"]) - 1)
-    np.testing.assert_array_equal(dataset.test.images[5], image_of(test["data"][5]))
+        np.testing.assert_array_equal(split.y, np.array(part["labels"]) - 1)
+        np.testing.assert_array_equal(split.x[0], image_of(part["data"][0]))
+        np.testing.assert_array_equal(split.x[-1], image_of(part["data"][-1]))
+    np.testing.assert_array_equal(dataset.test.y, np.array(test["labels"]) - 1)
+    np.testing.assert_array_equal(dataset.test.x[5], image_of(test["data"][5]))
 
     last = train.load(len(parts) - 1)
     pool = {
@@ -103,11 +103,11 @@ def test_every_image_comes_back(paths: list[Path]) -> None:
     found = [
         (image.tobytes(), int(label))
         for split in (last, dataset.validation)
-        for image, label in zip(split.images, split.labels, strict=True)
+        for image, label in zip(split.x, split.y, strict=True)
     ]
     assert sorted(found) == sorted(pool.items())
     # What is kept stays in the order of the file.
-    order = [list(pool).index(image.tobytes()) for image in last.images]
+    order = [list(pool).index(image.tobytes()) for image in last.x]
     assert order == sorted(order)
 
 
@@ -123,8 +123,8 @@ def test_both_formats_hold_out_the_same_images(
         dataset = data.load("imagenet32")
         found.append((dataset.validation, shards_of(dataset).load(9)))
     for ours, theirs in zip(*found, strict=True):
-        np.testing.assert_array_equal(ours.images, theirs.images)
-        np.testing.assert_array_equal(ours.labels, theirs.labels)
+        np.testing.assert_array_equal(ours.x, theirs.x)
+        np.testing.assert_array_equal(ours.y, theirs.y)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: f"{layout[0]}-{layout[-1]}")
@@ -146,7 +146,7 @@ def test_one_file_at_a_time_is_in_memory(kind: str, data_folder: Path) -> None:
     try:
         dataset = data.load("imagenet32")
         train = shards_of(dataset)
-        held = dataset.validation.images.nbytes + dataset.test.images.nbytes
+        held = dataset.validation.x.nbytes + dataset.test.x.nbytes
         # The last file is read to hold images out; all ten together would be more than four times as large.
         assert tracemalloc.get_traced_memory()[1] < largest + held + buffers
         del dataset
@@ -169,8 +169,8 @@ def test_one_file_at_a_time_is_in_memory(kind: str, data_folder: Path) -> None:
 def test_each_load_is_a_fresh_one(paths: list[Path]) -> None:
     train = shards_of(data.load("imagenet32"))
     first, again = train.load(0), train.load(0)
-    assert not np.shares_memory(first.images, again.images)
-    np.testing.assert_array_equal(first.images, again.images)
+    assert not np.shares_memory(first.x, again.x)
+    np.testing.assert_array_equal(first.x, again.x)
 
 
 def test_the_counts_of_npz_are_known_without_the_images(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -288,7 +288,7 @@ def test_a_file_that_changes_after_loading_is_refused(paths: list[Path]) -> None
     parts = contents()
     parts[0]["data"], parts[0]["labels"] = some_rows(5, 0), [1] * 5
     put(paths[0].parents[2], layout_of(kind), parts)
-    with pytest.raises(InputError, match=r"shard 0 now has 5 images \[32, 32, 3\], and had 12.*load the dataset again"):
+    with pytest.raises(InputError, match=r"shard 0 now has 5 inputs \[32, 32, 3\], and had 12.*load the dataset again"):
         train.load(0)
     paths[0].unlink()
     with pytest.raises(InputError, match=str(paths[0])):
@@ -303,7 +303,7 @@ def test_a_last_file_that_changes_after_loading_is_refused(rows: int, data_folde
     parts = contents()
     parts[9]["data"], parts[9]["labels"] = some_rows(rows, 0), [1] * rows
     put(data_folder, layout_of("npz"), parts)
-    with pytest.raises(InputError, match=f"shard 9 now has {rows} images .*and had 40.*load the dataset again"):
+    with pytest.raises(InputError, match=f"shard 9 now has {rows} inputs .*and had 40.*load the dataset again"):
         train.load(9)
 
 

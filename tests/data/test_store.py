@@ -22,8 +22,8 @@ def test_a_complete_folder_is_used_without_network(toy: Toy, server: Server) -> 
     assert data.find("toy") == tuple(toy.folder / name for name in FILENAMES)
     dataset = data.load("toy")
     assert (len(dataset.train), len(dataset.validation), len(dataset.test)) == (32, 8, 12)
-    assert np.bincount(dataset.validation.labels).tolist() == [2, 2, 2, 2]
-    assert dataset.image_shape == (5, 3)
+    assert np.bincount(dataset.validation.y).tolist() == [2, 2, 2, 2]
+    assert dataset.input_shape == (5, 3)
     assert dataset.checksum == data.load("toy").checksum
     assert data.fetch("toy") == toy.folder
     assert server.requests == []
@@ -34,8 +34,8 @@ def test_the_validation_images_come_from_the_training_images(toy: Toy) -> None:
     dataset = data.load("toy")
     source = data.read_idx(toy.folder / FILENAMES[0])
     pool = sorted(image.tobytes() for image in source)
-    assert sorted(i.tobytes() for s in (dataset.train, dataset.validation) for i in s.images) == pool
-    np.testing.assert_array_equal(dataset.test.images, data.read_idx(toy.folder / FILENAMES[2]))
+    assert sorted(i.tobytes() for s in (dataset.train, dataset.validation) for i in s.x) == pool
+    np.testing.assert_array_equal(dataset.test.x, data.read_idx(toy.folder / FILENAMES[2]))
 
 
 @pytest.mark.parametrize("damage", ["flipped", "truncated", "longer", "empty"])
@@ -127,7 +127,7 @@ def test_labels_that_do_not_fit_the_images_are_refused(toy: Toy) -> None:
     (toy.folder / FILENAMES[1]).write_bytes(labels)
     wrong = DataFile(FILENAMES[1], (), len(labels), f"sha256:{hashlib.sha256(labels).hexdigest()}")
     toy.change(files=(toy.entry.files[0], wrong, *toy.entry.files[2:]))
-    with pytest.raises(InputError, match=r"labels are int32 \[12\]: they must be int32 \[40\]"):
+    with pytest.raises(InputError, match=r"differ in length: x has 40, y has 12"):
         data.load("toy")
 
 

@@ -29,9 +29,9 @@ class Disk:
     def read(self, index):
         start = sum(COUNTS[:index])
         part = slice(start, start + COUNTS[index])
-        split = Split(self.whole.images[part].copy(), self.whole.labels[part].copy())
+        split = Split(self.whole.x[part].copy(), self.whole.y[part].copy())
         gc.collect()
-        self.held = [*(h for h in self.held if h() is not None), weakref.ref(split.images)]
+        self.held = [*(h for h in self.held if h() is not None), weakref.ref(split.x)]
         self.most = max(self.most, len(self.held))
         self.reads[index] += 1
         return split
@@ -44,7 +44,7 @@ def disk():
 
 def streamed(disk) -> Dataset:
     whole = dataset()
-    return dataclasses.replace(whole, train=Shards(COUNTS, whole.image_shape, "checksum-0", disk.read))
+    return dataclasses.replace(whole, train=Shards(COUNTS, whole.input_shape, "checksum-0", disk.read))
 
 
 def make(disk, **options):
@@ -68,7 +68,7 @@ def test_every_image_once_but_for_what_is_left_of_each_file(disk):
     feed = make(disk)
     assert feed.steps_per_epoch == 5 + 3 + 6
     seen = np.concatenate(epoch_of(feed, 0)).reshape(-1, 16)
-    known = {image.tobytes(): i for i, image in enumerate(disk.whole.images.reshape(-1, 16))}
+    known = {image.tobytes(): i for i, image in enumerate(disk.whole.x.reshape(-1, 16))}
     rows = [known[image.tobytes()] for image in seen]
     assert len(rows) == 14 * 8 and len(set(rows)) == len(rows)
     assert disk.most <= 2

@@ -131,7 +131,7 @@ def test_evaluation_is_counted_by_hand(finished):
     found = restore(out, dataset=DATA)
     images = on_device(DATA.test, DATA, np.float32)
     state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.components.solver).state
-    wrong = np.asarray(predict(found.system, state)).argmax(axis=1) != DATA.test.labels
+    wrong = np.asarray(predict(found.system, state)).argmax(axis=1) != DATA.test.y
     assert summary["test_error_percent"] == pytest.approx(100 * wrong.mean())
     part = eqx.tree_at(lambda i: (i.x, i.y), images, (images.x[:7], images.y[:7]))
     assert evaluate(found.system, part, found.trainer.components.solver)["error_percent"] == pytest.approx(
@@ -266,7 +266,7 @@ def test_both_ways_to_be_stopped_are_heard_and_their_handlers_put_back(tmp_path,
 
 @pytest.mark.parametrize("name", ["validation", "test"])
 def test_a_split_without_images_is_refused_before_the_work(tmp_path, name):
-    empty = Split(DATA.validation.images[:0], DATA.validation.labels[:0])
+    empty = Split(DATA.validation.x[:0], DATA.validation.y[:0])
     with pytest.raises(InputError, match=f"dataset = 'toy': its {name} split is empty"):
         train(config(), tmp_path / "run", dataset=dataclasses.replace(DATA, **{name: empty}))
     assert not (tmp_path / "run").exists()

@@ -48,7 +48,7 @@ def hopfield(dtype=jnp.float64):
 
 
 def arrays(split):
-    return (split.images / 255.0).astype(np.float32), split.labels
+    return (split.x / 255.0).astype(np.float32), split.y
 
 
 def test_arrays_are_trained_on_as_a_run_is_bit_for_bit(tmp_path):

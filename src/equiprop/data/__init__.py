@@ -1,9 +1,11 @@
 """Datasets with checksums: what there is, where its files lie, how they are read, and the splits everyone shares.
 
     dataset = equiprop.data.load("digits")
-    x = (dataset.train.images - dataset.mean) / dataset.scale
+    x = (dataset.train.x - dataset.mean) / dataset.scale
 
-NumPy only: nothing here imports JAX, and scikit-learn, pooch and Pillow are imported when they are first needed.
+    dataset = equiprop.data.Dataset.from_arrays(x, y, validation=0.1)
+
+NumPy only: nothing here imports JAX; scikit-learn, pooch, Pillow and DuckDB are imported when they are first needed.
 """
 
 from equiprop.data._catalogue import DataFile as DataFile
@@ -11,11 +13,14 @@ from equiprop.data._catalogue import Entry as Entry
 from equiprop.data._catalogue import entry as entry
 from equiprop.data._catalogue import names as names
 from equiprop.data._dataset import Dataset as Dataset
-from equiprop.data._dataset import Shards as Shards
-from equiprop.data._dataset import Split as Split
+from equiprop.data._dataset import split_checksum as split_checksum
 from equiprop.data._download import Progress as Progress
 from equiprop.data._idx import read_idx as read_idx
+from equiprop.data._info import DatasetInfo as DatasetInfo
 from equiprop.data._load import load as load
+from equiprop.data._load import load_split as load_split
+from equiprop.data._shards import Shards as Shards
+from equiprop.data._split import Split as Split
 from equiprop.data._store import FileState as FileState
 from equiprop.data._store import data_directory as data_directory
 from equiprop.data._store import fetch as fetch

@@ -1,16 +1,16 @@
 """The one list of datasets: what each is, whose it is, and the exact files it consists of."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
+from typing import Any
 
 from equiprop.data._cifar import CIFAR10, CIFAR100, Cifar, read_cifar
-from equiprop.data._dataset import Shards, Split
 from equiprop.data._digits import TEST_IMAGES, read_digits
 from equiprop.data._imagenet import CLASSES, LAYOUTS, read_imagenet
 from equiprop.data._mnist import read_mnist
 from equiprop.data._rows import IMAGE_SHAPE
+from equiprop.data._source import Source
 from equiprop.errors import suggest
 
 
@@ -24,12 +24,17 @@ class DataFile:
     - `urls`: where it is served, tried in this order; none for a file that is in an archive or behind an account.
     - `size`: in bytes; 0 where it is not published.
     - `checksum`: of its bytes, `"sha256:"` or `"md5:"` and hex digits; empty where none is published.
+    - `content`: of a compressed file the checksum of what is in it; one that was compressed anew, or by another program, is as
+        good.
+    - `members`: of an archive the files in it, each with its checksum, to the same end.
     """
 
     filename: str
     urls: tuple[str, ...] = ()
     size: int = 0
     checksum: str = ""
+    content: str = ""
+    members: tuple["DataFile", ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class Entry:
         for each channel.
     - `licence`, `citation`: whose it is and what to cite.
     - `files`: the files, in the order that `read` takes them; none where the dataset is built in.
-    - `read`: makes the source's training and test images from the paths of the files.
+    - `read`: makes the source's training and test images from the paths of the files; with `train=False` the latter alone.
     - `alternatives`: other sets of files that may lie there instead, such as an archive's content; `read` takes these too.
     - `obtain`: for files that have no urls, how to come by them.
     """
@@ -65,26 +70,49 @@ class Entry:
     licence: str
     citation: str
     files: tuple[DataFile, ...]
-    read: Callable[[tuple[Path, ...]], tuple[Split | Shards, Split]]
+    read: Callable[..., Source]
     alternatives: tuple[tuple[DataFile, ...], ...] = ()
     obtain: str = ""
 
 
-def _files(mirrors: tuple[str, ...], *published: tuple[str, int, str]) -> tuple[DataFile, ...]:
-    return tuple(
-        DataFile(filename, tuple(mirror + filename for mirror in mirrors), size, f"sha256:{sha256}")
-        for filename, size, sha256 in published
-    )
+def _idx(mirrors: tuple[str, ...], torchvision: str, *published: tuple[str, int, str, int, str]) -> dict[str, Any]:
+    """The files of the MNIST family, and where else they may lie: decompressed, and in the folder `raw` that torchvision makes,
+    in the dataset's own folder or beside it.
+
+    **Arguments:**
+
+    - `published`: of each file its name without `.gz`, its size and sha256, and the size and sha256 of what is in it.
+    """
+
+    def compressed(prefix: str, urls: tuple[str, ...]) -> tuple[DataFile, ...]:
+        return tuple(
+            DataFile(
+                f"{prefix}{name}.gz", tuple(f"{url}{name}.gz" for url in urls), size, f"sha256:{sha}", f"sha256:{of}"
+            )
+            for name, size, sha, _, of in published
+        )
+
+    def plain(prefix: str) -> tuple[DataFile, ...]:
+        return tuple(DataFile(f"{prefix}{name}", (), size, f"sha256:{sha}") for name, _, _, size, sha in published)
+
+    places = ("", "raw/", f"{torchvision}/raw/", f"../{torchvision}/raw/")
+    others = [layout for place in places for layout in (compressed(place, ()), plain(place))]
+    return {"files": compressed("", mirrors), "alternatives": tuple(others[1:]), "read": read_mnist}
 
 
-def _extracted(layout: Cifar, *md5: str) -> tuple[tuple[DataFile, ...], ...]:
-    """The batch files of an archive's folder, of which only these checksums are published."""
-    return (
-        tuple(
-            DataFile(f"{layout.folder}/{name}", checksum=f"md5:{digest}")
-            for name, digest in zip(layout.batches, md5, strict=True)
-        ),
+def _cifar(layout: Cifar, classes: int, name: str, size: int, sha256: str, *md5: str) -> dict[str, Any]:
+    """The archive, or the files in it, of which only md5 checksums are published."""
+    batches = tuple(
+        DataFile(f"{layout.folder}/{batch}", checksum=f"md5:{digest}")
+        for batch, digest in zip(layout.batches, md5, strict=True)
     )
+    archive = DataFile(name, (f"{_TORONTO}{name}",), size, f"sha256:{sha256}", members=batches)
+    beside = tuple(replace(batch, filename=f"../{batch.filename}") for batch in batches)
+    return {
+        "files": (archive,),
+        "alternatives": (batches, beside),
+        "read": partial(read_cifar, layout, classes),
+    }
 
 
 def _of_pixels(*fractions: float) -> tuple[float, ...]:
@@ -93,7 +121,7 @@ def _of_pixels(*fractions: float) -> tuple[float, ...]:
 
 
 _TEN_DIGITS = tuple("0123456789")
-_TORONTO = ("https://www.cs.toronto.edu/~kriz/",)
+_TORONTO = "https://www.cs.toronto.edu/~kriz/"
 _KRIZHEVSKY = (
     "A. Krizhevsky (2009). Learning multiple layers of features from tiny images. Technical report, "
     "University of Toronto, https://www.cs.toronto.edu/~kriz/learning-features-2009-TR.pdf"
@@ -128,7 +156,7 @@ CATALOGUE: dict[str, Entry] = {
             citation="E. Alpaydin and C. Kaynak (1998). Optical Recognition of Handwritten Digits. "
             "UCI Machine Learning Repository, doi:10.24432/C50P49 (the copy of scikit-learn)",
             files=(),
-            read=lambda _: read_digits(),
+            read=read_digits,
         ),
         Entry(
             name="mnist",
@@ -143,33 +171,41 @@ CATALOGUE: dict[str, Entry] = {
             licence="CC BY-SA 3.0",
             citation="Y. LeCun, L. Bottou, Y. Bengio and P. Haffner (1998). Gradient-based learning applied to "
             "document recognition. Proceedings of the IEEE 86(11), 2278-2324, doi:10.1109/5.726791",
-            files=_files(
+            **_idx(
                 (
                     "https://ossci-datasets.s3.amazonaws.com/mnist/",
                     "https://storage.googleapis.com/cvdf-datasets/mnist/",
                 ),
+                "MNIST",
                 (
-                    "train-images-idx3-ubyte.gz",
+                    "train-images-idx3-ubyte",
                     9912422,
                     "440fcabf73cc546fa21475e81ea370265605f56be210a4024d2ca8f203523609",
+                    47040016,
+                    "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
                 ),
                 (
-                    "train-labels-idx1-ubyte.gz",
+                    "train-labels-idx1-ubyte",
                     28881,
                     "3552534a0a558bbed6aed32b30c495cca23d567ec52cac8be1a0730e8010255c",
+                    60008,
+                    "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
                 ),
                 (
-                    "t10k-images-idx3-ubyte.gz",
+                    "t10k-images-idx3-ubyte",
                     1648877,
                     "8d422c7b0a1c1c79245a5bcf07fe86e33eeafee792b84584aec276f5a2dbc4e6",
+                    7840016,
+                    "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
                 ),
                 (
-                    "t10k-labels-idx1-ubyte.gz",
+                    "t10k-labels-idx1-ubyte",
                     4542,
                     "f7ae60f92e00ec6debd23a6088c31dbd2371eca3ffa0defaefb259924204aec6",
+                    10008,
+                    "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
                 ),
             ),
-            read=read_mnist,
         ),
         Entry(
             name="fashion_mnist",
@@ -195,33 +231,41 @@ CATALOGUE: dict[str, Entry] = {
             licence="MIT",
             citation="H. Xiao, K. Rasul and R. Vollgraf (2017). Fashion-MNIST: a novel image dataset for benchmarking "
             "machine learning algorithms. arXiv:1708.07747",
-            files=_files(
+            **_idx(
                 (
                     "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
                     "https://github.com/zalandoresearch/fashion-mnist/raw/master/data/fashion/",
                 ),
+                "FashionMNIST",
                 (
-                    "train-images-idx3-ubyte.gz",
+                    "train-images-idx3-ubyte",
                     26421880,
                     "3aede38d61863908ad78613f6a32ed271626dd12800ba2636569512369268a84",
+                    47040016,
+                    "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",
                 ),
                 (
-                    "train-labels-idx1-ubyte.gz",
+                    "train-labels-idx1-ubyte",
                     29515,
                     "a04f17134ac03560a47e3764e11b92fc97de4d1bfaf8ba1a3aa29af54cc90845",
+                    60008,
+                    "bad3541b69d912435c50bb6ba87bec294ff4f6a2e1246121d8633921760443d9",
                 ),
                 (
-                    "t10k-images-idx3-ubyte.gz",
+                    "t10k-images-idx3-ubyte",
                     4422102,
                     "346e55b948d973a97e58d2351dde16a484bd415d4595297633bb08f03db6a073",
+                    7840016,
+                    "5b4141f0afbad91edebe8549f8fcffe087ea10ca49f1dbef5c9a5cd8815ce37b",
                 ),
                 (
-                    "t10k-labels-idx1-ubyte.gz",
+                    "t10k-labels-idx1-ubyte",
                     5148,
                     "67da17c76eaffca5446c3361aaab5c3cd6d1c2608764d35dfb1850b086bf8dd5",
+                    10008,
+                    "0402a96d92fd2663957122ceb108a494c5af83dab82d92729df917d7dec38c34",
                 ),
             ),
-            read=read_mnist,
         ),
         Entry(
             name="cifar10",
@@ -235,17 +279,12 @@ CATALOGUE: dict[str, Entry] = {
             scale=_of_pixels(_SPREADS * 0.2470, _SPREADS * 0.2435, _SPREADS * 0.2616),
             licence="none stated by its authors, who ask to be cited",
             citation=_KRIZHEVSKY,
-            files=_files(
-                _TORONTO,
-                (
-                    "cifar-10-python.tar.gz",
-                    170498071,
-                    "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
-                ),
-            ),
-            read=partial(read_cifar, CIFAR10, 10),
-            alternatives=_extracted(
+            **_cifar(
                 CIFAR10,
+                10,
+                "cifar-10-python.tar.gz",
+                170498071,
+                "6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
                 "c99cafc152244af753f735de768cd75f",
                 "d4bba439e000b95fd0a9bffe97cbabec",
                 "54ebc095f3ab1f0389bbae665268c751",
@@ -266,16 +305,15 @@ CATALOGUE: dict[str, Entry] = {
             scale=_of_pixels(_SPREADS * 0.2673, _SPREADS * 0.2564, _SPREADS * 0.2762),
             licence="none stated by its authors, who ask to be cited",
             citation=_KRIZHEVSKY,
-            files=_files(
-                _TORONTO,
-                (
-                    "cifar-100-python.tar.gz",
-                    169001437,
-                    "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
-                ),
+            **_cifar(
+                CIFAR100,
+                100,
+                "cifar-100-python.tar.gz",
+                169001437,
+                "85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+                "16019d7e3df5f24257cddd939b257f8d",
+                "f0ef6b0ae62326f3e7ffdfab6717acfc",
             ),
-            read=partial(read_cifar, CIFAR100, 100),
-            alternatives=_extracted(CIFAR100, "16019d7e3df5f24257cddd939b257f8d", "f0ef6b0ae62326f3e7ffdfab6717acfc"),
         ),
         Entry(
             name="imagenet32",

@@ -3,15 +3,16 @@
 import tarfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from equiprop.data._dataset import Split
 from equiprop.data._pickles import as_text, read_pickle, read_pickle_file
 from equiprop.data._rows import channels_last, labels_of, rows_of, value_of
+from equiprop.data._source import Source
+from equiprop.data._split import Split
 from equiprop.errors import InputError
 
 
@@ -64,10 +65,14 @@ CIFAR100 = Cifar(
 _Batch = tuple[np.ndarray, np.ndarray]
 
 
-def read_cifar(layout: Cifar, classes: int, paths: tuple[Path, ...]) -> tuple[Split, Split]:
+def read_cifar(layout: Cifar, classes: int, paths: tuple[Path, ...], *, train: bool = True) -> Source:
     """The training and the test images, from the archive alone or from the batch files with the test images last.
 
     The archive is read as it is; nothing is unpacked.
+
+    **Arguments:**
+
+    - `train`: whether the training images are wanted, too.
 
     **Returns:** both in the order of the files, images uint8 `[n, 32, 32, 3]` and labels int32 `[n]` (of CIFAR-100 the
     fine ones).
@@ -76,39 +81,48 @@ def read_cifar(layout: Cifar, classes: int, paths: tuple[Path, ...]) -> tuple[Sp
 
     Krizhevsky (2009), Learning multiple layers of features from tiny images.
     """
+    wanted = layout.batches if train else (layout.test,)
     if len(paths) == 1:
-        batches = _of_archive(layout, classes, paths[0])
+        batches = _of_archive(layout, classes, paths[0], wanted)
     else:
-        batches = [_batch(layout, classes, read_pickle_file(path), str(path)) for path in paths]
-    return _joined(batches[:-1]), _joined(batches[-1:])
+        by_name = dict(zip(layout.batches, paths, strict=True))
+        batches = [
+            _batch(layout, classes, read_pickle_file(path), str(path)) for path in (by_name[name] for name in wanted)
+        ]
+    return Source(_joined(batches[:-1]) if train else None, None, _joined(batches[-1:]), ())
 
 
-def read_cifar_folder(layout: Cifar, folder: Path) -> tuple[Split, Split, tuple[str, ...]]:
+def read_cifar_folder(layout: Cifar, folder: Path, *, train: bool = True) -> Source:
     """The training images, the test images and the classes of an extracted folder, of any number of images.
 
     **Raises:** `InputError`, naming the file, where one is missing, damaged, or holds something else.
     """
     classes = _names(layout, folder / layout.meta)
-    return *read_cifar(layout, len(classes), tuple(folder / name for name in layout.batches)), classes
+    found = read_cifar(layout, len(classes), tuple(folder / name for name in layout.batches), train=train)
+    return replace(found, classes=classes)
 
 
-def _of_archive(layout: Cifar, classes: int, path: Path) -> list[_Batch]:
-    found = {}
+def _of_archive(layout: Cifar, classes: int, path: Path, wanted: tuple[str, ...]) -> list[_Batch]:
+    train = len(wanted) > 1
+    found: dict[str, _Batch] = {}
     try:
         # In the order of the archive: going back in a compressed file means decompressing it again.
-        with tarfile.open(path, "r:gz") as archive:
+        with tarfile.open(path) as archive:
             for member in archive:
                 folder, _, name = member.name.rpartition("/")
                 content = archive.extractfile(member) if member.isfile() else None
-                if content is not None and folder == layout.folder and name in layout.batches:
+                if content is not None and folder == layout.folder and name in wanted:
                     where = f"{path}: {member.name}"
                     found[name] = _batch(layout, classes, read_pickle(content, where), where)
+                if not train and found:
+                    break
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        raise InputError(f"{path} is not a whole archive ({error}): get the official file again") from error
-    for name in layout.batches:
+        reason = str(error).partition("\n")[0]
+        raise InputError(f"{path} is not a whole archive ({reason}): get the official file again") from error
+    for name in wanted:
         if name not in found:
             raise InputError(f"{path} has no {layout.folder}/{name}: get the official file again")
-    return [found[name] for name in layout.batches]
+    return [found[name] for name in wanted]
 
 
 def _batch(layout: Cifar, classes: int, values: Mapping[str, Any], where: str) -> _Batch:

@@ -1,164 +1,65 @@
-"""What a dataset is: three splits of images and labels, of which training may be in shards, and the scale of an input."""
+"""What a dataset is: three splits, of which training may be in shards, and the scale of an input."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import partial
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
+from equiprop.data._arrays import Held, canonical, hold_out
+from equiprop.data._foreign import of_huggingface, of_torch
+from equiprop.data._info import DatasetInfo
+from equiprop.data._shards import Shards
+from equiprop.data._split import Split, leaves, mapped
+from equiprop.data._statistics import statistics
 from equiprop.errors import InputError, suggest
 
-_IMAGES_AT_A_TIME = 256
+SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True, eq=False)
-class Split:
-    """Images and their labels, as stored.
-
-    **Arguments:**
-
-    - `images`: uint8 `[n, *image_shape]`, the pixels as the source stores them.
-    - `labels`: int32 `[n]`, the index of each image's class.
-
-    **Raises:** `InputError` where the two do not have these types and shapes.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray
-
-    def __post_init__(self) -> None:
-        if self.images.dtype != np.uint8 or self.images.ndim < 2:
-            raise InputError(
-                f"a split's images are {self.images.dtype} {list(self.images.shape)}: "
-                "they must be uint8 [n, *image_shape]"
-            )
-        if self.labels.dtype != np.int32 or self.labels.shape != self.images.shape[:1]:
-            raise InputError(
-                f"a split's labels are {self.labels.dtype} {list(self.labels.shape)}: "
-                f"they must be int32 [{len(self.images)}], one for each image"
-            )
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The shape of one image."""
-        return self.images.shape[1:]
-
-
-@dataclass(frozen=True, eq=False)
-class Shards:
-    """The images of a training split, shard by shard; each shard is one file, read when it is asked for.
-
-    Nothing is kept between two calls of `load`: a caller who lets go of one shard before the third is loaded has at
-    most two files in memory, whatever the size of the whole.
-
-    **Arguments:**
-
-    - `counts`: how many images each shard has.
-    - `image_shape`: of one image.
-    - `checksum`: sha256 (hex) that tells these files from others; what it is taken over is said where they are read.
-    - `read`: makes the shard of an index, of which `load` takes care.
-    """
-
-    counts: tuple[int, ...]
-    image_shape: tuple[int, ...]
-    checksum: str
-    read: Callable[[int], Split]
-
-    def __len__(self) -> int:
-        """How many images all shards have together."""
-        return sum(self.counts)
-
-    def load(self, index: int) -> Split:
-        """The images `[counts[index], *image_shape]` and labels of one shard, read from its file.
-
-        Arrays are read-only and nobody else's; the images may lie in memory in the file's order of axes (a transposed
-        view): take batches by index, and copy no more than is needed at once.
-
-        **Raises:** `InputError` where there is no such shard, its file cannot be read, or it is no longer the file
-        that it was.
-        """
-        if not 0 <= index < len(self.counts):
-            raise InputError(f"does not exist; there are {len(self.counts)}, from 0", path="shard", value=index)
-        split = self._checked(index)
-        split.images.setflags(write=False)
-        split.labels.setflags(write=False)
-        return split
-
-    def _checked(self, index: int) -> Split:
-        split = self.read(index)
-        if len(split) != self.counts[index] or split.image_shape != self.image_shape:
-            raise InputError(
-                f"shard {index} now has {len(split)} images {list(split.image_shape)}, and had {self.counts[index]} "
-                f"{list(self.image_shape)}: its file was changed, load the dataset again"
-            )
-        return split
-
-    def keep_of_last(self, kept: np.ndarray) -> "Shards":
-        """The same shards, the last with only those of its images whose indices, ascending, are given."""
-        last = len(self.counts) - 1
-        return replace(self, counts=(*self.counts[:-1], len(kept)), read=partial(_read_but_keep, self, last, kept))
-
-
-def _read_but_keep(whole: Shards, last: int, kept: np.ndarray, index: int) -> Split:
-    split = whole._checked(index)
-    return Split(_keep(split.images, kept), split.labels[kept]) if index == last else split
-
-
-def _keep(images: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """`images[kept]`, for ascending indices; where the images can be written, without a second array of their size."""
-    if not images.flags.writeable:
-        return images[kept]
-    for start in range(0, len(kept), _IMAGES_AT_A_TIME):
-        part = kept[start : start + _IMAGES_AT_A_TIME]
-        images[start : start + len(part)] = images[part]  # an index is never below its place: nothing needed is lost
-    return images[: len(kept)]
-
-
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dataset:
-    """A classification dataset; a network's input is `(images - mean) / scale`.
+    """Inputs and targets in three splits; a system's input is `(x - mean) / scale`.
 
     **Arguments:**
 
-    - `name`: the name in the catalogue, the folder it was read from, or what a user's own source calls it.
+    - `name`: the name in the catalogue, the folder or file it was read from, or what a user's own source calls it.
     - `train`, `validation`, `test`: the splits; `train` is a `Split`, or `Shards` where it is too large for memory. The
-        validation images are held out of the source's training images unless it has its own, so that nothing is ever
-        selected on the test split.
-    - `classes`: the name of each class, in the order of the labels.
-    - `mean`, `scale`: in units of the stored pixels; a number, or an array that broadcasts against an image (one value
-        per channel where channels come last).
-    - `checksum`: sha256 (hex) over the pixels and labels of the three splits, see `checksum_of`; `load` fills it in.
+        validation samples are held out of the source's training samples unless it has its own, so that nothing is ever
+        selected on the test split. They may be empty.
+    - `classes`: the name of each class, in the order of the labels or of the entries of a target; none where targets name no
+        classes.
+    - `mean`, `scale`: in units of the stored numbers; a number, or an array that broadcasts against an input (one value
+        per channel where channels come last); of inputs in a dictionary, a dictionary of these.
+    - `checksum`: sha256 (hex) over the samples of the three splits, see `checksum_of`; `load` fills it in, and `checksums`, those
+        of each split, too.
 
-    **Raises:** `InputError` where the splits' images differ in shape or a label is not the index of a class (those of
-    shards are checked by whoever reads the files).
+    **Raises:** `InputError` where the splits differ in shape, or a label is not the index of a class (those of shards are checked
+    by whoever reads the files).
     """
 
     name: str
     train: Split | Shards
     validation: Split
     test: Split
-    classes: tuple[str, ...]
-    mean: float | np.ndarray
-    scale: float | np.ndarray
+    classes: tuple[str, ...] = ()
+    mean: Any = 0.0
+    scale: Any = 1.0
     checksum: str = ""
+    checksums: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("validation", "test"):
-            shape = self.split(name).image_shape
-            if shape != self.image_shape:
-                raise InputError(
-                    f"the images of {name} are {list(shape)}, those of train {list(self.image_shape)}",
-                    path="dataset",
-                    value=self.name,
-                    hint="they must be the same",
-                )
-        for name in ("train", "validation", "test"):
             split = self.split(name)
-            labels = split.labels if isinstance(split, Split) else np.empty(0, np.int32)
+            for what in ("input", "target"):
+                shape, wanted = getattr(split, f"{what}_shape"), getattr(self.train, f"{what}_shape")
+                if shape != wanted:
+                    reason = f"the {what}s of {name} are {_shown(shape)}, those of train {_shown(wanted)}"
+                    raise InputError(reason, path="dataset", value=self.name, hint="they must be the same")
+        for name in SPLITS:
+            split = self.split(name)
+            labels = split.y if isinstance(split, Split) and self._labelled else np.empty(0, np.int32)
             if labels.size and not (labels.min() >= 0 and labels.max() < self.n_classes):
                 raise InputError(
                     f"the labels of {name} go from {labels.min()} to {labels.max()}",
@@ -167,14 +68,127 @@ class Dataset:
                     hint=f"with {self.n_classes} classes they must lie in 0 to {self.n_classes - 1}",
                 )
 
+    @classmethod
+    def from_arrays(
+        cls,
+        x: Any,
+        y: Any,
+        *,
+        validation: Held = 0.1,
+        test: Held = 0.0,
+        classes: Sequence[str] | None = None,
+        normalize: bool = True,
+        allow_nan: bool = False,
+        name: str = "arrays",
+    ) -> "Dataset":
+        """From arrays of one's own.
+
+        **Arguments:**
+
+        - `x`: numbers `[n, ...]`, or a dictionary of such arrays.
+        - `y`: whole numbers or words `[n]` for classes; one-hot or soft class weights `[n, classes]` or any other real numbers
+            `[n, ...]` for targets; a dictionary of targets for several outputs.
+        - `validation`, `test`: `(x, y)`; or the fraction that is held out, evenly of all classes, by a fixed choice that no
+            seed changes.
+        - `classes`: their names. By default those of the words in `y`, or numbers.
+        - `normalize`: whether a system's input is `(x - mean) / scale` with the mean and 1.5 standard deviations of the training
+            samples, for each feature of a table and each channel of images; otherwise it is `x`.
+        - `allow_nan`: whether numbers that are not finite are let through, rather than refused.
+
+        **Raises:** `InputError` where x and y differ in length, hold no numbers, or something that is not finite, and where
+        the splits do not fit each other.
+        """
+        given = {"train": (x, y)}
+        given |= {key: value for key, value in (("validation", validation), ("test", test)) if isinstance(value, tuple)}
+        made, found = canonical(given, classes, allow_nan=allow_nan)
+        for key, value in (("test", test), ("validation", validation)):
+            if not isinstance(value, tuple):
+                made["train"], made[key] = hold_out(made["train"], value, key)
+        mean, scale = statistics(made["train"].x) if normalize else (0.0, 1.0)
+        return cls.sealed(name, made["train"], made["validation"], made["test"], found, mean, scale)
+
+    @classmethod
+    def from_torch(cls, data: Any, *, channels_last: bool = True, **options: Any) -> "Dataset":
+        """From a `torch.utils.data.Dataset` of pairs (x, y), read as a whole.
+
+        **Arguments:**
+
+        - `channels_last`: whether images `[channels, height, width]` in tensors are turned to `[height, width, channels]`.
+        - `options`: those of `from_arrays`; `validation` and `test` may be such datasets, too.
+        """
+        for key in ("validation", "test"):
+            if hasattr(options.get(key), "__getitem__"):
+                options[key] = of_torch(options[key], channels_last)
+        return cls.from_arrays(*of_torch(data, channels_last), **options)
+
+    @classmethod
+    def from_huggingface(cls, data: Any, *, x: Any = None, y: Any = None, **options: Any) -> "Dataset":
+        """From a `datasets.Dataset` or `DatasetDict` of Hugging Face; of the latter, its own validation and test splits.
+
+        **Arguments:**
+
+        - `x`, `y`: a column, or several of one number each, which make a table. By default the one of images, or all that hold no
+            targets, and the one of labels.
+        - `options`: those of `from_arrays`.
+        """
+        splits, classes = of_huggingface(data, x, y)
+        options = {
+            "classes": classes,
+            **{key: splits[key] for key in ("validation", "test") if key in splits},
+            **options,
+        }
+        return cls.from_arrays(*splits["train"], **options)
+
+    @classmethod
+    def sealed(
+        cls, name: str, train: Split | Shards, validation: Split, test: Split, classes: Any, mean: Any, scale: Any
+    ) -> "Dataset":
+        """With its checksums, and arrays that nobody can write to."""
+        for split in (train, validation, test):
+            for tree in (split.x, split.y) if isinstance(split, Split) else ():
+                for _, leaf in leaves(tree):
+                    leaf.setflags(write=False)
+        for tree in (mean, scale):
+            for _, leaf in leaves(tree):
+                if isinstance(leaf, np.ndarray):
+                    leaf.setflags(write=False)
+        whole, of_each = _checksums(train, validation, test)
+        return cls(name, train, validation, test, tuple(classes), mean, scale, whole, of_each)
+
+    def __repr__(self) -> str:
+        counts = ", ".join(f"{len(self.split(name))} {name}" for name in SPLITS)
+        return f"Dataset({self.name!r}: {counts}; inputs {_shown(self.input_shape)}, outputs {self.info.outputs})"
+
     @property
-    def image_shape(self) -> tuple[int, ...]:
-        """The shape of one image, without the batch axis."""
-        return self.train.image_shape
+    def _labelled(self) -> bool:
+        return bool(self.classes) and self.train.target_shape == ()
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of one input, without the batch axis; of a dictionary, one for each part."""
+        return self.train.input_shape
 
     @property
     def n_classes(self) -> int:
         return len(self.classes)
+
+    @property
+    def info(self) -> DatasetInfo:
+        """What there is to know without the samples themselves."""
+        return DatasetInfo(
+            name=self.name,
+            input_shape=self.input_shape,
+            target_shape=self.train.target_shape,
+            classes=self.classes,
+            mean=self.mean,
+            scale=self.scale,
+            counts={
+                "train": self.train.counts if isinstance(self.train, Shards) else len(self.train),
+                **{name: len(self.split(name)) for name in ("validation", "test")},
+            },
+            checksum=self.checksum,
+            checksums=self.checksums,
+        )
 
     def split(self, name: str) -> Split | Shards:
         """The split called `train`, `validation` or `test`. **Raises:** `InputError` for any other name."""
@@ -184,19 +198,49 @@ class Dataset:
         return splits[name]
 
 
-def checksum_of(train: Split | Shards, validation: Split, test: Split) -> str:
-    """The sha256 (hex, 64 digits) of every pixel and label, split by split in this order, whatever the machine.
+def _shown(shape: Any) -> str:
+    return str(mapped(list, shape))
 
-    Each split counts with its shape, its pixels and its labels (as little-endian int32), so that a different image, a
-    different label and a different choice of the validation images each change it. Shards, whose pixels are many
-    gigabytes, count with how many images each has and with their own checksum instead.
+
+def checksum_of(train: Split | Shards, validation: Split, test: Split) -> str:
+    """The sha256 (hex, 64 digits) of all samples, split by split in this order, whatever the machine.
+
+    Each split counts with its shapes, its inputs and its targets (labels as little-endian int32), so that a different input, a
+    different label and a different choice of the validation samples each change it. Shards, which are many gigabytes, count with
+    how many samples each has and with their own checksum instead.
     """
-    digest = hashlib.sha256()
-    for split in (train, validation, test):
-        if isinstance(split, Shards):
-            digest.update(repr((split.counts, split.image_shape, split.checksum)).encode())
-            continue
-        digest.update(repr(tuple(split.images.shape)).encode())
-        digest.update(np.ascontiguousarray(split.images).data)
-        digest.update(np.ascontiguousarray(split.labels, dtype="<i4").data)
-    return digest.hexdigest()
+    return _checksums(train, validation, test)[0]
+
+
+def _checksums(*splits: Split | Shards) -> tuple[str, dict[str, str]]:
+    """That of all, and that of each."""
+    whole, of_each = hashlib.sha256(), {}
+    for name, split in zip(SPLITS, splits, strict=True):
+        own = hashlib.sha256()
+        for part in _fingerprint(split):
+            whole.update(part)
+            own.update(part)
+        of_each[name] = own.hexdigest()
+    return whole.hexdigest(), of_each
+
+
+def split_checksum(split: Split) -> str:
+    """The sha256 (hex) of one split."""
+    own = hashlib.sha256()
+    for part in _fingerprint(split):
+        own.update(part)
+    return own.hexdigest()
+
+
+def _fingerprint(split: Split | Shards) -> Any:
+    if isinstance(split, Shards):
+        yield repr((split.counts, split.input_shape, split.checksum)).encode()
+        return
+    for path, leaf in leaves(split.x):
+        # Images count as they always have; what else there is says what it is.
+        yield f"{path}{'' if leaf.dtype == np.uint8 else leaf.dtype.newbyteorder('<').str}{tuple(leaf.shape)!r}".encode()
+        yield np.ascontiguousarray(leaf).data
+    for path, leaf in leaves(split.y):
+        if path or leaf.dtype != np.int32 or leaf.ndim > 1:
+            yield f"{path}{leaf.dtype.newbyteorder('<').str}{tuple(leaf.shape)!r}".encode()
+        yield np.ascontiguousarray(leaf, dtype=leaf.dtype.newbyteorder("<")).data

@@ -1,17 +1,18 @@
 """The handwritten digits that come with scikit-learn: small, and there without a download."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from equiprop.data._dataset import Split
-from equiprop.data._split import held_out
+from equiprop.data._source import Source
+from equiprop.data._split import Split, held_out
 
 TEST_IMAGES = 360
 _TEST_SEED = 1797
 
 
-def read_digits() -> tuple[Split, Split]:
+def read_digits(paths: tuple[Path, ...] = (), *, train: bool = True) -> Source:
     """1,437 training and 360 test images of the built-in digits.
 
     The test images are a fixed choice, stratified by class, that no setting changes (`held_out`).
@@ -24,8 +25,10 @@ def read_digits() -> tuple[Split, Split]:
     """
     from sklearn.datasets import load_digits
 
+    del paths, train  # there are no files, and all of it is small
+
     digits: Any = load_digits()
     images = np.asarray(digits["images"]).astype(np.uint8)
     labels = np.asarray(digits["target"]).astype(np.int32)
-    train, test = held_out(labels, TEST_IMAGES, _TEST_SEED)
-    return Split(images[train], labels[train]), Split(images[test], labels[test])
+    kept, held = held_out(labels, TEST_IMAGES, _TEST_SEED)
+    return Source(Split(images[kept], labels[kept]), None, Split(images[held], labels[held]), ())

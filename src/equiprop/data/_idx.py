@@ -11,19 +11,20 @@ from equiprop.errors import InputError
 
 # Multi-byte values and dimensions are stored high byte first.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+_GZIP = b"\x1f\x8b"
 _MEND = "delete it and run `equiprop data fetch NAME` for the dataset it belongs to"
 
 
 def read_idx(path: str | Path) -> np.ndarray:
-    """The array an idx file holds; a name that ends in `.gz` is decompressed.
+    """The array an idx file holds, as it is or compressed by gzip, whatever its name.
 
     The file is two zero bytes, one byte for the type, one for the number of dimensions, each dimension as a big-endian
     uint32, and the values in C order: nothing more and nothing less.
 
     **Returns:** an array of the file's dimensions and type, in the machine's byte order; it may be read-only.
 
-    **Raises:** `InputError`, naming the file and the fault, where it cannot be opened, is not gzip in spite of its
-    name, is truncated, fails gzip's own check, has another magic number or type, or goes on after its end.
+    **Raises:** `InputError`, naming the file and the fault, where it cannot be opened, is truncated, fails gzip's own check, has
+    another magic number or type, or goes on after its end.
 
     LeCun, Cortes and Burges, "The MNIST database of handwritten digits", section "File formats".
     """
@@ -32,25 +33,25 @@ def read_idx(path: str | Path) -> np.ndarray:
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    if path.suffix == ".gz":
-        raw = _decompress(raw, path)
-    return _parse(raw, path)
+    return _parse(_decompress(raw, path) if raw[:2] == _GZIP else raw, path)
 
 
 def _decompress(raw: bytes, path: Path) -> bytes:
+    """The content of a gzip file, which may be in several parts."""
     # zlib rather than the gzip module: it tells apart a truncated stream, a damaged one and bytes after the end.
-    if raw[:2] != b"\x1f\x8b"[: len(raw)]:
-        raise _fault(path, "is not a gzip file")
-    stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-    try:
-        data = stream.decompress(raw)
-    except zlib.error as error:
-        raise _fault(path, f"is a corrupt gzip file ({error})") from error
-    if not stream.eof:
-        raise _fault(path, f"is truncated: its gzip stream does not end within its {len(raw)} bytes")
-    if stream.unused_data:
-        raise _fault(path, f"has {len(stream.unused_data)} trailing bytes after its gzip stream")
-    return data
+    content, size = b"", len(raw)
+    while raw:
+        stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
+        try:
+            content += stream.decompress(raw)
+        except zlib.error as error:
+            raise _fault(path, f"is a corrupt gzip file ({error})") from error
+        if not stream.eof:
+            raise _fault(path, f"is truncated: its gzip stream does not end within its {size} bytes")
+        raw = stream.unused_data
+        if raw and raw[:2] != _GZIP:
+            raise _fault(path, f"has {len(raw)} trailing bytes after its gzip stream")
+    return content
 
 
 def _parse(data: bytes, path: Path) -> np.ndarray:

@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
-from equiprop.data._dataset import Shards, Split
 from equiprop.data._pickles import read_pickle_file
 from equiprop.data._rows import IMAGE_SHAPE, channels_last, check_rows, labels_of, rows_of, value_of
+from equiprop.data._shards import Shards
+from equiprop.data._source import Source
+from equiprop.data._split import Split
 from equiprop.errors import InputError
 
 CLASSES = 1000
@@ -35,7 +37,7 @@ def _layouts() -> tuple[tuple[str, ...], ...]:
 LAYOUTS = _layouts()
 
 
-def read_imagenet(paths: tuple[Path, ...]) -> tuple[Shards, Split]:
+def read_imagenet(paths: tuple[Path, ...], *, train: bool = True) -> Source:
     """The training images as one shard a file, and the official validation images as the test split.
 
     Every file is looked through once, and no pixel of the training images stays in memory: of an npz only the labels
@@ -48,6 +50,7 @@ def read_imagenet(paths: tuple[Path, ...]) -> tuple[Shards, Split]:
 
     - `paths`: the files, the one of the validation images last; `.npz` is NumPy's archive, any other a pickle. Each has
         `data`, uint8 `[n, 3072]` as in CIFAR, and `labels` from 1 to 1000, for any n.
+    - `train`: whether the training images are wanted, too.
 
     **Returns:** both with images uint8 `[n, 32, 32, 3]` and labels int32 `[n]` from 0 to 999.
 
@@ -57,15 +60,17 @@ def read_imagenet(paths: tuple[Path, ...]) -> tuple[Shards, Split]:
     Chrabaszcz, Loshchilov and Hutter (2017), A downsampled variant of ImageNet as an alternative to the CIFAR datasets,
     arXiv:1707.08819.
     """
-    *train, test = paths
-    labels = [_labels(path) for path in train]
+    *files, test = paths
+    if not train:
+        return Source(None, None, _read(test), ())
+    labels = [_labels(path) for path in files]
     shards = Shards(
         counts=tuple(len(each) for each in labels),
-        image_shape=IMAGE_SHAPE,
-        checksum=_checksum(train, labels),
-        read=partial(_read_one, tuple(train)),
+        input_shape=IMAGE_SHAPE,
+        checksum=_checksum(files, labels),
+        read=partial(_read_one, tuple(files)),
     )
-    return shards, _read(test)
+    return Source(shards, None, _read(test), ())
 
 
 def _read_one(paths: tuple[Path, ...], index: int) -> Split:
@@ -81,7 +86,7 @@ def _read(path: Path) -> Split:
 def _labels(path: Path) -> np.ndarray:
     """The labels of a file whose images are in order, without keeping these."""
     if path.suffix != ".npz":
-        return _read(path).labels
+        return _read(path).y
     (shape, dtype), values = _from_npz(path, _header_and_labels)
     check_rows(shape, dtype, str(path))
     return _zero_based(values, shape[0], path)

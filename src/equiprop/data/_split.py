@@ -1,6 +1,92 @@
-"""Which images are held out, and in what order they come: choices of a constant, and of nothing a run can change."""
+"""Inputs with their targets; and which are held out, in what order: choices of a constant, and of nothing a run can change."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+
+from equiprop.errors import InputError
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Split:
+    """Inputs and their targets, as stored.
+
+    **Arguments:**
+
+    - `x`: an array `[n, ...]`, such as pixels uint8 `[n, height, width]`; or a dictionary of such arrays.
+    - `y`: labels `[n]`, whole numbers of any type, which become int32: the index of each sample's class; or targets, real numbers
+        `[n, ...]`; or a dictionary of these.
+
+    **Raises:** `InputError` where these are no arrays of numbers, or not one target for each input.
+    """
+
+    x: Any
+    y: Any
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "y", mapped(_as_label, self.y))
+        lengths = {}
+        for name, tree in (("x", self.x), ("y", self.y)):
+            for path, leaf in leaves(tree):
+                where = f"{name}.{path}" if path else name
+                if not isinstance(leaf, np.ndarray) or leaf.dtype.kind not in "biuf" or not leaf.ndim:
+                    what = f"{leaf.dtype} {list(leaf.shape)}" if isinstance(leaf, np.ndarray) else type(leaf).__name__
+                    raise InputError(f"is {what}", path=where, hint="give an array of numbers [n, ...], samples first")
+                lengths[where] = len(leaf)
+        if len(set(lengths.values())) > 1:
+            told = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            raise InputError(f"inputs and targets differ in length: {told}", hint="give one target for each input")
+        if not lengths:
+            raise InputError("a split has no arrays")
+
+    def __len__(self) -> int:
+        return len(next(leaves(self.x))[1])
+
+    def __repr__(self) -> str:
+        return f"Split({len(self)} inputs {mapped(list, self.input_shape)}, targets {mapped(list, self.target_shape)})"
+
+    def __getitem__(self, which: Any) -> "Split":
+        """Some of the samples, by a slice or by their indices."""
+        return Split(*(mapped(lambda a: a[which], tree) for tree in (self.x, self.y)))
+
+    @property
+    def input_shape(self) -> Any:
+        """The shape of one input; of a dictionary, one for each part."""
+        return mapped(lambda a: tuple(a.shape[1:]), self.x)
+
+    @property
+    def target_shape(self) -> Any:
+        """The shape of one target; of a dictionary, one for each part. `()` where it is a label or a single number."""
+        return mapped(lambda a: tuple(a.shape[1:]), self.y)
+
+
+def _as_label(a: Any) -> Any:
+    return a.astype(np.int32, copy=False) if isinstance(a, np.ndarray) and a.ndim == 1 and a.dtype.kind in "iu" else a
+
+
+def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves of nested dictionaries with their dotted names, in the order of the names."""
+    if not isinstance(tree, Mapping):
+        yield prefix, tree
+        return
+    for key in sorted(tree):
+        yield from leaves(tree[key], f"{prefix}.{key}" if prefix else str(key))
+
+
+def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """`function` of every leaf of nested dictionaries, and of those of others of the same structure."""
+    if isinstance(tree, Mapping):
+        return {key: mapped(function, value, *(other[key] for other in others)) for key, value in tree.items()}
+    return function(tree, *others)
+
+
+def strata(y: Any) -> np.ndarray:
+    """Labels by which samples are held out evenly; zeros where targets are no labels."""
+    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu":
+        return y
+    return np.zeros(len(next(leaves(y))[1]), np.int32)
 
 
 def held_out(labels: np.ndarray, size: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

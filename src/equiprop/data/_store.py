@@ -1,10 +1,14 @@
-"""Where the files of a dataset lie, and whether they are the published ones, byte for byte."""
+"""Where the files of a dataset lie, and whether what is in them is what was published, byte for byte."""
 
+import gzip
 import hashlib
 import os
+import tarfile
+import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from equiprop.data._catalogue import DataFile, Entry, entry
 from equiprop.data._download import DownloadError, Progress, download
@@ -127,10 +131,15 @@ def _states(chosen: Entry, hashed: bool) -> list[FileState]:
     folder = data_directory() / chosen.name
 
     def fraction_there(files: tuple[DataFile, ...]) -> float:
-        return sum(_is_there(folder / file.filename) for file in files) / len(files)
+        return sum(_is_there(_place(folder, file)) for file in files) / len(files)
 
     files = max((chosen.files, *chosen.alternatives), key=fraction_there)  # the first of equals
     return [_state(folder, file, hashed) for file in files]
+
+
+def _place(folder: Path, file: DataFile) -> Path:
+    """Where a file lies, also one beside the dataset's folder when that is not there."""
+    return Path(os.path.normpath(folder / file.filename))
 
 
 def _is_there(path: Path) -> bool:
@@ -142,29 +151,61 @@ def _is_there(path: Path) -> bool:
 
 
 def _state(folder: Path, file: DataFile, hashed: bool) -> FileState:
-    path = folder / file.filename
+    path = _place(folder, file)
     return FileState(file.filename, path, _describe(path, file, hashed))
 
 
 def _describe(path: Path, file: DataFile, hashed: bool) -> str:
     algorithm, _, expected = file.checksum.partition(":")
     compared = hashed and bool(expected)
+    repacked = bool(file.content or file.members)
     try:
         with path.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
             found = hashlib.file_digest(opened, algorithm).hexdigest() if compared else expected
+        if found == expected and (file.size in (0, size) or (repacked and not compared)):
+            return "ok" if compared else "present"
+        if compared and repacked and _holds(path, file):
+            return "ok"
     except FileNotFoundError:
         return "missing"
     except OSError as error:
         return f"corrupt: it cannot be read ({error.strerror})"
-    if found == expected and file.size in (0, size):
-        return "ok" if compared else "present"
     if not compared:
         return f"corrupt: {size} bytes, expected {file.size}"
     published = f" ({file.size} bytes)" if file.size else ""
     return (
         f"corrupt: {algorithm} {found[:_DIGITS_SHOWN]} ({size} bytes), expected {expected[:_DIGITS_SHOWN]}{published}"
     )
+
+
+def _holds(path: Path, file: DataFile) -> bool:
+    """Whether what is in the file is what was published, however it is packed."""
+    try:
+        if file.content:
+            return _digest_of(_content(path), file.content)
+        wanted = {member.filename: member.checksum for member in file.members}
+        with tarfile.open(path) as archive:
+            for member in archive:
+                content = archive.extractfile(member) if member.name in wanted else None
+                if content is not None and _digest_of(content, wanted[member.name]):
+                    del wanted[member.name]
+    except (EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error):
+        return False
+    return not wanted
+
+
+def _content(path: Path) -> Any:
+    """A file to read, decompressed if it is compressed."""
+    with path.open("rb") as opened:
+        compressed = opened.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+def _digest_of(file: Any, checksum: str) -> bool:
+    algorithm, _, expected = checksum.partition(":")
+    with file:
+        return hashlib.file_digest(file, algorithm).hexdigest() == expected
 
 
 def _get(chosen: Entry, found: FileState, progress: Progress | None) -> None:

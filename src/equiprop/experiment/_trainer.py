@@ -88,7 +88,7 @@ def _feed(dataset: Dataset, training: TrainingSettings, dtype: Any, placement: P
     if limit > len(dataset.train):
         raise InputError(f"{dataset.name} has {len(dataset.train)} training samples", path="limit", value=limit)
     if isinstance(dataset.train, Split):
-        train = Split(dataset.train.images[:limit], dataset.train.labels[:limit]) if limit else dataset.train
+        train = dataset.train[:limit] if limit else dataset.train
         return WholeFeed(on_device(train, dataset, dtype), batch_size=size, placement=placement)
     if limit:
         reason = f"{dataset.name} is read from disk file by file"
@@ -124,7 +124,7 @@ def make_system(choice: Choice, dataset: Dataset, *, key: jax.Array, dtype: Any)
 
     Raises `InputError` where sizes do not fit, or a function of the user's own makes no system.
     """
-    inputs, outputs = dataset.image_shape, len(dataset.classes)
+    inputs, outputs = dataset.info.input_shape, dataset.info.outputs
     if inspect.isclass(choice.member) and issubclass(choice.member, AbstractRecipe):
         return _within("system", lambda: choice.create().create(inputs, outputs, key=key, dtype=dtype))
     try:

@@ -127,7 +127,7 @@ class ShardFeed(AbstractFeed):
         """Some samples of a shard, filled up with the first of them so that every chunk serves the same program."""
         missing = _BATCHES_AT_A_TIME * self._batch_size - len(rows)
         rows = np.append(rows, np.full(missing, rows[0]))
-        taken = Split(split.images[rows], split.labels[rows])
+        taken = split[rows]
         return self._placement.everywhere(on_device(taken, self._dataset, self._dtype, first=step))
 
     def _shuffled(self, epoch: int, shard: int, count: int) -> np.ndarray:

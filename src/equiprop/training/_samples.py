@@ -37,6 +37,6 @@ class Samples(eqx.Module):
 
 def on_device(split: Split, dataset: Dataset, dtype: Any, *, first: int | None = None) -> Samples:
     """A split of a data set as it lies on the device, to become input of type `dtype`."""
-    x, y = jax.tree.map(jnp.asarray, (split.images, split.labels))
+    x, y = jax.tree.map(jnp.asarray, (split.x, split.y))
     start = None if first is None else jnp.asarray(first, jnp.int32)
     return Samples(x, y, Normalize.of(dataset.mean, dataset.scale, dtype), start)

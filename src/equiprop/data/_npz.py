@@ -1,0 +1,76 @@
+"""Arrays in NumPy's archive, under any of the names that people give them."""
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equiprop.errors import InputError
+
+_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+_ROLES = {
+    **dict.fromkeys(("x", "images", "data", "features", "inputs"), "x"),
+    **dict.fromkeys(("y", "labels", "label", "targets", "target"), "y"),
+}
+_NAMES = "x and y, or x_train, y_train, x_test and y_test (x_validation, y_validation)"
+_FAULTS = (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
+
+
+def read_npz(path: Path, *, train: bool = True) -> dict[str, tuple[Any, Any]]:
+    """The splits of an archive by name; the only one is `train`. `x.NAME` is a part of an input in several parts, `y.NAME` one of
+    several targets.
+
+    **Arguments:**
+
+    - `train`: whether all splits are wanted; otherwise only the test split is read, if there is one.
+
+    **Raises:** `InputError` where it is no archive, or holds no such arrays.
+    """
+    try:
+        # NumPy leaves a file that it opens itself open when it is damaged.
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
+            if isinstance(archive, np.ndarray):
+                raise InputError(f"{path} is one array: give a .npz file with {_NAMES}")
+            return _splits(path, archive, train)
+    except InputError:
+        raise
+    except _FAULTS as error:
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
+        raise InputError(f"{path} is not a whole npz file ({reason})") from error
+
+
+def _splits(path: Path, archive: Any, train: bool) -> dict[str, tuple[Any, Any]]:
+    places: dict[str, dict[str, dict[str, str]]] = {}
+    for name in archive.files:
+        found = _place(name)
+        if found is not None:
+            split, role, part = found
+            taken = places.setdefault(split, {}).setdefault(role, {})
+            if part in taken:
+                raise InputError(f"{path} has both {taken[part]} and {name}: leave one of them out")
+            taken[part] = name
+    if "train" not in places or any(set(roles) != {"x", "y"} for roles in places.values()):
+        raise InputError(f"{path} holds {', '.join(archive.files) or 'nothing'}: it must hold {_NAMES}")
+    wanted = {"test": places["test"]} if not train and "test" in places else places
+    return {split: (_tree(archive, roles["x"]), _tree(archive, roles["y"])) for split, roles in wanted.items()}
+
+
+def _place(name: str) -> tuple[str, str, str] | None:
+    """The split, the role and the part that an array's name says it is, if it does."""
+    whole, _, part = name.partition(".")
+    words = re.split("[_-]", whole.lower())
+    splits = [_SPLITS[word] for word in words if word in _SPLITS]
+    roles = [_ROLES[word] for word in words if word in _ROLES]
+    if len(roles) != 1 or len(splits) > 1 or len(splits) + len(roles) != len(words):
+        return None
+    return splits[0] if splits else "train", roles[0], part
+
+
+def _tree(archive: Any, parts: dict[str, str]) -> Any:
+    if set(parts) == {""}:
+        return archive[parts[""]]
+    return {part: archive[name] for part, name in parts.items()}

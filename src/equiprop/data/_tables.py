@@ -1,0 +1,266 @@
+"""Tables in CSV or Parquet files, and images in Parquet files as Hugging Face lays them out; read by DuckDB."""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from equiprop.data._foreign import chosen_inputs, chosen_target
+from equiprop.data._images import Kind, kind_of_image, pixels
+from equiprop.data._shards import Shards
+from equiprop.data._source import Source
+from equiprop.data._split import Split, mixed
+from equiprop.errors import InputError
+
+SUFFIXES = (".csv", ".parquet")
+_READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
+_SPLIT_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "test": "test",
+}
+_SPLIT = re.compile(rf"^({'|'.join(_SPLIT_NAMES)})(?=[-_.0-9]|$)")
+_LARGEST_IN_MEMORY = 2**30
+"""Bytes of pixels above which training images are read file by file."""
+_ORDER_SEED = 5001
+
+
+def read_table(path: Path, target: str) -> tuple[dict[str, tuple[Any, Any]], Any]:
+    """The features, or the images, and the targets of one file, all of them for training.
+
+    **Arguments:**
+
+    - `target`: the column of the targets, or several with commas between them; empty for the one of a usual name.
+
+    **Returns:** and the names of the classes, `None` where the file names none.
+
+    **Raises:** `InputError` where it cannot be read, a column is not there, or a feature holds no numbers.
+    """
+    table = _Table((path,), target)
+    x = table.images(path, table.kind(path)) if table.of_images else table.features(path)
+    return {"train": (x, table.targets(path))}, table.classes()
+
+
+def read_table_folder(folder: Path, target: str, *, train: bool = True) -> tuple[dict[str, tuple[Any, Any]], Any]:
+    """The splits of a folder of tables, `train.csv` and `test.csv` or `data/train-00000-of-00002.parquet` and the like, by name.
+
+    **Returns:** and the names of the classes, `None` where the files name none.
+    """
+    files = table_files(folder)
+    if "train" not in files:
+        raise InputError(f"{folder} has no file train*.csv or train*.parquet, only {', '.join(map(str, files))}")
+    table = _Table(files["train"], target)
+    wanted = {"test": files["test"]} if not train and "test" in files else files
+    read = {name: [_part(table, path) for path in paths] for name, paths in wanted.items()}
+    joined = {
+        name: (np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts]))
+        for name, parts in read.items()
+    }
+    return joined, table.classes()
+
+
+def read_image_tables(folder: Path, target: str, *, train: bool = True) -> Source:
+    """Images in Parquet files as Hugging Face lays them out: a column of encoded images, a column of labels.
+
+    Training images of more than a gigabyte are read file by file while training. A test split without labels (all are -1) does
+    not count, and where there is none the validation split is the test split, so that nothing is selected on it.
+
+    **Raises:** `InputError` where a file cannot be read, an image has another size or mode than the first, or a label is none.
+    """
+    files = table_files(folder)
+    if "train" not in files:
+        raise InputError(f"{folder} has no file train*.parquet: it must hold train and test, or train and validation")
+    table = _Table(files["train"], target)
+    labels = {name: [table.targets(path) for path in paths] for name, paths in files.items()}
+    if "test" in labels and all((each == -1).all() for each in labels["test"]):
+        del labels["test"], files["test"]
+    if "test" not in labels and "validation" in labels:
+        labels["test"], files["test"] = labels.pop("validation"), files.pop("validation")
+    names = table.classes() or tuple(map(str, range(1 + max(int(y.max()) for y in labels["train"]))))
+    for name, each in labels.items():
+        for path, y in zip(files[name], each, strict=True):
+            if y.dtype.kind not in "iu" or y.ndim != 1 or y.min() < 0 or y.max() >= len(names):
+                raise InputError(f"{path}: its labels must be whole numbers from 0 to {len(names) - 1}")
+    kind = table.kind(files["train"][0])
+
+    def whole(name: str) -> Split | None:
+        if name not in files:
+            return None
+        x = np.concatenate([table.images(path, kind) for path in files[name]])
+        y = np.concatenate(labels[name]).astype(np.int32)
+        return Split(x, y)[mixed(len(y), _ORDER_SEED)]
+
+    if not train:
+        return Source(None, None, whole("test"), names)
+    counts = tuple(map(len, labels["train"]))
+    if sum(counts) * int(np.prod(kind.shape)) <= _LARGEST_IN_MEMORY or len(counts) == 1:
+        return Source(whole("train"), whole("validation"), whole("test"), names)
+    shards = Shards(
+        counts=counts,
+        input_shape=kind.shape,
+        checksum=_checksum(files["train"], labels["train"]),
+        read=partial(_shard, table, kind, files["train"]),
+    )
+    return Source(shards, whole("validation"), whole("test"), names)
+
+
+def _shard(table: "_Table", kind: Kind, files: tuple[Path, ...], index: int) -> Split:
+    path = files[index]
+    return Split(table.images(path, kind), table.targets(path).astype(np.int32))
+
+
+def _part(table: "_Table", path: Path) -> tuple[np.ndarray, np.ndarray]:
+    return table.features(path), table.targets(path)
+
+
+def table_files(folder: Path) -> dict[str, tuple[Path, ...]]:
+    """The tables in a folder, or in the folders in it, by the split that the name of the file or of its folder says."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(
+        p for suffix in SUFFIXES for depth in ("*", "*/*", "*/*/*") for p in folder.glob(depth + suffix)
+    ):
+        for name in (path.name, *(part.name for part in path.relative_to(folder).parents)):
+            match = _SPLIT.match(name.lower())
+            if match:
+                found.setdefault(_SPLIT_NAMES[match[1]], []).append(path)
+                break
+    return {name: tuple(paths) for name, paths in found.items()}
+
+
+def holds_images(folder: Path) -> bool:
+    """Whether the training tables in a folder have a column of images."""
+    files = table_files(folder).get("train", ())
+    return bool(files) and _Table(files, "").of_images
+
+
+class _Table:
+    """Files of the same columns."""
+
+    def __init__(self, files: tuple[Path, ...], target: str) -> None:
+        self._files = files
+        self._columns = {name: kind for name, kind, *_ in _rows("describe select * from {}", files[0])}
+        names = [name.strip() for name in target.split(",")] if target else None
+        try:
+            self._target: Any = chosen_target(list(self._columns), names[0] if names and len(names) == 1 else names)
+            self._inputs: Any = chosen_inputs(list(self._columns), None, self._target)
+        except InputError as error:
+            raise error.within(str(files[0])) from None
+
+    @property
+    def of_images(self) -> bool:
+        return isinstance(self._inputs, str) and self._columns[self._inputs].startswith(("STRUCT", "BLOB"))
+
+    def features(self, path: Path) -> np.ndarray:
+        """float `[n, features]`; what is missing is not a number."""
+        inputs = [self._inputs] if isinstance(self._inputs, str) else self._inputs
+        found = _arrays(f"select {', '.join(map(_quoted, inputs))} from {{}}", path)
+        return np.stack([_numbers(found[name], name, path) for name in inputs], axis=-1)
+
+    def targets(self, path: Path) -> np.ndarray:
+        """`[n]`, or `[n, targets]` of several columns."""
+        names = [self._target] if isinstance(self._target, str) else self._target
+        found = _arrays(f"select {', '.join(map(_quoted, names))} from {{}}", path)
+        if len(names) == 1:
+            return _target(found[names[0]], names[0], path)
+        return np.stack([_numbers(found[name], name, path) for name in names], axis=-1)
+
+    def images(self, path: Path, kind: Kind) -> np.ndarray:
+        """uint8 `[n, *kind.shape]`."""
+        encoded = self._encoded(path)
+        images = np.empty((len(encoded), *kind.shape), np.uint8)
+        for i, (place, each) in enumerate(zip(images, encoded, strict=True)):
+            place[...] = pixels(_bytes(each, path, i), f"{path}: image {i}", kind)
+        return images
+
+    def kind(self, path: Path) -> Kind:
+        """That of the first image of a file."""
+        first = self._encoded(path, "limit 1")
+        if not len(first):
+            raise InputError(f"{path} holds no images")
+        return kind_of_image(_bytes(first[0], path, 0), f"{path}: image 0")
+
+    def _encoded(self, path: Path, more: str = "") -> np.ndarray:
+        column = _quoted(self._inputs)
+        column = f"{column}.bytes" if self._columns[self._inputs].startswith("STRUCT") else column
+        return _arrays(f"select {column} as encoded from {{}} {more}", path)["encoded"]
+
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes, where Hugging Face's description of the columns has them."""
+        if self._files[0].suffix != ".parquet" or not isinstance(self._target, str):
+            return None
+        for key, value in _rows("select key, value from parquet_kv_metadata(?)", self._files[0]):
+            if bytes(key) == b"huggingface":
+                try:
+                    names = json.loads(bytes(value))["info"]["features"][self._target]["names"]
+                except (ValueError, KeyError, TypeError):
+                    return None
+                return tuple(map(str, names)) if isinstance(names, list) else None
+        return None
+
+
+def _bytes(encoded: Any, path: Path, index: int) -> bytes:
+    if not isinstance(encoded, bytes | bytearray):
+        raise InputError(f"{path}: image {index} is not in the file: embed the images, or export the dataset anew")
+    return bytes(encoded)
+
+
+def _numbers(column: np.ndarray, name: str, path: Path) -> np.ndarray:
+    if column.dtype.kind not in "biuf":
+        kind = "text" if column.dtype.kind in "OUS" else str(column.dtype)
+        raise InputError(
+            f"{path}: column {name} holds {kind}",
+            hint="give numbers: leave the column out, or one column for each word",
+        )
+    return np.ma.filled(column.astype(np.float64), np.nan)
+
+
+def _target(column: np.ndarray, name: str, path: Path) -> np.ndarray:
+    if np.ma.is_masked(column):
+        if column.dtype.kind in "biuf":
+            return np.ma.filled(column.astype(np.float64), np.nan)
+        raise InputError(f"{path}: column {name} has {int(np.ma.count_masked(column))} empty places")
+    return np.asarray(column)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _rows(query: str, path: Path) -> Iterator[tuple[Any, ...]]:
+    yield from _asked(query, path, lambda found: found.fetchall())
+
+
+def _arrays(query: str, path: Path) -> dict[str, np.ndarray]:
+    return _asked(query, path, lambda found: found.fetchnumpy())
+
+
+def _asked(query: str, path: Path, take: Any) -> Any:
+    """What a query of one file gives; `{}` in it is the file."""
+    import duckdb
+
+    if not path.is_file():
+        raise InputError(f"{path} is not a file")
+    # A name with these signs would be a pattern, or another kind of file.
+    if set("*?[") & set(str(path)):
+        raise InputError(f"{path}: its name has one of the signs * ? [: give it another")
+    reader = f"{_READERS[path.suffix]}(?)"
+    try:
+        with duckdb.connect(config={"autoinstall_known_extensions": "false", "threads": "2"}) as database:
+            return take(database.execute(query.format(reader), [str(path)]))
+    except duckdb.Error as error:
+        raise InputError(f"{path} cannot be read ({str(error).partition(chr(10))[0]})") from error
+
+
+def _checksum(paths: tuple[Path, ...], labels: list[np.ndarray]) -> str:
+    digest = hashlib.sha256()
+    for path, each in zip(paths, labels, strict=True):
+        digest.update(f"{path.name} {path.stat().st_size} {len(each)}\n".encode())
+        digest.update(np.ascontiguousarray(each, dtype="<i4").data)
+    return digest.hexdigest()
