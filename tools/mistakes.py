@@ -997,8 +997,8 @@ EXPERIMENT = (
     ),
     Mistake(
         "a run evaluated with other data",
-        "experiment/_restore.py",
-        "    directory.require_data(trainer.dataset)\n",
+        "experiment/_trained_run.py",
+        "    if dataset is not None:\n        directory.require_data(dataset)\n",
         "",
         "experiment/test_loop.py",
     ),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from equiprop.diagnostics import *
     from equiprop.errors import *
     from equiprop.estimators import *
+    from equiprop.experiment import *
     from equiprop.homeostasis import *
     from equiprop.numerics import *
     from equiprop.solvers import *
@@ -50,7 +51,17 @@ _PACKAGES = (
     "training",
 )
 
-_FLAT = ("errors", "numerics", "systems", "solvers", "estimators", "homeostasis", "diagnostics", "training")
+_FLAT = (
+    "errors",
+    "numerics",
+    "systems",
+    "solvers",
+    "estimators",
+    "homeostasis",
+    "diagnostics",
+    "training",
+    "experiment",
+)
 """The packages whose names are also here, in the order in which they are searched."""
 
 

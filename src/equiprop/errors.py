@@ -63,6 +63,10 @@ class RenamedWarning(UserWarning):
     """A setting is given by a name that it no longer has."""
 
 
+class ScheduleWarning(UserWarning):
+    """A schedule does not go on as it was begun."""
+
+
 def suggest(path: str | Iterable[str], value: object, allowed: Iterable[str]) -> InputError:
     """An `InputError` for a choice that does not exist, with the nearest allowed one."""
     allowed = list(allowed)

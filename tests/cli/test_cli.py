@@ -1,7 +1,10 @@
 """Every command as a user calls it: what it prints, what it exits with, and one line for every mistake."""
 
+import csv
 import io
 import json
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +13,15 @@ import warnings
 from contextlib import redirect_stdout
 from pathlib import Path
 
+import jax
+import numpy as np
 import pytest
+from PIL import Image
 
 from equiprop.cli.main import COMMANDS, main
+from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
-from equiprop.experiment import Config, Interrupted, _legacy, _train
+from equiprop.experiment import Config, Interrupted, _legacy, _train, load
 from equiprop.training import _loop
 
 SMALL = [
@@ -133,6 +140,92 @@ def test_evaluate(capsys, run):
     assert document["error_percent"] == json.loads((run / "summary.json").read_text())["validation_error_percent"]
     assert "error" in call(capsys, "evaluate", run, "--checkpoint", "best")[1]
     assert call(capsys, "evaluate", run, "--quiet")[1] == ""
+
+
+def test_evaluate_tells_the_error_of_each_class(capsys, run):
+    code, out, _ = call(capsys, "evaluate", run, "--json")
+    document = json.loads(out)
+    assert code == 0 and np.sum(document["confusion"]) == 360 == sum(document["class_samples"])
+    assert list(document["class_error_percent"]) == list("0123456789")
+    printed = call(capsys, "evaluate", run)[1]
+    assert "most often taken for" in printed and printed.count("\n") > 10
+    kept = json.loads((run / "confusion.json").read_text())["test"]
+    assert kept["confusion"] == document["confusion"] and kept["epoch"] == 2
+    assert call(capsys, "report", run, "--out", run / "page.html", "--quiet")[0] == 0
+    assert '<table class="confusion">' in (run / "page.html").read_text()
+
+
+def test_predict(capsys, run, tmp_path):
+    images = load_dataset("digits").test.x
+    np.save(tmp_path / "x.npy", images[:60])
+    code, out, _ = call(capsys, "predict", run, tmp_path / "x.npy", "--json")
+    rows = json.loads(out)["predictions"]
+    assert code == 0 and len(rows) == 60 and set(rows[0]) == {"input", "class", "score", "converged"}
+    expected = load(run).predict(images[:60])
+    assert expected.label is not None
+    assert [row["class"] for row in rows] == [str(label) for label in expected.label.tolist()]
+    assert rows[3]["input"].endswith("x.npy:3") and rows[3]["score"] == pytest.approx(float(expected.output[3].max()))
+    printed = call(capsys, "predict", run, tmp_path / "x.npy")[1]
+    assert "and 10 more: --out FILE.csv writes all of them" in printed
+    assert call(capsys, "predict", run, tmp_path / "x.npy", "--out", tmp_path / "p.csv")[0] == 0
+    with (tmp_path / "p.csv").open() as file:
+        assert [row["class"] for row in csv.DictReader(file)] == [row["class"] for row in rows]
+    assert call(capsys, "predict", run, tmp_path / "x.npy", "--out", tmp_path / "p.npz")[0] == 0
+    np.testing.assert_array_equal(np.load(tmp_path / "p.npz")["label"], expected.label)
+
+
+def test_predict_of_images_and_tables(capsys, run, tmp_path):
+    image = load_dataset("digits").test.x[0]
+    Image.fromarray(image).save(tmp_path / "a.png")
+    np.savez(tmp_path / "b.npz", x=image[None])
+    text = ",".join(f"p{i}" for i in range(64)) + ",label\n" + ",".join(map(str, image.ravel())) + ",7\n"
+    (tmp_path / "c.csv").write_text(text)
+    code, out, _ = call(capsys, "predict", run, *(tmp_path / name for name in ("a.png", "b.npz", "c.csv")), "--json")
+    rows = json.loads(out)["predictions"]
+    assert code == 0 and len({(row["class"], round(row["score"], 5)) for row in rows}) == 1
+    assert [Path(row["input"]).name for row in rows] == ["a.png", "b.npz:0", "c.csv:0"]
+
+
+def test_export(capsys, run, tmp_path):
+    code, out, _ = call(capsys, "export", run, "--out", tmp_path / "w.npz", "--json")
+    shapes = json.loads(out)["parameters"]
+    assert code == 0 and shapes["weights.input->hidden_1"] == [64, 8]
+    assert {name: list(a.shape) for name, a in np.load(tmp_path / "w.npz").items()} == shapes
+
+
+def test_train_from_a_run(capsys, run, tmp_path):
+    """Fine-tuning starts from the other run's weights, with another optimizer."""
+    few = ["--epochs", "1", "--lr", "1e-9", "--optimizer.kind", "adamw", "--homeostasis", "none", "--json", "--quiet"]
+    code, _, err = call(capsys, "train", "--from", run, *few, "--out", tmp_path / "more")
+    assert code == 0, err
+    ours, theirs = load(tmp_path / "more"), load(run)
+    assert ours.config.training["start"] == str(run) and ours.config.optimizer.kind == "adamw"
+    for a, b in zip(jax.tree.leaves(ours.system), jax.tree.leaves(theirs.system), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    shutil.rmtree(tmp_path / "more" / "checkpoints")
+    for given, said in (
+        (["--system.hidden", "9"], r"training.start = .*: cannot be gone on from: .* holds an array of float32"),
+        (["--resume", run], "--from: brings its own configuration"),
+    ):
+        code, _, err = call(capsys, "train", "--from", run, *given, "--out", tmp_path / "no")
+        assert code == 2 and re.search(said, err) and not (tmp_path / "no").exists()
+    code, _, err = call(capsys, "train", "--from", f"{run}#worst", "--out", tmp_path / "no")
+    assert code == 2 and "checkpoint = 'worst'" in err
+
+
+def test_more_epochs_than_planned(capsys, run, tmp_path):
+    longer = shutil.copytree(run, tmp_path / "longer")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        code, out, err = call(capsys, "train", "--resume", longer, "--epochs", "4", "--json", "--quiet")
+    assert code == 0 and json.loads(out)["epochs"] == 4
+    assert "warning: the cosine schedule of the learning rate was to end with epoch 2, and goes on as one over 4" in err
+    assert "after epoch 2 from 0 % to 50 % of its peak" in err
+    manifest = json.loads((longer / "manifest.json").read_text())
+    assert manifest["extended"] == [{"after_epoch": 2, "epochs": 2, "patience": 0}]
+    assert tomllib.loads((longer / "config.toml").read_text())["training"]["epochs"] == 4
+    code, _, err = call(capsys, "train", "--resume", longer, "--epochs", "3")
+    assert code == 2 and "training.epochs = 3: 4 are behind it; give at least 4" in err
 
 
 @pytest.mark.slow
@@ -357,8 +450,6 @@ MISTAKES = [
 @pytest.mark.parametrize(("arguments", "message"), MISTAKES, ids=[" ".join(a) for a, _ in MISTAKES])
 def test_mistakes(capsys, tmp_path, monkeypatch, arguments, message):
     """Exit code 2, one line on standard error, nothing on standard output, nothing written."""
-    import re
-
     monkeypatch.chdir(tmp_path)
     code, out, err = call(capsys, *arguments)
     assert code == 2
@@ -376,7 +467,12 @@ def test_mistakes_with_a_run(capsys, run):
         (["train", "--resume", run, "--out", "x"], "--resume: goes on in its own folder"),
         (["compare", run, "--system.gain", "2"], "--system.gain: a run brings its own configuration"),
         # The default, but not what the run has.
-        (["train", "--resume", run, "--training.epochs", "10"], "leave out --training.epochs"),
+        (["train", "--resume", run, "--training.batch-size", "50"], "leave out --training.batch-size"),
+        (["predict", run], "there are no files"),
+        (["predict", run, "nowhere.png"], "nowhere.png is not a file"),
+        (["predict", run, run / "summary.json"], "has no ending that is known"),
+        (["predict", run, "x.npy", "--out", "p.txt"], "--out p.txt: has no ending that is known; choose .csv or .npz"),
+        (["export", run, "--out", "w.pt"], "path = 'w.pt': has no ending that is known"),
         (["compare", run, "--training.batch-size", "50"], "--training.batch-size: a run brings its own configuration"),
         (["compare", run, "--lr", "0.1"], "--lr or --optimizer.learning-rate: a run brings its own configuration"),
     ]:

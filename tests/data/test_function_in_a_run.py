@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.experiment import Config, RunDirectory, restore, resume, train
+from equiprop.experiment import Config, RunDirectory, load, resume, train
 from equiprop.kinds import source_digest
 from toy import config, dataset
 
@@ -65,7 +65,7 @@ def on_own_data(**sections) -> Config:
 def test_a_run_is_found_and_continued_from_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     summary = train(on_own_data(), "run")
     monkeypatch.chdir(folder.parent / "elsewhere")
-    restored = restore(folder / "run")
+    restored = load(folder / "run")
     assert restored.epoch == 1
     assert restored.trainer.config.dataset == f"{folder}/my_data.py:make"
     assert (restored.trainer.dataset.test.x == dataset(7).test.x).all()
@@ -110,7 +110,7 @@ def test_what_a_graph_names_lies_beside_it_and_is_recorded(folder: Path, monkeyp
     assert sources[f"{folder}/my_connection.py:Gains"] == source_digest(f"{folder}/my_connection.py:Gains")
     monkeypatch.chdir("elsewhere")
     (folder / "graph.toml").unlink()
-    assert set(restore(folder.parent / "run").system.weights) == {"input->output"}
+    assert set(load(folder.parent / "run").system.weights) == {"input->output"}
     (folder / "my_connection.py").write_text(CONNECTION + "\n")
     with pytest.raises(InputError, match=r"my_connection\.py:Gains: its source has changed since the run in .* began"):
-        restore(folder.parent / "run")
+        load(folder.parent / "run")

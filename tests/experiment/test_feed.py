@@ -12,7 +12,7 @@ from test_loop import StopAt
 
 from equiprop.data import Dataset, Shards, Split
 from equiprop.errors import InputError
-from equiprop.experiment import Interrupted, Trainer, restore, resume, train
+from equiprop.experiment import Interrupted, Trainer, load, resume, train
 from equiprop.training import Placement, ShardFeed, _feed, _loop
 from toy import config, dataset
 
@@ -110,7 +110,7 @@ def test_a_streamed_run_resumes_bit_for_bit(disk, tmp_path, monkeypatch):
             with pytest.raises(Interrupted):
                 begin([StopAt(*stop)])
             begin = lambda told, out=out: resume(tmp_path / out, dataset=data, callbacks=told)  # noqa: E731
-    ours, theirs = (jax.tree.leaves(restore(tmp_path / name, dataset=data).system) for name in ("whole", "run"))
+    ours, theirs = (jax.tree.leaves(load(tmp_path / name, dataset=data).system) for name in ("whole", "run"))
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=True))
 
 

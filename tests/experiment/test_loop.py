@@ -27,7 +27,7 @@ from equiprop.experiment import (
     RunDirectory,
     Trainer,
     _checkpoint,
-    restore,
+    load,
     resume,
     train,
 )
@@ -42,7 +42,7 @@ DATA = dataset()
 
 
 def weights(run):
-    return [np.asarray(a) for a in jax.tree.leaves(restore(run, dataset=DATA).system)]
+    return [np.asarray(a) for a in jax.tree.leaves(load(run, dataset=DATA).system)]
 
 
 def same(a, b):
@@ -83,6 +83,7 @@ def test_run_directory(finished):
         "metrics.jsonl",
         "checkpoints",
         "summary.json",
+        "confusion.json",
         ".lock",
     }
     assert Config.from_mapping(tomllib.loads((out / "config.toml").read_text())) == Trainer(config(), DATA).config
@@ -128,7 +129,7 @@ def test_contract_of_summary_and_metrics(finished):
 def test_evaluation_is_counted_by_hand(finished):
     """The error of a restored network, sample by sample in NumPy, over a batch that does not divide the split."""
     out, summary, _ = finished
-    found = restore(out, dataset=DATA)
+    found = load(out, dataset=DATA)
     images = on_device(DATA.test, DATA, np.float32)
     state = eqx.filter_jit(relax)(found.system, images.batch(jnp.arange(40))[0], found.trainer.components.solver).state
     wrong = np.asarray(predict(found.system, state)).argmax(axis=1) != DATA.test.y
@@ -186,7 +187,7 @@ def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
     whole, _, _ = finished
     with pytest.raises(Interrupted):
         train(config(), tmp_path / "run", dataset=DATA, callbacks=[StopAt(3, 4)])
-    resume(tmp_path / "run", dataset=DATA, micro_batches=2)
+    resume(tmp_path / "run", dataset=DATA, changes={"training.micro_batches": 2})
     assert all(
         np.allclose(a, b, rtol=1e-4, atol=1e-6) for a, b in zip(weights(whole), weights(tmp_path / "run"), strict=True)
     )
@@ -420,13 +421,13 @@ def test_best_is_selected_by_validation(finished):
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     errors = [m["validation_error_percent"] for m in metrics]
     assert summary["best_epoch"] == 1 + int(np.argmin(errors))
-    best = restore(out, checkpoint="best", dataset=DATA)
+    best = load(out, checkpoint="best", dataset=DATA)
     assert best.epoch == summary["best_epoch"]
     images = on_device(DATA.test, DATA, np.float32)
     error = evaluate(best.system, images, best.trainer.components.solver)["error_percent"]
     assert error == pytest.approx(summary["best_test_error_percent"])
     with pytest.raises(InputError, match="checkpoint = 'worst'"):
-        restore(out, checkpoint="worst", dataset=DATA)
+        load(out, checkpoint="worst", dataset=DATA)
 
 
 def test_limit_uses_fewer_samples():
@@ -580,9 +581,9 @@ def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(
     shutil.copytree(finished[0], out)
     text = (out / "config.toml").read_text()
     (out / "config.toml").write_text(text.replace("devices = 0", "devices = 64"))
-    assert "devices = 64" in (out / "config.toml").read_text() and restore(out, dataset=DATA).epoch == 3
+    assert "devices = 64" in (out / "config.toml").read_text() and load(out, dataset=DATA).epoch == 3
     with pytest.raises(InputError, match="has checksum checksum-1, the run began with checksum-0"):
-        restore(out, dataset=dataset(1))
+        load(out, dataset=dataset(1))
     smaller = Trainer(config(system={"hidden": (4,)}), DATA)
     checkpoints = Checkpoints(out / "checkpoints", Trainer(config(), DATA).config)
     with pytest.raises(InputError, match="are these the data that the run was trained on"):
@@ -623,7 +624,7 @@ def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_p
     sections = {"estimator": {"nudge": fall}, "solver": {"damping": fall}, "training": {"epochs": 2}}
     summary = train(config(**sections), tmp_path / "run", dataset=DATA)
     assert summary["cosine_to_adjoint"]["total"] is not None and summary["converged_fraction"] == 1
-    trainer = restore(tmp_path / "run", dataset=DATA).trainer
+    trainer = load(tmp_path / "run", dataset=DATA).trainer
     middle = trainer.at_epoch(trainer.components, 1)
     assert np.allclose([middle.estimator.nudge, middle.solver.damping], 0.2)
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["estimator"]["nudge"] == fall

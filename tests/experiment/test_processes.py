@@ -13,7 +13,7 @@ import pytest
 from test_loop import StopAt
 
 from equiprop.errors import InputError
-from equiprop.experiment import Interrupted, ProcessSettings, restore, train
+from equiprop.experiment import Interrupted, ProcessSettings, load, train
 from equiprop.experiment import _processes as processes
 from equiprop.training import agree, is_primary, on_primary
 from toy import config, dataset
@@ -84,7 +84,7 @@ def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
         assert process.returncode == 0, said
     with pytest.raises(Interrupted):
         train(config(**ONE_EPOCH), tmp_path / "one", dataset=dataset(), callbacks=[StopAt(1, 6)])
-    two, one = (restore(tmp_path / name, dataset=dataset()).system for name in ("two", "one"))
+    two, one = (load(tmp_path / name, dataset=dataset()).system for name in ("two", "one"))
     for a, b in zip(jax.tree.leaves(two), jax.tree.leaves(one), strict=True):
         assert np.allclose(a, b, rtol=1e-9, atol=1e-12)
 

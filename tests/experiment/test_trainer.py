@@ -151,7 +151,7 @@ def write_graph(path, size=16):
 
 def make(key=None, **settings):
     """A system of these settings for the toy data."""
-    return make_system(Choice.of("system", settings), DATA, key=jax.random.key(0), dtype=jnp.float64)
+    return make_system(Choice.of("system", settings), DATA.info, key=jax.random.key(0), dtype=jnp.float64)
 
 
 def test_network_from_a_file(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 import equiprop as ep
 import toy
 from equiprop.errors import InputError
-from equiprop.experiment import Trainer, restore, train
+from equiprop.experiment import Trainer, load, train
 
 DATA = toy.dataset()
 RNG = np.random.default_rng(0)
@@ -61,7 +61,7 @@ def test_arrays_are_trained_on_as_a_run_is_bit_for_bit(tmp_path):
         homeostasis=parts.homeostasis, solver=parts.solver, optimizer=parts.optimizer, epochs=3, batch_size=20,
         key=trainer.key, quiet=True,
     )  # fmt: skip
-    expected = restore(tmp_path / "run", dataset=DATA).system
+    expected = load(tmp_path / "run", dataset=DATA).system
     leaves = zip(jax.tree.leaves(found.system), jax.tree.leaves(expected), strict=True)
     assert all(np.array_equal(a, b) for a, b in leaves)
     assert found.history[-1]["validation_error_percent"] < 60 and found.ended == ""

@@ -85,17 +85,17 @@ def _at(tables: Any, key: str) -> Any:
 def chosen_network(options: NetworkOptions, config: Any) -> Chosen:
     """The system that the options name, and what it comes with."""
     set_up(config.training["precision"])
-    from equiprop.experiment import Trainer, restore
+    from equiprop.experiment import Trainer, load
 
     if options.run is None:
         trainer = Trainer(config)
         return Chosen(trainer, trainer.system, trainer.config)
-    restored = restore(options.run, checkpoint=options.checkpoint)
+    restored = load(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
     where = {"training.devices": 1, "training.micro_batches": 1}
     config = config.changed(where)
     if config != trainer.config:
-        trainer = Trainer(config, trainer.dataset)
+        trainer = Trainer(config, trainer.dataset, resumed=True)
     return Chosen(trainer, restored.system, trainer.config, restored.epoch)
 
 

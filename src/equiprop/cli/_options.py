@@ -111,13 +111,14 @@ def _in_todays_names(arguments: list[str]) -> list[str]:
 
 def given_files(arguments: list[str]) -> str | None:
     """The file that `--config FILE` names. Raises `InputError` if there are several."""
-    files = list(_values_of("--config", arguments))
+    files = list(values_of("--config", arguments))
     if len(files) > 1:
         raise InputError(f"--config: is given {len(files)} times, {', '.join(files)}; give one file")
     return files[0] if files else None
 
 
-def _values_of(option: str, arguments: list[str]) -> Iterator[str]:
+def values_of(option: str, arguments: list[str]) -> Iterator[str]:
+    """What an option is given, each time that it is."""
     for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == option and (equals or following is not None):
@@ -132,7 +133,7 @@ def _chosen_kinds(arguments: list[str], base: Mapping[str, Any]) -> dict[str, st
         table = base.get(section)
         kinds[section] = table.get("kind", default) if isinstance(table, Mapping) else default
         for option in (f"--{section}.kind", ALIASES.get(f"{section}.kind", "")):
-            kinds[section] = next(iter(_values_of(option, arguments)), kinds[section])
+            kinds[section] = next(iter(values_of(option, arguments)), kinds[section])
     return kinds
 
 
@@ -183,7 +184,8 @@ def _refuse_unknown(
         {f"--{_dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
     )
     for field in dataclasses.fields(kind):
-        known |= {f"--{_dashed(field.name)}", f"--no-{_dashed(field.name)}"}
+        name = _dashed(field.name.removesuffix("_"))  # a word that Python keeps for itself
+        known |= {f"--{name}", f"--no-{name}"}
     for argument in arguments:
         name = _dashed(argument.partition("=")[0])
         if not name.startswith("--") or len(name) == 2 or name in known or name.startswith("--processes."):

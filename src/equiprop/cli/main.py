@@ -7,12 +7,21 @@ import warnings
 from typing import Any
 
 from equiprop import __version__
-from equiprop.errors import EquipropError, ExclusionWarning, InputError, RenamedWarning, suggest
+from equiprop.errors import (
+    EquipropError,
+    ExclusionWarning,
+    InputError,
+    RenamedWarning,
+    ScheduleWarning,
+    suggest,
+)
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
     "train": "train a system; --resume RUN goes on exactly where it stopped",
-    "evaluate": "the error of a trained system on a split",
+    "evaluate": "the error of a trained system on a split, and of each class",
+    "predict": "what a trained system makes of images or tables",
+    "export": "the parameters of a trained system as .safetensors or .npz",
     "compare": "every estimator against the exact gradient on the same equilibria",
     "diagnose": "how far a run's gradient is from exact, why, and what to change",
     "runs": "list runs",
@@ -45,7 +54,7 @@ def main(arguments: list[str] | None = None) -> None:
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, ExclusionWarning | RenamedWarning):
+            if issubclass(category, ExclusionWarning | RenamedWarning | ScheduleWarning):
                 _failed(f"warning: {message}", 0)
             else:
                 others(message, category, *where)

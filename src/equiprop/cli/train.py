@@ -6,15 +6,15 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import tyro
 from rich.console import Console
 
 from equiprop.cli._console import format_number, print_json, progress, stdout_console
 from equiprop.cli._jax import set_up
-from equiprop.cli._options import Output, given_files, parse_config
+from equiprop.cli._options import Output, given_files, parse_config, values_of
 from equiprop.errors import EquipropError, InputError
 from equiprop.experiment import ProcessSettings
 
@@ -24,7 +24,9 @@ class Options(Output):
     config: str | None = None
     """Configuration file (TOML) that the other options override."""
     resume: str | None = None
-    """Run directory to continue exactly where it stopped."""
+    """Run directory to continue exactly where it stopped; with more --epochs than before also one that has ended."""
+    from_: Annotated[str | None, tyro.conf.arg(name="from")] = None
+    """Run directory whose system (DIR#best: its best one) is trained further in a new run, alike but for what is given."""
     out: str | None = None
     """New run directory; by default runs/DATASET-ESTIMATOR-TIME. One that all processes see, if there are several."""
     processes: ProcessSettings = field(default_factory=ProcessSettings)
@@ -55,10 +57,14 @@ def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any
     from equiprop.experiment import RunDirectory, read_tables
 
     file = given_files(arguments)
-    resumed = next((b for a, b in pairwise(arguments) if a == "--resume"), None)
-    resumed = next((a.partition("=")[2] for a in arguments if a.startswith("--resume=")), resumed)
+    resumed, start = (next(values_of(name, arguments), None) for name in ("--resume", "--from"))
+    if start is not None and (resumed is not None or file is not None):
+        raise InputError("--from: brings its own configuration; leave --resume and --config out")
     if resumed is not None:
         tables = RunDirectory.open(resumed).resolved_config().to_mapping()
+    elif start is not None:
+        tables = RunDirectory.open(start.partition("#")[0]).resolved_config().to_mapping()
+        tables["training"] = {**tables["training"], "start": start}
     else:
         tables = {} if file is None else _tables(file, read_tables)
     options, given = parse_config(Options, "train", arguments, DESCRIPTION, tables)
@@ -100,17 +106,18 @@ def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> N
 def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
     if options.out is not None or options.config is not None:
         raise InputError("--resume: goes on in its own folder with its own configuration; leave --out and --config out")
-    from equiprop.experiment import WHERE, Config, differences, resume
+    from equiprop.experiment import MAY_CHANGE, Config, differences, resume
 
     own = Config.from_mapping(tables, complete=True)
     asked = own.changed(given)
-    changed = [key for key in differences(asked, own) if key not in WHERE]
-    if changed:
-        raise InputError(f"--resume: a run keeps its configuration; leave out --{changed[0].replace('_', '-')}")
+    changed = differences(asked, own)
+    kept = [key for key in changed if key not in MAY_CHANGE]
+    if kept:
+        raise InputError(f"--resume: a run keeps its configuration; leave out --{kept[0].replace('_', '-')}")
     _set_up(own, options)
-    path, training = Path(str(options.resume)), asked.training
-    where = {"devices": training["devices"], "micro_batches": training["micro_batches"]}
-    return _watched(options, path, lambda told: resume(path, callbacks=told, **where))
+    path = Path(str(options.resume))
+    changes = {key: asked.training[key.partition(".")[2]] for key in changed}
+    return _watched(options, path, lambda told: resume(path, callbacks=told, changes=changes))
 
 
 def _set_up(config: Any, options: Options) -> None:

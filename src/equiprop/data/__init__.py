@@ -17,6 +17,7 @@ from equiprop.data._dataset import split_checksum as split_checksum
 from equiprop.data._download import Progress as Progress
 from equiprop.data._idx import read_idx as read_idx
 from equiprop.data._info import DatasetInfo as DatasetInfo
+from equiprop.data._inputs import read_inputs as read_inputs
 from equiprop.data._load import load as load
 from equiprop.data._load import load_split as load_split
 from equiprop.data._shards import Shards as Shards

@@ -65,11 +65,16 @@ def of_huggingface(data: Any, x: Any, y: Any) -> tuple[dict[str, tuple[Any, Any]
     return splits, tuple(names) if names else None
 
 
+def usual_target(columns: list[str]) -> str | None:
+    """The column of a name that targets usually have, if there is one."""
+    return next((name for name in _LABELS if name in columns), None)
+
+
 def chosen_target(columns: list[str], asked: Any) -> Any:
     """The column, or the columns, of targets. **Raises:** `InputError` where there is none of a usual name."""
     if asked is not None:
         return _there(columns, asked, "y")
-    found = next((name for name in _LABELS if name in columns), None)
+    found = usual_target(columns)
     if found is None:
         raise InputError(
             f"there is no column {', '.join(_LABELS)}, only {', '.join(columns)}",

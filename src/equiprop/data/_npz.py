@@ -3,6 +3,7 @@
 import re
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,33 @@ def read_npz(path: Path, *, train: bool = True) -> dict[str, tuple[Any, Any]]:
 
     **Raises:** `InputError` where it is no archive, or holds no such arrays.
     """
+    return _read(path, lambda archive: _splits(path, archive, train))
+
+
+def inputs_of_npz(path: Path) -> Any:
+    """The inputs of an archive without regard to targets: of its test split, or else of its only one.
+
+    **Raises:** as `read_npz`.
+    """
+
+    def read(archive: Any) -> Any:
+        found = _places(path, archive)
+        named = found.get("test", found.get("train", {}))
+        if "x" not in named:
+            raise InputError(f"{path} holds {', '.join(archive.files) or 'nothing'}: it must hold x")
+        return _tree(archive, named["x"])
+
+    return _read(path, read)
+
+
+def _read(path: Path, take: Callable[[Any], Any]) -> Any:
     try:
         # NumPy leaves a file that it opens itself open when it is damaged.
         with path.open("rb") as file:
             archive = np.load(file, allow_pickle=False)
             if isinstance(archive, np.ndarray):
                 raise InputError(f"{path} is one array: give a .npz file with {_NAMES}")
-            return _splits(path, archive, train)
+            return take(archive)
     except InputError:
         raise
     except _FAULTS as error:
@@ -43,7 +64,8 @@ def read_npz(path: Path, *, train: bool = True) -> dict[str, tuple[Any, Any]]:
         raise InputError(f"{path} is not a whole npz file ({reason})") from error
 
 
-def _splits(path: Path, archive: Any, train: bool) -> dict[str, tuple[Any, Any]]:
+def _places(path: Path, archive: Any) -> dict[str, dict[str, dict[str, str]]]:
+    """Of each split, of its inputs and targets, the parts and the arrays that they are in."""
     places: dict[str, dict[str, dict[str, str]]] = {}
     for name in archive.files:
         found = _place(name)
@@ -53,6 +75,11 @@ def _splits(path: Path, archive: Any, train: bool) -> dict[str, tuple[Any, Any]]
             if part in taken:
                 raise InputError(f"{path} has both {taken[part]} and {name}: leave one of them out")
             taken[part] = name
+    return places
+
+
+def _splits(path: Path, archive: Any, train: bool) -> dict[str, tuple[Any, Any]]:
+    places = _places(path, archive)
     if "train" not in places or any(set(roles) != {"x", "y"} for roles in places.values()):
         raise InputError(f"{path} holds {', '.join(archive.files) or 'nothing'}: it must hold {_NAMES}")
     wanted = {"test": places["test"]} if not train and "test" in places else places

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from equiprop.data._foreign import chosen_inputs, chosen_target
+from equiprop.data._foreign import chosen_inputs, chosen_target, usual_target
 from equiprop.data._images import Kind, kind_of_image, pixels
 from equiprop.data._shards import Shards
 from equiprop.data._source import Source
@@ -46,6 +46,22 @@ def read_table(path: Path, target: str) -> tuple[dict[str, tuple[Any, Any]], Any
     table = _Table((path,), target)
     x = table.images(path, table.kind(path)) if table.of_images else table.features(path)
     return {"train": (x, table.targets(path))}, table.classes()
+
+
+def read_features(path: Path, input_shape: Any) -> np.ndarray:
+    """The inputs in a table without regard to targets, `[n, *input_shape]`: the columns in their order, without one of targets if
+    there is one more of them than an input has numbers.
+
+    **Raises:** `InputError` where there are more or fewer.
+    """
+    columns = [name for name, *_ in _rows("describe select * from {}", path)]
+    wanted = int(np.prod(input_shape)) if isinstance(input_shape, tuple) else -1
+    if len(columns) == wanted + 1:
+        columns = [name for name in columns if name != usual_target(columns)]
+    if len(columns) != wanted:
+        raise InputError(f"{path} has {len(columns)} columns: an input has {wanted} numbers, one column for each")
+    found = _arrays(f"select {', '.join(map(_quoted, columns))} from {{}}", path)
+    return np.stack([_numbers(found[name], name, path) for name in columns], axis=-1).reshape(-1, *input_shape)
 
 
 def read_table_folder(folder: Path, target: str, *, train: bool = True) -> tuple[dict[str, tuple[Any, Any]], Any]:

@@ -2,6 +2,7 @@
 
 from equiprop.experiment._checkpoint import CheckpointMetadata as CheckpointMetadata
 from equiprop.experiment._checkpoint import Checkpoints as Checkpoints
+from equiprop.experiment._config import MAY_CHANGE as MAY_CHANGE
 from equiprop.experiment._config import SECTIONS as SECTIONS
 from equiprop.experiment._config import WHERE as WHERE
 from equiprop.experiment._config import Choice as Choice
@@ -14,11 +15,11 @@ from equiprop.experiment._config import read_tables as read_tables
 from equiprop.experiment._legacy import renamed_key as renamed_key
 from equiprop.experiment._legacy import renamed_kind as renamed_kind
 from equiprop.experiment._processes import ProcessSettings as ProcessSettings
-from equiprop.experiment._restore import Restored as Restored
-from equiprop.experiment._restore import restore as restore
 from equiprop.experiment._run_directory import RunDirectory as RunDirectory
 from equiprop.experiment._settings import TrainingSettings as TrainingSettings
 from equiprop.experiment._train import Interrupted as Interrupted
 from equiprop.experiment._train import resume as resume
 from equiprop.experiment._train import train as train
+from equiprop.experiment._trained_run import TrainedRun as TrainedRun
+from equiprop.experiment._trained_run import load as load
 from equiprop.experiment._trainer import Trainer as Trainer

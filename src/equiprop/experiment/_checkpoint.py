@@ -7,18 +7,20 @@ import logging
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from equiprop.errors import InputError
-from equiprop.experiment._config import WHERE, Config, differences
+from equiprop.experiment._config import MAY_CHANGE, Config, differences
+from equiprop.systems import System
 from equiprop.training import TrainState
 
 T = TypeVar("T")
@@ -128,29 +130,54 @@ class Checkpoints:
         Raises `InputError` for a checkpoint of another configuration, one whose arrays are not those that were written, or one of
         other sizes than those of `like`.
         """
+        wanted = _arrays(like)
+        arrays = self._read(about)
+        _require_like(about, arrays, wanted)
+        return _from_arrays(arrays, like)
+
+    def system(self, like: System, *, best: bool = False) -> tuple[CheckpointMetadata, System]:
+        """The system alone of the newest complete checkpoint, or of the best one, in the structure of `like`; with its averaged
+        parameters, where the run averages.
+
+        Raises as `newest`.
+        """
+
+        def read(path: Path) -> tuple[CheckpointMetadata, System]:
+            about = _about(path)
+            arrays = self._read(about)
+            # The system comes first in a state, the average of its parameters last.
+            wanted = _arrays(like)
+            _require_like(about, arrays, wanted)
+            system = _from_arrays({name: arrays[name] for name in wanted}, like)
+            if not self.config.training.get("average"):
+                return about, system
+            parameters = eqx.filter(system, eqx.is_inexact_array)
+            names = sorted(arrays)[-len(jax.tree.leaves(parameters)) :]
+            return about, eqx.combine(_from_arrays({name: arrays[name] for name in names}, parameters), system)
+
+        return self._of_newest(best, read)
+
+    def _read(self, about: CheckpointMetadata) -> dict[str, np.ndarray]:
+        """All arrays of a checkpoint. Raises as `restore`, but for sizes."""
         import orbax.checkpoint as ocp
 
-        changed = [key for key in differences(about.config, self.config) if key not in WHERE]
+        changed = [key for key in differences(about.config, self.config) if key not in MAY_CHANGE]
         if changed:
             raise InputError(
                 f"checkpoint {about.path}: belongs to another configuration, {', '.join(changed)} differ; "
                 "restore config.toml as it was, or start a new run"
             )
-        template = jax.tree.map(lambda a: jax.ShapeDtypeStruct(a.shape, a.dtype), _arrays(like))
         try:
             with _quiet_absl(), _checkpointer() as reader:
-                arrays = reader.restore(about.path.absolute() / _ARRAYS, args=ocp.args.StandardRestore(template))
-        except (OSError, ValueError, KeyError) as error:
+                place = about.path.absolute() / _ARRAYS
+                there = reader.metadata(place).item_metadata
+                template = {name: np.zeros(a.shape, a.dtype) for name, a in there.items()}
+                arrays = reader.restore(place, args=ocp.args.StandardRestore(template))
+        except (OSError, ValueError, KeyError, AttributeError) as error:
             raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
         if _digest(arrays) != about.digest:
             raise InputError(f"checkpoint {about.path}: is damaged, its arrays are not those that were written")
-        for name, expected in template.items():
-            if (arrays[name].shape, arrays[name].dtype) != (expected.shape, expected.dtype):
-                raise InputError(
-                    f"checkpoint {about.path}: holds an array of {arrays[name].dtype}{list(arrays[name].shape)} where the "
-                    f"network has {expected.dtype}{list(expected.shape)}; are these the data that the run was trained on?"
-                )
-        return _from_arrays(arrays, like)
+        return arrays
 
     def _names(self, best: bool) -> list[str]:
         """Complete checkpoints of one kind, oldest first."""
@@ -180,6 +207,18 @@ class Checkpoints:
         return names[-1]
 
 
+def _require_like(
+    about: CheckpointMetadata, arrays: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
+) -> None:
+    for name, expected in wanted.items():
+        found = arrays.get(name, np.zeros(0))
+        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+            raise InputError(
+                f"checkpoint {about.path}: holds an array of {found.dtype}{list(found.shape)} where the "
+                f"network has {expected.dtype}{list(expected.shape)}; are these the data that the run was trained on?"
+            )
+
+
 def _about(path: Path) -> CheckpointMetadata:
     try:
         data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
@@ -203,14 +242,14 @@ def _checkpointer() -> Any:
     return ocp.Checkpointer(handler, multiprocessing_options=alone)
 
 
-def _arrays(state: TrainState) -> dict[str, Any]:
+def _arrays(state: Any) -> dict[str, Any]:
     """The leaves of the state by position; a typed key as its numbers, which is what can be stored."""
     leaves = jax.tree.leaves(state)
     data = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
     return {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(data)}
 
 
-def _from_arrays(arrays: dict[str, Any], like: TrainState) -> TrainState:
+def _from_arrays(arrays: Mapping[str, Any], like: T) -> T:
     leaves, structure = jax.tree.flatten(like)
     restored = []
     for leaf, array in zip(leaves, (arrays[name] for name in sorted(arrays)), strict=True):

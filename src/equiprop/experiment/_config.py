@@ -2,7 +2,7 @@
 
 import dataclasses
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ _USUAL = {"reference": {"clip": float("inf")}}
 """Where a section has another default than the class: what is compared with is not clipped."""
 
 WHERE = ("training.devices", "training.micro_batches")
-"""The keys that say where and in what pieces a run is computed, and not what: they may change when it goes on."""
+"""The keys that say where and in what pieces a run is computed, and not what."""
+
+MAY_CHANGE = (*WHERE, "training.epochs", "training.patience")
+"""The keys that may change when a run goes on."""
 
 
 @dataclass(frozen=True)
@@ -269,9 +272,10 @@ def read_tables(path: str | Path) -> dict[str, Any]:
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:
     """Tables in which relative `system.topology`, and every `file.py:name`, are those in a folder."""
     result = kinds.anchored(data, folder)
-    system = result.get("system")
-    if isinstance(system, dict) and system.get("topology"):
-        system["topology"] = str((folder / str(system["topology"])).absolute())
+    for section, key in (("system", "topology"), ("training", "start")):
+        table = result.get(section)
+        if isinstance(table, dict) and table.get(key):
+            table[key] = str((folder / str(table[key])).absolute())
     return result
 
 
@@ -304,6 +308,20 @@ def differences(a: Config, b: Config) -> list[str]:
     """The dotted keys in which two configurations differ."""
     flat_a, flat_b = flat(a.to_mapping()), flat(b.to_mapping())
     return [key for key in flat_a | flat_b if flat_a.get(key) != flat_b.get(key)]
+
+
+def schedules(config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The tables that stand in the place of a number for a schedule of it, by dotted key."""
+
+    def found(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+        if {"schedule", "from", "to"} <= set(table):
+            yield prefix, table
+            return
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                yield from found(f"{prefix}.{key}" if prefix else key, value)
+
+    yield from found("", config.to_mapping())
 
 
 def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,14 +16,16 @@ import jax
 import tomli_w
 from filelock import FileLock, Timeout
 
-from equiprop.data import Dataset, names
+from equiprop.data import Dataset, DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
 from equiprop.kinds import load_reference, references, source_digest
-from equiprop.reporting import CHECKPOINTS, CONFIG, MANIFEST, METRICS, SUMMARY, in_todays_names
+from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
 from equiprop.training import AbstractRecord, TrainState
+
+CHECKPOINT_NAMES = ("last", "best")
 
 _LOCK = ".lock"
 _TOPOLOGY = "topology.toml"
@@ -112,6 +114,14 @@ class RunDirectory(AbstractRecord):
         except (OSError, ValueError) as error:
             raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
 
+    def data_info(self) -> DatasetInfo | None:
+        """What is known of the data without them; `None` in a run of version 0.1."""
+        recorded = self.manifest().get("data")
+        try:
+            return None if recorded is None else DatasetInfo.from_mapping(recorded)
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InputError(f"{self.path / MANIFEST}: 'data' cannot be read ({error})") from error
+
     def require_data(self, dataset: Dataset) -> None:
         """Raises `InputError` if `dataset` is not what the run began with."""
         recorded = self.manifest().get("dataset_checksum")
@@ -149,21 +159,29 @@ class RunDirectory(AbstractRecord):
             file.flush()
             os.fsync(file.fileno())
 
-    def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
-        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file.
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of all epochs so far, as far as they can be read."""
+        return list(self._lines().values())
 
-        Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
-        """
-        kept = {}
+    def _lines(self) -> dict[int, dict[str, Any]]:
+        found = {}
         path = self.path / METRICS
         text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
         for line in text.splitlines():
             try:
                 values = in_todays_names(json.loads(line))
-                if values["epoch"] <= epoch:
-                    kept[values["epoch"]] = values
+                found[int(values["epoch"])] = values
             except (ValueError, TypeError, KeyError, AttributeError):
                 continue
+        return found
+
+    def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
+        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file.
+
+        Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
+        """
+        path = self.path / METRICS
+        kept = {number: values for number, values in self._lines().items() if number <= epoch}
         missing = [number for number in range(1, epoch + 1) if number not in kept]
         if missing:
             raise InputError(
@@ -174,9 +192,38 @@ class RunDirectory(AbstractRecord):
             _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
         return list(kept.values())
 
+    def extend(self, config: Config, history: list[dict[str, Any]]) -> None:
+        """Lets the run go on with other epochs: the configuration says so, the manifest keeps how it was begun."""
+        before = {key: self.config.training[key] for key in ("epochs", "patience")}
+        self.config = dataclasses.replace(self.config, training=self.config.training | {
+            key: config.training[key] for key in before
+        })  # fmt: skip
+        manifest = self.manifest()
+        manifest.setdefault("extended", []).append({"after_epoch": len(history), **before})
+        self.checkpoints = Checkpoints(self.path / CHECKPOINTS, self.config)
+        with self._writing(CONFIG):
+            _write(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in history))
+            _write(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            _write(self.path / CONFIG, self.config.to_toml())
+            (self.path / SUMMARY).unlink(missing_ok=True)
+
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         with self._writing(SUMMARY):
             _write(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
+
+    def write_confusion(self, split: str, epoch: int, classes: tuple[str, ...], found: Mapping[str, Any]) -> None:
+        """Keeps, for the report, how the classes of a split were confused after so many epochs; nothing where there are none."""
+        if "confusion" not in found:
+            return
+        path = self.path / CONFUSION
+        try:
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            kept = {}
+        named = list(classes) or list(map(str, range(len(found["confusion"]))))
+        kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"]}
+        with self._writing(CONFUSION):
+            _write(path, json.dumps(kept) + "\n")
 
     def _writing(self, name: str) -> "_FullDisk":
         return _FullDisk(self.path / name)
@@ -242,6 +289,7 @@ def _manifest(config: Config, graph: dict[str, Any], dataset: Dataset, command: 
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in _LIBRARIES}},
         "device": f"{device.platform}: {device.device_kind} ({os.cpu_count()} CPU cores, {platform.machine()})",
         "dataset_checksum": dataset.checksum,
+        "data": dataset.info.to_mapping(),
         "seed": config.training["seed"],
         "command": command or " ".join(sys.argv),
         "labels": {section: choice.label for section, choice in chosen.items()},

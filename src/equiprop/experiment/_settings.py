@@ -1,7 +1,7 @@
 """The settings of a run that belong to no family."""
 
 from equiprop.errors import InputError
-from equiprop.numerics import Settings, count, flag, text
+from equiprop.numerics import Settings, constant, count, flag, text
 
 PRECISIONS = ("float32", "tensorfloat32", "float64")
 
@@ -25,6 +25,9 @@ class TrainingSettings(Settings):
         "float32, float64, or tensorfloat32: float32 in which products round their factors to ten bits where the device can, "
         "several times as fast there. A tolerance of 1e-4 is then out of reach; docs/benchmarks.md has what is not.",
     )
+    start: str = text(
+        "", "Run directory whose system is trained further, in place of a new one; DIR#best for its best system."
+    )
     warm_start: bool = flag(
         False,
         "Start the free phase of a sample where its last one ended, kept in half precision: 2 bytes a unit and training sample, "
@@ -33,6 +36,24 @@ class TrainingSettings(Settings):
     flip: bool = flag(False, "Mirror half of the training images, left to right, each time anew.")
     crop: int = count(
         0, "Shift each training image by up to so many pixels in either direction, each time anew.", at_least=0
+    )
+    cutout: int = count(
+        0, "Set a square of so many pixels of each training image to its mean colour, each time elsewhere.", at_least=0
+    )
+    mixup: float = constant(
+        0.0, "Train on mixtures of two samples, with a share drawn from Beta(a, a); 0 for none.", at_least=0
+    )
+    label_smoothing: float = constant(
+        0.0, "The share of a target that is spread over all classes.", at_least=0, below=1
+    )
+    average: float = constant(
+        0.0,
+        "The share, such as 0.999, that an average of the parameters keeps in a step; that is then evaluated. 0 for none.",
+        at_least=0,
+        below=1,
+    )
+    patience: int = count(
+        0, "Stop when validation has not improved for so many epochs; 0 to train all of them.", at_least=0
     )
     limit: int = count(0, "Use only the first so many training samples; 0 for all.", at_least=0)
     diagnostic_samples: int = count(

@@ -1,6 +1,7 @@
 """The objects of one run, built from its configuration."""
 
 import inspect
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -8,18 +9,22 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 
-from equiprop.data import Dataset, Split
+from equiprop.data import Dataset, DatasetInfo, Split
 from equiprop.data import load as load_dataset
 from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
+from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
-from equiprop.systems import AbstractRecipe, System
+from equiprop.systems import AbstractRecipe, System, correct
 from equiprop.training import (
     AbstractFeed,
     AbstractTransform,
     Components,
     Crop,
+    Cutout,
     Flip,
+    LabelSmoothing,
+    Mixup,
     Placement,
     Samples,
     ShardFeed,
@@ -43,7 +48,12 @@ class Trainer(Training):
     settings: TrainingSettings
     validation: Samples
 
-    def __init__(self, config: Config, dataset: Dataset | None = None) -> None:
+    def __init__(self, config: Config, dataset: Dataset | None = None, *, resumed: bool = False) -> None:
+        """**Arguments:**
+
+        - `dataset`: in place of the one that the configuration names.
+        - `resumed`: the state comes from a checkpoint, and the run that the system started from is not read again.
+        """
         training = _within("training", lambda: TrainingSettings(**config.training))
         dtype = _within("training", dtype_of, training.precision)
         placement = _within("training", Placement.over, training.devices, training.batch_size // training.micro_batches)
@@ -52,8 +62,10 @@ class Trainer(Training):
         feed = _within("training", _feed, dataset, training, dtype, placement)
         epochs = epochs_of(training.epochs, feed.steps_per_epoch)
         system_key, key = jax.random.split(jax.random.key(training.seed))
-        system = make_system(config.system, dataset, key=system_key, dtype=dtype)
-        components = _components(config, system)
+        system = make_system(config.system, dataset.info, key=system_key, dtype=dtype)
+        if training.start and not resumed:
+            system = _started(training.start, system)
+        components = _components(config, system, training.average, dtype)
         decided = config.with_object("homeostasis", components.homeostasis)
         decided = replace(decided, training=config.training | {"epochs": epochs})
         for name, value in (("config", decided), ("dataset", dataset), ("settings", training)):
@@ -66,14 +78,32 @@ class Trainer(Training):
             key=key,
             dtype=dtype,
             validation=on_device(dataset.validation, dataset, dtype),
-            transforms=_transforms(training),
+            transforms=_transforms(training, dataset.n_classes),
             diagnostic_samples=training.diagnostic_samples,
             seed=training.seed,
             warm_start=training.warm_start,
         )
 
+    @property
+    def judged_by(self) -> str:
+        """The metric that says how good a system is."""
+        x, y = self.validation.batch(jnp.arange(1))
+        decided = jax.eval_shape(lambda: correct(self.system, self.system.initial_state(x), y))
+        return "validation_loss" if decided is None else "validation_error_percent"
+
     def _check_warm_start(self) -> None:
         _within("training", super()._check_warm_start)
+
+
+def _started(start: str, like: System) -> System:
+    """The system of another run, in the structure of `like`. Raises `InputError` for one of another architecture."""
+    path, _, checkpoint = start.partition("#")
+    try:
+        if checkpoint not in ("", *CHECKPOINT_NAMES):
+            raise suggest("checkpoint", checkpoint, CHECKPOINT_NAMES)
+        return RunDirectory.open(path).checkpoints.system(like, best=checkpoint == "best")[1]
+    except InputError as error:
+        raise InputError(f"cannot be gone on from: {error}", path=("training", "start"), value=start) from None
 
 
 def _within(section: str, job: Any, *given: Any) -> Any:
@@ -96,9 +126,15 @@ def _feed(dataset: Dataset, training: TrainingSettings, dtype: Any, placement: P
     return ShardFeed(dataset, batch_size=size, seed=training.seed, dtype=dtype, placement=placement)
 
 
-def _transforms(training: TrainingSettings) -> tuple[AbstractTransform, ...]:
-    found: list[AbstractTransform] = [Flip()] if training.flip else []
-    return (*found, Crop(training.crop)) if training.crop else tuple(found)
+def _transforms(training: TrainingSettings, classes: int) -> tuple[AbstractTransform, ...]:
+    chosen: list[tuple[object, Callable[[], AbstractTransform]]] = [
+        (training.flip, Flip),
+        (training.crop, lambda: Crop(training.crop)),
+        (training.cutout, lambda: Cutout(training.cutout)),
+        (training.mixup, lambda: Mixup(training.mixup, classes)),
+        (training.label_smoothing, lambda: LabelSmoothing(training.label_smoothing, classes)),
+    ]
+    return tuple(make() for asked, make in chosen if asked)
 
 
 def _require_splits(dataset: Dataset) -> None:
@@ -109,22 +145,23 @@ def _require_splits(dataset: Dataset) -> None:
             )
 
 
-def _components(config: Config, system: System) -> Components:
+def _components(config: Config, system: System, average: float, dtype: Any) -> Components:
     return Components(
         config.solver.create(),
         config.estimator.create(),
         config.reference.create(),
         config.homeostasis.create().decide(system),
         config.optimizer.create(),
+        jnp.asarray(average, dtype) if average else None,
     )
 
 
-def make_system(choice: Choice, dataset: Dataset, *, key: jax.Array, dtype: Any) -> System:
-    """A system with random parameters of type `dtype` for the images and classes of `dataset`.
+def make_system(choice: Choice, data: DatasetInfo, *, key: jax.Array, dtype: Any) -> System:
+    """A system with random parameters of type `dtype` for such inputs and as many outputs as there are classes, or targets.
 
     Raises `InputError` where sizes do not fit, or a function of the user's own makes no system.
     """
-    inputs, outputs = dataset.info.input_shape, dataset.info.outputs
+    inputs, outputs = data.input_shape, data.outputs
     if inspect.isclass(choice.member) and issubclass(choice.member, AbstractRecipe):
         return _within("system", lambda: choice.create().create(inputs, outputs, key=key, dtype=dtype))
     try:

@@ -32,6 +32,7 @@ from equiprop.numerics.krylov import solve_positive as solve_positive
 from equiprop.numerics.pooling import softmax_pool as softmax_pool
 from equiprop.numerics.schedules import AbstractSchedule as AbstractSchedule
 from equiprop.numerics.schedules import Schedule as Schedule
+from equiprop.numerics.schedules import as_schedule as as_schedule
 from equiprop.numerics.schedules import is_schedule as is_schedule
 from equiprop.numerics.schedules import resolve as resolve
 from equiprop.numerics.settings import Number as Number

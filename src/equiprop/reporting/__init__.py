@@ -20,6 +20,7 @@ from equiprop.reporting._page import html_report as html_report
 from equiprop.reporting._page import write_report as write_report
 from equiprop.reporting._run import CHECKPOINTS as CHECKPOINTS
 from equiprop.reporting._run import CONFIG as CONFIG
+from equiprop.reporting._run import CONFUSION as CONFUSION
 from equiprop.reporting._run import MANIFEST as MANIFEST
 from equiprop.reporting._run import METRICS as METRICS
 from equiprop.reporting._run import REPORT as REPORT

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from equiprop.errors import InputError
 from equiprop.reporting._canvas import swatch
+from equiprop.reporting._confusion import confusion_tables
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence
 from equiprop.reporting._differences import as_toml, differences
 from equiprop.reporting._figures import pictures
@@ -28,6 +29,7 @@ def html_report(runs: Sequence[Run], title: str | None = None) -> str:
     sections = [
         ("comparison", "Comparison", _comparison(runs)),
         ("figures", "Figures", _figures(runs)),
+        ("confusion", "Classes", _confusions(runs, names)),
         ("differences", "What differs", _differences(runs, names)),
         ("configurations", "Configurations", _configurations(runs, names)),
         ("origins", "Origins", _origins(runs, names)),
@@ -167,6 +169,15 @@ def _figures(runs: Sequence[Run]) -> str:
         f"<figure>{picture.svg}</figure>"
         for picture in pictures(runs)
     )
+
+
+def _confusions(runs: Sequence[Run], names: Sequence[str]) -> str:
+    parts = [(place, name, confusion_tables(run)) for place, (run, name) in enumerate(zip(runs, names, strict=True))]
+    found = [f"<h3>{_named(place, name)}</h3>\n{tables}" for place, name, tables in parts if tables]
+    reading = (
+        "How many samples of each class, a row each, were taken for each class. Those that diverged are in no column."
+    )
+    return f'<p class="reading">{reading}</p>\n' + "\n".join(found) if found else ""
 
 
 def _differences(runs: Sequence[Run], names: Sequence[str]) -> str:

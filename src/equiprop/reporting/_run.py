@@ -5,7 +5,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
+CONFUSION = "confusion.json"
 REPORT = "report.html"
 
 
@@ -47,6 +48,7 @@ class Run:
     - `metrics`: one dict per epoch, in order; any key may be missing or None.
     - `summary`: the final numbers, None until the run has ended.
     - `warnings`: what a reader of the numbers has to know, a sentence each.
+    - `confusion`: by split, the classes and how many samples of each were taken for each; empty where none is kept.
     """
 
     path: Path
@@ -56,6 +58,7 @@ class Run:
     metrics: list[dict[str, Any]]
     summary: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
+    confusion: dict[str, Any] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -84,6 +87,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     manifest = _read_json(folder / MANIFEST)
     metrics, warnings = _read_metrics(folder / METRICS)
     summary = _read_json(folder / SUMMARY)
+    confusion, more = _read_confusion(folder / CONFUSION)
     if manifest is None:
         warnings.insert(0, f"{MANIFEST} is missing: device, versions and data set of this run are not known")
     if summary is None:
@@ -95,7 +99,8 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         manifest=manifest or {},
         metrics=[in_todays_names(epoch) for epoch in metrics],
         summary=None if summary is None else in_todays_names(summary),
-        warnings=tuple(warnings),
+        warnings=(*warnings, *more),
+        confusion=confusion,
     )
 
 
@@ -155,6 +160,19 @@ def _read_json(file: Path) -> dict[str, Any] | None:
         return _json_object(_read_bytes(file))
     except ValueError as error:
         raise _corrupt(file, "JSON", error) from error
+
+
+def _read_confusion(file: Path) -> tuple[dict[str, Any], list[str]]:
+    """What is kept of confused classes, and a warning where it is not what it should be."""
+    try:
+        found = _read_json(file) or {}
+        for kept in found.values():
+            size = len(kept["classes"])
+            if {len(kept["confusion"]), *map(len, kept["confusion"])} != {size} or sum(map(sum, kept["confusion"])) < 0:
+                raise ValueError("it is not square")
+    except (InputError, ValueError, KeyError, TypeError):
+        return {}, [f"{CONFUSION} is damaged and ignored; `equiprop evaluate` writes it anew"]
+    return found, []
 
 
 def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -65,6 +65,9 @@ thead .number { white-space: normal; }
 .named { display: flex; align-items: baseline; gap: 10px; overflow-wrap: break-word; }
 .named .swatch { position: relative; top: 1px; }
 .key { font-family: var(--mono); font-size: 13px; font-weight: 400; white-space: nowrap; }
+.confusion { width: auto; }
+.confusion th, .confusion td { padding: 4px 8px; }
+.confusion .none { color: var(--line); }
 .notes { margin: 16px 0 0; padding-left: 18px; max-width: 76ch; color: var(--soft); font-size: 14.5px; }
 .notes li { margin: 4px 0; }
 

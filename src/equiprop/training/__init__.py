@@ -5,11 +5,13 @@ from equiprop.training._arrays import samples_of as samples_of
 from equiprop.training._components import Components as Components
 from equiprop.training._diagnosis import REPORTED as REPORTED
 from equiprop.training._diagnosis import diagnose as diagnose
+from equiprop.training._evaluate import Predictions as Predictions
 from equiprop.training._evaluate import certify as certify
 from equiprop.training._evaluate import diagnose_gradient as diagnose_gradient
 from equiprop.training._evaluate import evaluate as evaluate
 from equiprop.training._evaluate import finite_or_none as finite_or_none
 from equiprop.training._evaluate import looked_into as looked_into
+from equiprop.training._evaluate import predictions as predictions
 from equiprop.training._feed import AbstractFeed as AbstractFeed
 from equiprop.training._feed import BatchFeed as BatchFeed
 from equiprop.training._feed import ShardFeed as ShardFeed

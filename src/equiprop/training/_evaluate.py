@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import equinox as eqx
@@ -28,7 +29,13 @@ def _batch(split: Samples, positions: Array) -> tuple[Any, Any]:
 
 @eqx.filter_jit
 def _tally(
-    system: System, x: Any, y: Any, counts: Array, solver: AbstractSolver, metrics: Mapping[str, Metric]
+    system: System,
+    x: Any,
+    y: Any,
+    counts: Array,
+    solver: AbstractSolver,
+    metrics: Mapping[str, Metric],
+    confusion: bool,
 ) -> dict[str, Any]:
     """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite."""
     free = relax(system, x, solver)
@@ -38,6 +45,8 @@ def _tally(
     if right is not None:
         tally["right"] = jnp.sum(counts & right & (free.status != Status.DIVERGED))
     prediction = predict(system, free.state)
+    if right is not None and confusion:
+        tally |= _confused(prediction, y, counts, free.status != Status.DIVERGED)
     values = {"loss": system.cost(system.output(system.activity(free.state)), y)}
     values |= {name: metric(prediction, y) for name, metric in metrics.items()}
     for name, value in values.items():
@@ -46,8 +55,22 @@ def _tally(
     return tally
 
 
+def _confused(scores: Array, y: Array, counts: Array, decided: Array) -> dict[str, Array]:
+    """How many samples of each class were taken for each, and how many there are of each."""
+    classes = scores.shape[-1]
+    right = y if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == 1 else jnp.argmax(y, axis=-1)
+    of_each = jnp.zeros(classes, jnp.int32).at[right].add(counts.astype(jnp.int32))
+    taken = jnp.zeros((classes, classes), jnp.int32).at[right, jnp.argmax(scores, axis=-1)]
+    return {"confusion": taken.add((counts & decided).astype(jnp.int32)), "class_samples": of_each}
+
+
 def evaluate(
-    system: System, split: Samples, solver: AbstractSolver, metrics: Mapping[str, Metric] | None = None
+    system: System,
+    split: Samples,
+    solver: AbstractSolver,
+    metrics: Mapping[str, Metric] | None = None,
+    *,
+    confusion: bool = False,
 ) -> dict[str, Any]:
     """Means over a split: `loss`, `error_percent` where targets name classes, and the metrics; the fractions `converged`,
     `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
@@ -59,13 +82,15 @@ def evaluate(
     **Arguments:**
 
     - `metrics`: by name, functions of predictions and targets to one number a sample.
+    - `confusion`: whether, where targets name classes, to count the samples of each class (rows) that were taken for each class
+      (columns), without those that diverged: `confusion`, a list of rows; and of each class the samples, `class_samples`.
     """
     n, metrics = len(split), dict(metrics or {})
     tallies = []
     for start in range(0, n, _EVALUATION_BATCH):
         positions = start + jnp.arange(_EVALUATION_BATCH)
         x, y = _batch(split, jnp.minimum(positions, n - 1))
-        tallies.append(_tally(system, x, y, positions < n, solver, metrics))
+        tallies.append(_tally(system, x, y, positions < n, solver, metrics, confusion))
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
     result: dict[str, Any] = {}
     if "right" in sums:
@@ -73,8 +98,47 @@ def evaluate(
     for name in ("loss", *metrics):
         total, known = sums[name]
         result[name] = float(total / known) if known else None
+    result |= {name: sums[name].tolist() for name in ("confusion", "class_samples") if name in sums}
     result["sweeps"] = int(sums["sweeps"]) / n
     return result | {s.name.lower() + "_fraction": int(sums[s.name.lower()]) / n for s in Status}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a system makes of inputs, sample by sample.
+
+    **Fields:**
+
+    - `output`: the scores of the classes `[n, classes]`, or the output, or a tree of outputs.
+    - `label`: the index of the class with the largest score, `[n]`; of an output that is not one row a sample, `None`.
+    - `converged`: whether the free phase reached equilibrium; the output of others is that of the state in which it was left.
+    """
+
+    output: Any
+    label: np.ndarray | None
+    converged: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.converged)
+
+
+@eqx.filter_jit
+def _predict(system: System, x: Any, solver: AbstractSolver) -> tuple[Any, Array]:
+    free = relax(system, x, solver)
+    return predict(system, free.state), free.converged
+
+
+def predictions(system: System, split: Samples, solver: AbstractSolver, batch_size: int = 200) -> Predictions:
+    """Of all inputs of a split, in batches of one size: the last one is filled up with inputs whose outputs are not kept."""
+    n, size = len(split), min(batch_size, len(split))
+    parts = []
+    for start in range(0, n, size):
+        positions = start + jnp.arange(size)
+        found = _predict(system, _batch(split, jnp.minimum(positions, n - 1))[0], solver)
+        parts.append(jax.tree.map(lambda a, left=n - start: np.asarray(a)[:left], found))
+    output, converged = jax.tree.map(lambda *a: np.concatenate(a), *parts)
+    rows = isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1
+    return Predictions(output, output.argmax(axis=1) if rows else None, converged)
 
 
 @eqx.filter_jit

@@ -5,9 +5,10 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Int, PyTree
 
-from equiprop.data import Dataset, Split
+from equiprop.data import Dataset, DatasetInfo, Split
 from equiprop.numerics import trees
 from equiprop.training.transforms import Normalize
 
@@ -35,8 +36,10 @@ class Samples(eqx.Module):
         return trees.batch_size(self.x)
 
 
-def on_device(split: Split, dataset: Dataset, dtype: Any, *, first: int | None = None) -> Samples:
-    """A split of a data set as it lies on the device, to become input of type `dtype`."""
-    x, y = jax.tree.map(jnp.asarray, (split.x, split.y))
+def on_device(split: Split, dataset: Dataset | DatasetInfo, dtype: Any, *, first: int | None = None) -> Samples:
+    """A split of a data set as it lies on the device, to become input and targets of type `dtype`."""
+    # Numbers take the precision of the system once, pixels stay as small as they are.
+    x = jax.tree.map(lambda a: jnp.asarray(a if a.dtype == np.uint8 else a.astype(dtype)), split.x)
+    y = jax.tree.map(lambda a: jnp.asarray(a if a.dtype.kind in "iu" else a.astype(dtype)), split.y)
     start = None if first is None else jnp.asarray(first, jnp.int32)
     return Samples(x, y, Normalize.of(dataset.mean, dataset.scale, dtype), start)
