@@ -970,7 +970,7 @@ EXPERIMENT = (
     Mistake(
         "a run that records what it was asked for instead of what it decided",
         "experiment/_train.py",
-        "RunDirectory.create(out, trainer.config,",
+        "RunDirectory.create(out, first.config,",
         "RunDirectory.create(out, config,",
         "experiment/test_trainer.py",
     ),
@@ -984,7 +984,7 @@ EXPERIMENT = (
     Mistake(
         "a run trained by two",
         "experiment/_train.py",
-        "    on_primary(directory.lock)\n",
+        "    on_primary(record.lock)\n",
         "",
         "experiment/test_loop.py",
     ),

@@ -93,7 +93,7 @@ def test_a_function_of_the_metrics_is_a_callback_and_may_stop(stopped):
         return "enough" if len(epochs) == 3 else None
 
     ending = run(trainer, Memory(), trainer.initial_train_state(), callbacks=[as_callback(function)])
-    assert epochs == [1, 2, 3] and ending.stopped == "enough" and len(ending.history) == 3
+    assert epochs == [1, 2, 3] and ending.stopped == ["enough"] and len(ending.histories[0]) == 3
     for wrong in ("early_stopping", EarlyStopping):
         with pytest.raises(InputError, match=r"callbacks = .*is no callback; give an object of a subclass"):
             as_callback(wrong)

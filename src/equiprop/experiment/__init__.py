@@ -16,6 +16,8 @@ from equiprop.experiment._legacy import renamed_key as renamed_key
 from equiprop.experiment._legacy import renamed_kind as renamed_kind
 from equiprop.experiment._processes import ProcessSettings as ProcessSettings
 from equiprop.experiment._run_directory import RunDirectory as RunDirectory
+from equiprop.experiment._seeds import SeedsDirectory as SeedsDirectory
+from equiprop.experiment._seeds import seed_folders as seed_folders
 from equiprop.experiment._settings import TrainingSettings as TrainingSettings
 from equiprop.experiment._train import Interrupted as Interrupted
 from equiprop.experiment._train import resume as resume

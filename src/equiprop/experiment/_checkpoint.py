@@ -54,11 +54,23 @@ class Checkpoints:
         self.folder = Path(folder)
         self.config = config
 
-    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> Path:
-        """Writes `state`. Raises `InputError` where the disk is full or cannot be written to; nothing is lost then."""
+    def save(
+        self,
+        state: TrainState | tuple[list[TrainState], ...],
+        *,
+        seconds: float,
+        at: TrainState | None = None,
+        best: bool = False,
+    ) -> Path:
+        """Writes `state`, or several; `at` is the one that says how far they are, if that is not `state` itself.
+
+        Raises `InputError` where the disk is full or cannot be written to; nothing is lost then.
+        """
         import orbax.checkpoint as ocp
 
-        epoch, step = int(state.epoch), int(state.step)
+        furthest = state if at is None else at
+        assert isinstance(furthest, TrainState)
+        epoch, step = int(furthest.epoch), int(furthest.step)
         name = f"{_BEST}-epoch-{epoch:04d}" if best else f"epoch-{epoch:04d}-step-{step:06d}"
         partial = self.folder / f"{_WRITING}{uuid.uuid4().hex[:8]}"
         arrays = _arrays(state)
@@ -111,20 +123,20 @@ class Checkpoints:
             if left.name.startswith((_WRITING, _REMOVED)):
                 shutil.rmtree(left, ignore_errors=True)
 
-    def newest(self, like: TrainState, *, best: bool = False) -> tuple[CheckpointMetadata, TrainState]:
+    def newest(self, like: T, *, best: bool = False) -> tuple[CheckpointMetadata, T]:
         """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
 
         A run that is still being trained may remove it meanwhile for a newer one, which is then read in its place. Raises
         `InputError` if there is none, or for what `restore` raises.
         """
 
-        def read(path: Path) -> tuple[CheckpointMetadata, TrainState]:
+        def read(path: Path) -> tuple[CheckpointMetadata, T]:
             about = _about(path)
             return about, self.restore(about, like)
 
         return self._of_newest(best, read)
 
-    def restore(self, about: CheckpointMetadata, like: TrainState) -> TrainState:
+    def restore(self, about: CheckpointMetadata, like: T) -> T:
         """The state in `about`, in the structure of `like`.
 
         Raises `InputError` for a checkpoint of another configuration, one whose arrays are not those that were written, or one of

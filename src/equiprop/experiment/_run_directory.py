@@ -7,7 +7,7 @@ import os
 import platform
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -147,13 +147,19 @@ class RunDirectory(AbstractRecord):
     def place(self) -> str:
         return str(self.path)
 
-    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> None:
-        self.checkpoints.save(state, seconds=seconds, best=best)
+    def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
+        self.checkpoints.save(states[0], seconds=seconds)
 
-    def best(self, like: TrainState) -> TrainState:
+    def save_best(self, state: TrainState, lane: int = 0) -> None:
+        del lane
+        self.checkpoints.save(state, seconds=0.0, best=True)
+
+    def best(self, like: TrainState, lane: int = 0) -> TrainState:
+        del lane
         return self.checkpoints.newest(like, best=True)[1]
 
-    def append(self, metrics: Mapping[str, Any]) -> None:
+    def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None:
+        del lane
         with self._writing(METRICS), (self.path / METRICS).open("a", encoding="utf-8") as file:
             file.write(json.dumps(metrics) + "\n")
             file.flush()
@@ -192,8 +198,9 @@ class RunDirectory(AbstractRecord):
             _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
         return list(kept.values())
 
-    def extend(self, config: Config, history: list[dict[str, Any]]) -> None:
+    def extend(self, config: Config, histories: Sequence[list[dict[str, Any]]]) -> None:
         """Lets the run go on with other epochs: the configuration says so, the manifest keeps how it was begun."""
+        (history,) = histories
         before = {key: self.config.training[key] for key in ("epochs", "patience")}
         self.config = dataclasses.replace(self.config, training=self.config.training | {
             key: config.training[key] for key in before

@@ -20,6 +20,9 @@ class TrainingSettings(Settings):
     )
     devices: int = count(0, "Devices that a batch is spread over; 0 for all there are.", at_least=0)
     seed: int = count(0, "Of the weights, the order of samples and the probes.", at_least=0)
+    seeds: int = count(
+        1, "So many seeds side by side, seed and those that follow it, each a run of its own in a folder of this one."
+    )
     precision: str = text(
         "float32",
         "float32, float64, or tensorfloat32: float32 in which products round their factors to ten bits where the device can, "

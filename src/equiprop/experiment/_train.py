@@ -7,19 +7,23 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
-from equiprop.data import Dataset
+from equiprop.data import Dataset, Shards
 from equiprop.errors import EquipropError, InputError, ScheduleWarning
 from equiprop.estimators import FLAGS
 from equiprop.experiment._config import MAY_CHANGE, Config, schedules
 from equiprop.experiment._run_directory import RunDirectory
+from equiprop.experiment._seeds import SeedsDirectory, of_each_seed
 from equiprop.experiment._trainer import Trainer
 from equiprop.numerics import as_schedule
 from equiprop.training import (
     Callback,
     EarlyStopping,
+    Ending,
     Memory,
+    NonFinite,
     TrainState,
     certify,
     diagnose_gradient,
@@ -62,21 +66,46 @@ def train(
     `NonFinite` when weights or loss stop being numbers.
     """
     on_primary(lambda: RunDirectory.require_new(out))
-    trainer = Trainer(config, dataset)
-    state = trainer.initial_train_state()
-    before = local(state)
+    trainers = _trainers(config, dataset)
+    states = [trainer.initial_train_state() for trainer in trainers]
+    before = local(states)
 
-    def create() -> RunDirectory:
-        directory = RunDirectory.create(out, trainer.config, trainer.dataset, command)
-        directory.checkpoints.save(before, seconds=0.0)
+    def create() -> RunDirectory | SeedsDirectory:
+        directory = _create(out, config, trainers, command)
+        directory.save(before, seconds=0.0)
         return directory
 
     directory = on_primary(create)
     try:
-        return _run(trainer, directory, state, [], 0.0, callbacks)
+        return _run(trainers, directory, states, [[] for _ in trainers], 0.0, callbacks)
     finally:
         if directory is not None:
             directory.unlock()
+
+
+def _trainers(config: Config, dataset: Dataset | None, *, resumed: bool = False) -> list[Trainer]:
+    """One, or one for each seed, which share what is on the device."""
+    configs = of_each_seed(config)
+    first = Trainer(configs[0], dataset, resumed=resumed)
+    if len(configs) > 1:
+        reason = ""
+        if isinstance(first.dataset.train, Shards):
+            reason = f"{config.dataset} is read from disk file by file"
+        elif jax.process_count() > 1:
+            reason = "there are several processes"
+        if reason:
+            hint = "train one seed after the other"
+            raise InputError(reason, path=("training", "seeds"), value=len(configs), hint=hint)
+    return [first, *(Trainer(each, first.dataset, resumed=resumed, beside=first) for each in configs[1:])]
+
+
+def _create(out: str | Path, config: Config, trainers: list[Trainer], command: str) -> RunDirectory | SeedsDirectory:
+    first = trainers[0]
+    if len(trainers) == 1:
+        return RunDirectory.create(out, first.config, first.dataset, command)
+    seeds = {key: config.training[key] for key in ("seed", "seeds")}
+    whole = replace(first.config, training=first.config.training | seeds)
+    return SeedsDirectory.create(out, [trainer.config for trainer in trainers], whole, first.dataset, command)
 
 
 def resume(
@@ -101,20 +130,31 @@ def resume(
     directory.checkpoints.about()  # that there is one, before the data are read
     config = directory.resolved_config()
     changed = _changed(config, changes or {})
-    trainer = Trainer(changed, dataset, resumed=True)
-    directory.require_data(trainer.dataset)
-    on_primary(directory.lock)
+    trainers = _trainers(changed, dataset, resumed=True)
+    directory.require_data(trainers[0].dataset)
+    record = directory if len(trainers) == 1 else SeedsDirectory.open(run)
+    on_primary(record.lock)
     on_primary(directory.checkpoints.tidy)
     try:
-        about, state = directory.checkpoints.newest(trainer.initial_train_state())
-        state = trainer.spec.placement.everywhere(state)
-        history = on_primary(lambda: directory.metrics_until(about.epoch)) or []
+        states, histories, seconds = _restored(record, trainers)
         if any(changed.training[key] != config.training[key] for key in ("epochs", "patience")):
-            _extend(directory, config, changed, history)
-        return _run(trainer, directory if is_primary() else None, state, history, about.seconds, callbacks)
+            _extend(record, config, changed, histories)
+        return _run(trainers, record if is_primary() else None, states, histories, seconds, callbacks)
     finally:
         if is_primary():
-            directory.unlock()
+            record.unlock()
+
+
+def _restored(
+    record: RunDirectory | SeedsDirectory, trainers: list[Trainer]
+) -> tuple[list[TrainState], list[list[dict[str, Any]]], float]:
+    """The states, what was said of each epoch before, and the seconds spent on the one under way."""
+    like = [trainer.initial_train_state() for trainer in trainers]
+    if isinstance(record, SeedsDirectory):
+        return record.restore(like)
+    about, state = record.checkpoints.newest(like[0])
+    state = trainers[0].spec.placement.everywhere(state)
+    return [state], [on_primary(lambda: record.metrics_until(about.epoch)) or []], about.seconds
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
@@ -126,14 +166,17 @@ def _changed(config: Config, changes: Mapping[str, Any]) -> Config:
     return replace(config, training=config.training | {key.partition(".")[2]: value for key, value in changes.items()})
 
 
-def _extend(directory: RunDirectory, before: Config, after: Config, history: list[dict[str, Any]]) -> None:
+def _extend(
+    record: RunDirectory | SeedsDirectory, before: Config, after: Config, histories: list[list[dict[str, Any]]]
+) -> None:
     """Lets a run go on for other epochs than it was begun with. Raises `InputError` for fewer than are behind it."""
-    done, old, new = len(history), before.training["epochs"], after.training["epochs"]
+    done, old, new = max(map(len, histories)), before.training["epochs"], after.training["epochs"]
     if new < done:
         raise InputError(f"{done} are behind it", path=("training", "epochs"), value=new, hint=f"give at least {done}")
-    if history:
-        history[-1].pop("stopped", None)
-    on_primary(lambda: directory.extend(after, history))
+    for history in histories:
+        if history:
+            history[-1].pop("stopped", None)
+    on_primary(lambda: record.extend(after, histories))
     for sentence in rescheduled(before, done, old, new):
         warnings.warn(sentence, ScheduleWarning, stacklevel=4)
 
@@ -153,33 +196,59 @@ def rescheduled(config: Config, done: int, before: int, after: int) -> Iterator[
 
 
 def _run(
-    trainer: Trainer,
-    directory: RunDirectory | None,
-    state: TrainState,
-    history: list[dict[str, Any]],
+    trainers: list[Trainer],
+    record: RunDirectory | SeedsDirectory | None,
+    states: list[TrainState],
+    histories: list[list[dict[str, Any]]],
     seconds: float,
     callbacks: Sequence[Callback],
 ) -> dict[str, Any]:
     """**Arguments:**
 
-    - `directory`: of the run, in process 0; `None` in the others, which compute with it and write nothing.
+    - `record`: of the run, in process 0; `None` in the others, which compute with it and write nothing.
     """
-    record, settings = directory or Memory(), trainer.config.to_mapping()
-    patience = trainer.settings.patience
-    own = [EarlyStopping(trainer.judged_by, patience=patience)] if patience else []
+    first = trainers[0]
+    patience = first.settings.patience
+    own = [EarlyStopping(first.judged_by, patience=patience)] if patience else []
     ending = run_training(
-        trainer, record, state, history, seconds=seconds, callbacks=[*own, *callbacks], settings=settings
+        trainers,
+        record or Memory(),
+        states,
+        histories,
+        seconds=seconds,
+        callbacks=[*own, *callbacks],
+        settings=first.config.to_mapping(),
     )
+    if isinstance(record, SeedsDirectory):
+        record.conclude(ending.states)
     if ending.interrupted:
-        raise Interrupted(ending.interrupted, None if directory is None else directory.path)
-    ended = local(ending.state)
-    return on_primary(lambda: _conclude(trainer, directory, ended, ending.history)) or {}
+        raise Interrupted(ending.interrupted, None if record is None else Path(record.place))
+    ended = local(ending.states)
+    return on_primary(lambda: _conclude(trainers, record, ended, ending)) or {}
 
 
 def _conclude(
-    trainer: Trainer, directory: RunDirectory | None, state: TrainState, history: list[dict[str, Any]]
+    trainers: list[Trainer], record: RunDirectory | SeedsDirectory | None, states: list[TrainState], ending: Ending
 ) -> dict[str, Any]:
-    assert directory is not None
+    assert record is not None
+    if isinstance(record, RunDirectory):
+        return _summarised(trainers[0], record, states[0], ending.histories[0])
+    failed = {lane: reason for lane, reason in enumerate(ending.failed) if reason}
+    summaries = {
+        lane: _summarised(trainer, record.runs[lane], states[lane], ending.histories[lane])
+        for lane, trainer in enumerate(trainers)
+        if lane not in failed
+    }
+    summary = record.write_summary(summaries, failed)
+    if failed:
+        seeds = ", ".join(f"seed {trainers[lane].settings.seed}: {reason}" for lane, reason in failed.items())
+        raise NonFinite(f"{len(failed)} of {len(trainers)} seeds were given up, the others are trained; {seeds}")
+    return summary
+
+
+def _summarised(
+    trainer: Trainer, directory: RunDirectory, state: TrainState, history: list[dict[str, Any]]
+) -> dict[str, Any]:
     summary = _summary(trainer, directory, state, history)
     directory.write_summary(summary)
     return summary

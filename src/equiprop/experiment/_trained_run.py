@@ -14,6 +14,7 @@ from equiprop.errors import InputError, suggest
 from equiprop.experiment._config import Config
 from equiprop.experiment._export import export, named_parameters
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
+from equiprop.experiment._seeds import require_one
 from equiprop.experiment._settings import TrainingSettings
 from equiprop.experiment._trainer import Trainer, dtype_of, make_system
 from equiprop.numerics import resolve
@@ -168,6 +169,7 @@ def load(
     directory = RunDirectory.open(path)
     if checkpoint not in CHECKPOINT_NAMES:
         raise suggest("checkpoint", checkpoint, CHECKPOINT_NAMES)
+    require_one(path, directory.config)
     best = checkpoint == "best"
     directory.checkpoints.about(best=best)  # that there is one, before anything is made for it
     config = directory.resolved_config()

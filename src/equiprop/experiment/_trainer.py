@@ -48,10 +48,13 @@ class Trainer(Training):
     settings: TrainingSettings
     validation: Samples
 
-    def __init__(self, config: Config, dataset: Dataset | None = None, *, resumed: bool = False) -> None:
+    def __init__(
+        self, config: Config, dataset: Dataset | None = None, *, resumed: bool = False, beside: "Trainer | None" = None
+    ) -> None:
         """**Arguments:**
 
         - `dataset`: in place of the one that the configuration names.
+        - `beside`: another of the same data, whose samples on the device serve this one, too.
         - `resumed`: the state comes from a checkpoint, and the run that the system started from is not read again.
         """
         training = _within("training", lambda: TrainingSettings(**config.training))
@@ -59,7 +62,7 @@ class Trainer(Training):
         placement = _within("training", Placement.over, training.devices, training.batch_size // training.micro_batches)
         dataset = load_dataset(config.dataset) if dataset is None else dataset
         _require_splits(dataset)
-        feed = _within("training", _feed, dataset, training, dtype, placement)
+        feed = _within("training", _feed, dataset, training, dtype, placement) if beside is None else beside.feed
         epochs = epochs_of(training.epochs, feed.steps_per_epoch)
         system_key, key = jax.random.split(jax.random.key(training.seed))
         system = make_system(config.system, dataset.info, key=system_key, dtype=dtype)
@@ -77,7 +80,7 @@ class Trainer(Training):
             feed=feed,
             key=key,
             dtype=dtype,
-            validation=on_device(dataset.validation, dataset, dtype),
+            validation=on_device(dataset.validation, dataset, dtype) if beside is None else beside.validation,
             transforms=_transforms(training, dataset.n_classes),
             diagnostic_samples=training.diagnostic_samples,
             seed=training.seed,

@@ -18,6 +18,7 @@ from equiprop.training._feed import ShardFeed as ShardFeed
 from equiprop.training._feed import WholeFeed as WholeFeed
 from equiprop.training._fit import FitResult as FitResult
 from equiprop.training._fit import fit as fit
+from equiprop.training._lanes import Lanes as Lanes
 from equiprop.training._loop import Ending as Ending
 from equiprop.training._loop import NonFinite as NonFinite
 from equiprop.training._loop import run as run

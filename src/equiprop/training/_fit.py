@@ -141,10 +141,10 @@ def fit(
     require_targets(system, training.samples)
     told = [as_callback(each) for each in callbacks]
     record = Memory() if record is None else record
-    state = training.initial_train_state()
-    ending = run(training, record, state, callbacks=told if quiet else [Progress(), *told])
-    best = record.best(ending.state)
-    return FitResult(ending.state.evaluated, best.evaluated, ending.history, ending.interrupted or ending.stopped)
+    ending = run(training, record, training.initial_train_state(), callbacks=told if quiet else [Progress(), *told])
+    (state,), (history,), (stopped,) = ending.states, ending.histories, ending.stopped or [""]
+    best = record.best(state)
+    return FitResult(state.evaluated, best.evaluated, history, ending.interrupted or stopped)
 
 
 def _of_kind(name: str, given: Any, kind: type[T], default: type[T]) -> T:

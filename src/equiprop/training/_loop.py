@@ -1,11 +1,12 @@
 """The one training loop: epochs, calls of the compiled steps, interrupts, and what is told and kept of them."""
 
+import copy
 import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
 
@@ -13,7 +14,9 @@ import jax
 import jax.numpy as jnp
 
 from equiprop.errors import EquipropError
+from equiprop.reporting import mean_of
 from equiprop.training._evaluate import finite_or_none
+from equiprop.training._lanes import Lanes
 from equiprop.training._processes import agree, is_primary, local, on_primary
 from equiprop.training._record import AbstractRecord
 from equiprop.training._step import Totals, TrainState, all_finite
@@ -30,150 +33,236 @@ class NonFinite(EquipropError):
 
 @dataclass(frozen=True)
 class Ending:
-    """How a training ended.
+    """How a training ended, or several side by side, lane by lane.
 
-    - `state`: the last one; in an epoch, if it was interrupted.
-    - `history`: what was to be said of every epoch.
+    - `states`: the last ones; in an epoch, if it was interrupted.
+    - `histories`: what was to be said of every epoch.
     - `interrupted`: where, if it was; else empty.
-    - `stopped`: why it ended before the last epoch that was planned, if a callback wanted that; else empty.
+    - `stopped`: why each ended before the last epoch that was planned, if a callback wanted that; else empty.
+    - `failed`: why each was given up because it stopped being numbers, while others went on; else empty.
     """
 
-    state: TrainState
-    history: list[dict[str, Any]]
+    states: list[TrainState]
+    histories: list[list[dict[str, Any]]]
     interrupted: str = ""
-    stopped: str = ""
+    stopped: list[str] = field(default_factory=list)
+    failed: list[str] = field(default_factory=list)
 
 
 def run(
-    training: Training,
+    trainings: Training | Sequence[Training],
     record: AbstractRecord,
-    state: TrainState,
-    history: Sequence[Mapping[str, Any]] = (),
+    states: TrainState | Sequence[TrainState],
+    histories: Sequence[Sequence[Mapping[str, Any]]] = (),
     *,
     seconds: float = 0.0,
     callbacks: Sequence[Callback] = (),
     settings: Mapping[str, Any] | None = None,
 ) -> Ending:
-    """Trains from a state to the last epoch, or until a callback, Ctrl-C or SIGTERM ends it.
+    """Trains from a state to the last epoch, or until a callback, Ctrl-C or SIGTERM ends it; one system, or several side by side.
 
     **Arguments:**
 
-    - `history`: of the epochs before, one line each.
+    - `trainings`, `states`: one, or one for each lane.
+    - `histories`: of each lane the epochs before, one line each.
     - `seconds`: spent on the epoch under way before.
+    - `callbacks`: of several lanes each has its own copy of those that are for single ones (`Callback.each_lane`); the others are
+      told the means, and a reason of theirs to stop ends all.
     - `settings`: what is trained by what, for the callbacks.
 
-    Raises `NonFinite` when weights or loss stop being numbers.
+    Raises `NonFinite` when weights or loss stop being numbers, of several lanes when those of all have.
     """
-    loop = _Loop(
-        training, record, [dict(line) for line in history], [Warnings(training.components.estimator), *callbacks]
-    )
-    plan = Plan(
-        epochs=training.epochs,
-        steps_per_epoch=training.steps_per_epoch,
-        epoch=int(state.epoch),
-        step=int(state.step),
-        history=tuple(loop.history),
-        settings=dict(settings or {}),
-        place=record.place,
-    )
+    trainings = [trainings] if isinstance(trainings, Training) else list(trainings)
+    states = [states] if isinstance(states, TrainState) else list(states)
+    told = [[dict(line) for line in lines] for lines in histories] or [[] for _ in trainings]
+    loop = _Loop(trainings, record, states, told, callbacks)
     reason = "failed"
     try:
-        loop.tell(lambda callback: callback.on_start(plan))
+        loop.start(dict(settings or {}))
         with _interrupts() as asked:
-            ending = loop.train(state, seconds, asked)
-        reason = ending.interrupted or ending.stopped
+            ending = loop.train(seconds, asked)
+        reason = ending.interrupted or next(filter(None, ending.stopped), "")
     finally:
-        loop.tell(lambda callback: callback.on_end(reason))
+        loop.end(reason)
     return ending
 
 
 class _Loop:
     def __init__(
-        self, training: Training, record: AbstractRecord, history: list[dict[str, Any]], callbacks: Sequence[Callback]
+        self,
+        trainings: list[Training],
+        record: AbstractRecord,
+        states: list[TrainState],
+        histories: list[list[dict[str, Any]]],
+        callbacks: Sequence[Callback],
     ) -> None:
-        self.training, self.record, self.history, self.callbacks = training, record, history, callbacks
+        self.trainings, self.record, self.states, self.histories = trainings, record, states, histories
+        self.lanes = Lanes(trainings)
+        several = len(trainings) > 1
+        self.own = [[*(c if not several else copy.deepcopy(c) for c in callbacks if c.each_lane)] for _ in trainings]
+        for own, training in zip(self.own, trainings, strict=True):
+            own.insert(0, Warnings(training.components.estimator))
+        self.shared = [callback for callback in callbacks if not callback.each_lane]
+        # Why nothing is left to do in a lane, also where it was ended before it was interrupted.
+        self.stopped = [str(lines[-1].get("stopped", "")) if lines else "" for lines in histories]
+        self.failed = ["" for _ in trainings]
 
-    def tell(self, what: Any) -> None:
+    @property
+    def training(self) -> Training:
+        """For what all have in common."""
+        return self.trainings[0]
+
+    @property
+    def running(self) -> list[int]:
+        """The lanes that are not at their end."""
+        return [
+            lane
+            for lane, state in enumerate(self.states)
+            if not self.stopped[lane] and not self.failed[lane] and int(state.epoch) < self.training.epochs
+        ]
+
+    def start(self, settings: dict[str, Any]) -> None:
+        if not is_primary():
+            return
+        furthest = max(self.states, key=lambda state: int(state.epoch))
+        for lane, (own, lines) in enumerate(zip(self.own, self.histories, strict=True)):
+            for callback in own:
+                callback.on_start(self._plan(self.states[lane], lines, settings))
+        for callback in self.shared:
+            callback.on_start(self._plan(furthest, self._means(), settings))
+
+    def _plan(self, state: TrainState, lines: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Plan:
+        return Plan(
+            epochs=self.training.epochs,
+            steps_per_epoch=self.training.steps_per_epoch,
+            epoch=int(state.epoch),
+            step=int(state.step),
+            history=tuple(lines),
+            settings=settings,
+            place=self.record.place,
+            lanes=len(self.trainings),
+        )
+
+    def _means(self) -> list[dict[str, Any]]:
+        """Of every epoch so far the means over the lanes."""
+        epochs = max(map(len, self.histories))
+        return [mean_of([lines[i] for lines in self.histories if i < len(lines)]) for i in range(epochs)]
+
+    def end(self, reason: str) -> None:
+        self.lanes.close()
         if is_primary():
-            for callback in self.callbacks:
-                what(callback)
+            for callback in [*(c for own in self.own for c in own), *self.shared]:
+                callback.on_end(reason)
 
-    def train(self, state: TrainState, seconds: float, asked: threading.Event) -> Ending:
-        training, stopped = self.training, self._agreed(self._over())
-        while not stopped and int(state.epoch) < training.epochs:
+    def train(self, seconds: float, asked: threading.Event) -> Ending:
+        self._agree_on_end()
+        while self.running:
             began = time.perf_counter()
-            state, interrupted = self._epoch(state, asked)
+            interrupted = self._epoch(asked)
             spent = seconds + time.perf_counter() - began
             if interrupted:
-                kept = local(state)
+                kept = local(self.states)
                 on_primary(lambda kept=kept, spent=spent: self.record.save(kept, seconds=spent))
-                return Ending(state, self.history, interrupted=interrupted)
-            finished = local(state)
-            state = training.spec.placement.everywhere(_next_epoch(state))
-            stopped = self._agreed(on_primary(lambda f=finished, s=spent: self._finish(f, s)) or "")
+                return self._ending(interrupted)
+            finished = {lane: local(self.states[lane]) for lane in self.running}
+            for lane in finished:
+                self.states[lane] = self.training.spec.placement.everywhere(_next_epoch(self.states[lane]))
+            on_primary(lambda finished=finished, spent=spent: self._finish(finished, spent))
+            self._agree_on_end()
             seconds = 0.0
-        return Ending(state, self.history, stopped=stopped)
+        return self._ending()
 
-    def _agreed(self, stopped: str) -> str:
+    def _ending(self, interrupted: str = "") -> Ending:
+        if all(self.failed):
+            raise NonFinite(self.failed[0])
+        return Ending(self.states, self.histories, interrupted, self.stopped, self.failed)
+
+    def _agree_on_end(self) -> None:
         """What the first process was told to do, all do."""
-        anyone, _ = agree(bool(stopped), 0)
-        return stopped or ("the first process stopped" if anyone else "")
+        if jax.process_count() > 1:
+            anyone, _ = agree(bool(self.stopped[0]), 0)
+            self.stopped[0] = self.stopped[0] or ("the first process stopped" if anyone else "")
 
-    def _over(self) -> str:
-        """Why nothing is left to do, where a callback has ended the training before it was interrupted."""
-        if not self.history:
-            return ""
-        return str(self.history[-1].get("stopped", ""))
-
-    def _epoch(self, state: TrainState, asked: threading.Event) -> tuple[TrainState, str]:
+    def _epoch(self, asked: threading.Event) -> str:
         """The rest of the current epoch, in calls of about half a second; and where it was interrupted, if it was."""
-        training = self.training
-        done, steps = int(state.step), 1
-        while done < training.steps_per_epoch:
-            samples, left = training.feed.at(int(state.epoch), done)
+        training, running = self.training, self.running
+        at = self.states[running[0]]
+        epoch, done, steps = int(at.epoch), int(at.step), 1
+        while done < training.steps_per_epoch and running:
+            samples, left = training.feed.at(epoch, done)
             steps = min(steps, left)
             began = time.perf_counter()
-            state = jax.block_until_ready(training.advance(state, samples, steps))
+            advanced = self.lanes.advance(running, [self.states[lane] for lane in running], samples, steps)
+            jax.block_until_ready(advanced)
+            for lane, state in zip(running, advanced, strict=True):
+                self.states[lane] = state
             elapsed = time.perf_counter() - began
             proposed = max(1, min(4 * steps, round(steps * _CALL_SECONDS / max(elapsed, 1e-6))))
             stop, proposed = agree(asked.is_set(), proposed)
             done += steps
-            self._require_finite(state, done)
-            epoch, loss = int(state.epoch) + 1, _loss(state.totals)
-            self.tell(lambda callback, e=epoch, d=done, c=loss: callback.on_steps(e, d, c))
+            running = self._finite(running, done)
+            self._tell_steps(running, epoch + 1, done)
             # What a callback asks for is heard at the next step, by all processes.
-            if stop or (asked.is_set() and jax.process_count() == 1):
-                return state, f"interrupted in epoch {epoch} after step {done} of {training.steps_per_epoch}"
+            if running and (stop or (asked.is_set() and jax.process_count() == 1)):
+                return f"interrupted in epoch {epoch + 1} after step {done} of {training.steps_per_epoch}"
             steps = proposed
-        return state, ""
+        return ""
 
-    def _require_finite(self, state: TrainState, done: int) -> None:
-        totals = state.totals
-        if all_finite(state.system) and bool(jnp.isfinite(totals.cost)) and int(totals.finite) > 0:
+    def _tell_steps(self, running: Sequence[int], epoch: int, done: int) -> None:
+        losses = {lane: _loss(self.states[lane].totals) for lane in running}
+        if not (losses and is_primary()):
             return
-        kept = f"; the last good checkpoint is in {self.record.place}" if self.record.place else ""
-        raise NonFinite(
-            f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite{kept}; try a smaller "
-            "learning rate, clip = 2 of the estimator, or more homeostasis, in a new run"
-        )
+        for lane, loss in losses.items():
+            for callback in self.own[lane]:
+                callback.on_steps(epoch, done, loss)
+        for callback in self.shared:
+            callback.on_steps(epoch, done, sum(losses.values()) / len(losses))
 
-    def _finish(self, finished: TrainState, seconds: float) -> str:
-        """Everything that is said and kept at the end of an epoch; a reason to stop, if a callback has one."""
-        metrics = self._metrics(finished, seconds)
-        state = _next_epoch(finished)
+    def _finite(self, running: Sequence[int], done: int) -> list[int]:
+        """Those lanes whose weights and loss are numbers. Raises `NonFinite` where there are none left."""
+        for lane in running:
+            state = self.states[lane]
+            totals = state.totals
+            if all_finite(state.system) and bool(jnp.isfinite(totals.cost)) and int(totals.finite) > 0:
+                continue
+            kept = f"; the last good checkpoint is in {self.record.place}" if self.record.place else ""
+            self.failed[lane] = (
+                f"epoch {int(state.epoch) + 1}, step {done}: the weights or the loss are no longer finite{kept}; try a smaller "
+                "learning rate, clip = 2 of the estimator, or more homeostasis, in a new run"
+            )
+        if all(self.failed):
+            raise NonFinite(self.failed[0])
+        return [lane for lane in running if not self.failed[lane]]
+
+    def _finish(self, finished: Mapping[int, TrainState], seconds: float) -> None:
+        """Everything that is said and kept at the end of an epoch."""
+        lanes = list(finished)
+        found = self.lanes.map("metrics", self._metrics, lanes, [finished[i] for i in lanes], [seconds] * len(lanes))
+        reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
+        if len(self.trainings) > 1:
+            means = mean_of(found)
+            self.record.append_mean(means)
+        else:
+            means = found[0]
+        system = finished[lanes[0]].evaluated
+        shared = next(filter(None, [callback.on_epoch(means, system) for callback in self.shared]), "")
+        for lane, metrics, reason in zip(lanes, found, reasons, strict=True):
+            self.stopped[lane] = reason or shared
+            if self.stopped[lane]:
+                metrics["stopped"] = self.stopped[lane]
+            self.record.append(metrics, lane)
+            self.histories[lane].append(metrics)
+        self.record.save(local(self.states), seconds=0.0)
+
+    def _finish_lane(self, lane: int, finished: TrainState, metrics: dict[str, Any]) -> str:
+        """Keeps the best state, tells the lane's own callbacks; a reason to stop, if one of them has one."""
         error = _judged_by(metrics)
-        if all(error < _judged_by(earlier) for earlier in self.history):
-            self.record.save(state, seconds=0.0, best=True)
-        reasons = [callback.on_epoch(metrics, finished.evaluated) for callback in self.callbacks]
-        stopped = next(filter(None, reasons), "")
-        if stopped:
-            metrics["stopped"] = stopped
-        self.record.append(metrics)
-        self.history.append(metrics)
-        self.record.save(state, seconds=0.0)
-        return stopped
+        if all(error < _judged_by(earlier) for earlier in self.histories[lane]):
+            self.record.save_best(_next_epoch(finished), lane)
+        reasons = [callback.on_epoch(metrics, finished.evaluated) for callback in self.own[lane]]
+        return next(filter(None, reasons), "")
 
-    def _metrics(self, state: TrainState, seconds: float) -> dict[str, Any]:
+    def _metrics(self, lane: int, state: TrainState, seconds: float) -> dict[str, Any]:
         """What is to be said of the epoch that `state` has just finished."""
         totals, epoch = state.totals, int(state.epoch) + 1
         counts = {name: int(value) for name, value in totals.counts.items()}
@@ -184,7 +273,7 @@ class _Loop:
             "epoch_seconds": round(seconds, 3),
             "train_loss": finite_or_none(_loss(totals)),
             **error,
-            **self.training.looked_at(state, epoch),
+            **self.trainings[lane].looked_at(state, epoch),
             **{f"{name}_fraction": count / n for name, count in counts.items()},
             "relaxation_steps": int(totals.sweeps) / n,
             "homeostasis_loss": finite_or_none(float(totals.homeostasis_loss) / int(totals.steps)),

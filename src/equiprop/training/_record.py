@@ -1,7 +1,7 @@
 """Where a training is kept while it goes on."""
 
 import abc
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -11,7 +11,7 @@ from equiprop.training._step import TrainState
 
 
 class AbstractRecord(abc.ABC):
-    """Keeps states and epochs. Of several processes only the first calls it."""
+    """Keeps states and epochs of one training, or of several side by side. Of several processes only the first calls it."""
 
     @property
     def place(self) -> str:
@@ -19,31 +19,39 @@ class AbstractRecord(abc.ABC):
         return ""
 
     @abc.abstractmethod
-    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> None:
-        """Keeps a state, with the seconds that have been spent on its epoch; as the best one so far, too."""
+    def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
+        """Keeps the state of each lane, with the seconds that have been spent on its epoch."""
 
     @abc.abstractmethod
-    def append(self, metrics: Mapping[str, Any]) -> None:
-        """Keeps what is to be said of an epoch."""
+    def save_best(self, state: TrainState, lane: int = 0) -> None:
+        """Keeps the best state of a lane so far."""
 
     @abc.abstractmethod
-    def best(self, like: TrainState) -> TrainState:
-        """The best state that was kept."""
+    def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None:
+        """Keeps what is to be said of an epoch of a lane."""
+
+    def append_mean(self, metrics: Mapping[str, Any]) -> None:
+        """Keeps the means over lanes of an epoch, where there are several."""
+        del metrics
+
+    @abc.abstractmethod
+    def best(self, like: TrainState, lane: int = 0) -> TrainState:
+        """The best state of a lane that was kept."""
 
 
 class Memory(AbstractRecord):
-    """Keeps the best state, and nothing else, as long as the process lives."""
+    """Keeps the best states, and nothing else, as long as the process lives."""
 
     def __init__(self) -> None:
-        self._best: TrainState | None = None
+        self._best: dict[int, TrainState] = {}
 
-    def save(self, state: TrainState, *, seconds: float, best: bool = False) -> None:
-        del seconds
-        if best:
-            # The buffers of a state are used up by the next step.
-            self._best = jax.tree.map(jnp.copy, state)
+    def save(self, states: Sequence[TrainState], *, seconds: float) -> None: ...
 
-    def append(self, metrics: Mapping[str, Any]) -> None: ...
+    def save_best(self, state: TrainState, lane: int = 0) -> None:
+        # The buffers of a state are used up by the next step.
+        self._best[lane] = jax.tree.map(jnp.copy, state)
 
-    def best(self, like: TrainState) -> TrainState:
-        return like if self._best is None else self._best
+    def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None: ...
+
+    def best(self, like: TrainState, lane: int = 0) -> TrainState:
+        return self._best.get(lane, like)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from equiprop.errors import InputError
 from equiprop.systems import System
@@ -17,6 +17,7 @@ class Plan:
     - `history`: the metrics of the epochs before.
     - `settings`: what it is trained by, as nested tables of plain values.
     - `place`: where the run is kept; empty where it is not.
+    - `lanes`: how many are trained side by side.
     """
 
     epochs: int
@@ -26,6 +27,7 @@ class Plan:
     history: Sequence[Mapping[str, Any]]
     settings: Mapping[str, Any]
     place: str = ""
+    lanes: int = 1
 
 
 class Callback:
@@ -33,7 +35,12 @@ class Callback:
 
     In place of a subclass that looks at epochs alone a function of their metrics will do. Whatever a callback raises ends the
     training, but for trackers, which fail by a warning. Of several processes only the first calls them.
+
+    - `each_lane`: whether of several trainings side by side each has its own copy, made before the first step, which is told of
+      that one alone; otherwise one is told the means over them, with their standard deviations under `std`.
     """
+
+    each_lane: ClassVar[bool] = False
 
     def on_start(self, plan: Plan) -> None:
         """Before the first step, also of a training that goes on where it stopped."""

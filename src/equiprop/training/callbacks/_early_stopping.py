@@ -1,7 +1,7 @@
 """Stopping where nothing improves any more."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from equiprop.errors import InputError, suggest
 from equiprop.systems import System
@@ -20,6 +20,8 @@ class EarlyStopping(Callback):
     A training that goes on in another process decides as it would have in one. Raises `InputError` after the first epoch for
     a metric that is not there.
     """
+
+    each_lane: ClassVar[bool] = True
 
     def __init__(
         self, monitor: str = "validation_loss", *, patience: int = 5, least: float = 0.0, larger_is_better: bool = False

@@ -1,0 +1,37 @@
+"""Means and standard deviations over runs that differ in their seed."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+STD = "std"
+"""The key under which the standard deviations of a record of means lie."""
+
+
+def mean_of(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """The means of all numbers in records of equal keys, also in tables within; under `std` their standard deviations.
+
+    What is not a number is that of the first. A number that some have not (`None`) is the mean over the others.
+    """
+    means: dict[str, Any] = {}
+    spreads: dict[str, Any] = {}
+    for key, first in records[0].items():
+        values = [record.get(key) for record in records]
+        mean, spread = _mean(values, first)
+        means[key] = mean
+        if spread is not None:
+            spreads[key] = spread
+    return {**means, STD: spreads}
+
+
+def _mean(values: Sequence[Any], first: Any) -> tuple[Any, Any]:
+    if isinstance(first, Mapping):
+        found = mean_of([value for value in values if isinstance(value, Mapping)])
+        spread = found.pop(STD)
+        return found, spread
+    numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
+    if not numbers:
+        return first, None
+    mean = statistics.fmean(numbers)
+    exact = all(isinstance(number, int) for number in numbers) and len(set(numbers)) == 1
+    return (numbers[0] if exact else mean), (statistics.stdev(numbers) if len(numbers) > 1 else 0.0)

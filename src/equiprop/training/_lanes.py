@@ -1,0 +1,95 @@
+"""Trainings side by side: seeds, or other values of numbers, that share their data and their program."""
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Int
+
+from equiprop.errors import InputError
+from equiprop.training._samples import Samples
+from equiprop.training._step import Job, TrainState
+from equiprop.training._training import Training
+
+T = TypeVar("T")
+
+
+class Lanes:
+    """What several trainings do together.
+
+    On a CPU each lane is a call of the program of a single training, on as many threads as there are cores: the operations of a
+    small system are too short to be spread over cores by themselves. So each lane is, bit for bit, the training by itself. On
+    an accelerator all lanes are one program, by `jax.vmap`; over several devices they take turns.
+
+    Raises `InputError` for trainings that differ in more than their numbers.
+    """
+
+    def __init__(self, trainings: Sequence[Training], *, stacked: bool | None = None) -> None:
+        self._trainings = tuple(trainings)
+        first = trainings[0]
+        for other in trainings[1:]:
+            if (other.spec, other.transforms) != (first.spec, first.transforms) or _program(other) != _program(first):
+                raise InputError(
+                    "differ in more than their numbers", path="lanes", hint="train them one after the other"
+                )
+        alone = first.spec.placement.count == 1
+        self._stacked = alone and jax.default_backend() != "cpu" if stacked is None else stacked
+        workers = min(len(trainings), os.cpu_count() or 1) if alone and not self._stacked else 1
+        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
+        self._compiled: set[str] = set()
+
+    def advance(
+        self, lanes: Sequence[int], states: Sequence[TrainState], samples: Samples, steps: int
+    ) -> list[TrainState]:
+        """`steps` more steps of the current epoch in some of the lanes. The buffers of the states are used up."""
+        if self._stacked and len(lanes) > 1:
+            jobs = [self._trainings[i].job(samples) for i in lanes]
+            components = _stack([job.components for job in jobs])
+            state = _advance((jobs[0], components, jnp.asarray(steps, jnp.int32)), _stack(states))
+            return [jax.tree.map(lambda a, n=n: a[n], state) for n in range(len(lanes))]
+
+        def one(lane: int, state: TrainState) -> TrainState:
+            return jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
+
+        return self.map("advance", one, lanes, states)
+
+    def map(self, name: str, function: Callable[..., T], *given: Sequence[Any]) -> list[T]:
+        """`function` of each lane. What it compiles has a name, so that only one lane compiles it."""
+        if self._pool is None or len(given[0]) == 1:
+            return [function(*each) for each in zip(*given, strict=True)]
+        first: list[T] = []
+        if name not in self._compiled:
+            first = [function(*(each[0] for each in given))]
+            self._compiled.add(name)
+        rest = [each[len(first) :] for each in given]
+        return [*first, *self._pool.map(function, *rest)]
+
+    def close(self) -> None:
+        """Lets go of the threads."""
+        if self._pool is not None:
+            self._pool.shutdown(wait=False)
+
+
+def _program(training: Training) -> Any:
+    """What of a training is not a number."""
+    numbers, rest = eqx.partition((training.system, training.components), eqx.is_array)
+    return jax.tree.structure(rest), [(a.shape, a.dtype) for a in jax.tree.leaves(numbers)]
+
+
+def _stack(trees: Sequence[T]) -> T:
+    arrays, rest = zip(*(eqx.partition(tree, eqx.is_array) for tree in trees), strict=True)
+    return eqx.combine(jax.tree.map(lambda *a: jnp.stack(a), *arrays), rest[0])
+
+
+@eqx.filter_jit(donate="all-except-first")
+def _advance(fixed: tuple[Job, Any, Int[Array, ""]], states: TrainState) -> TrainState:
+    job, components, count = fixed
+
+    def one(components: Any, state: TrainState) -> TrainState:
+        return Job(job.spec, components, job.samples, job.transforms).steps(state, count)
+
+    return eqx.filter_vmap(one)(components, states)
