@@ -39,7 +39,7 @@ class SeedsDirectory(AbstractRecord):
 
     def __init__(self, whole: RunDirectory, runs: Sequence[RunDirectory]) -> None:
         self.whole, self.runs = whole, list(runs)
-        self._best: list[TrainState] | None = None
+        self._best: dict[int, TrainState] = {}
 
     @classmethod
     def create(
@@ -74,17 +74,15 @@ class SeedsDirectory(AbstractRecord):
 
     def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
         furthest = max(states, key=lambda state: (int(state.epoch), int(state.step)))
-        best = list(states) if self._best is None else self._best
+        best = [self._best.get(lane, state) for lane, state in enumerate(states)]
         self.whole.checkpoints.save((list(states), best), seconds=seconds, at=furthest)
 
     def save_best(self, state: TrainState, lane: int = 0) -> None:
-        if self._best is None:
-            self._best = [state] * len(self.runs)
         # The buffers of a state are used up by the next step.
         self._best[lane] = jax.tree.map(jnp.copy, state)
 
     def best(self, like: TrainState, lane: int = 0) -> TrainState:
-        return like if self._best is None else self._best[lane]
+        return self._best.get(lane, like)
 
     def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None:
         self.runs[lane].append(metrics)
@@ -96,7 +94,7 @@ class SeedsDirectory(AbstractRecord):
         """The states of all seeds, what was said of each epoch of each of them, and the seconds spent on the one under way."""
         about, (states, best) = self.whole.checkpoints.newest((list(like), list(like)))
         histories = [run.metrics_until(int(state.epoch)) for run, state in zip(self.runs, states, strict=True)]
-        self._best = best if any(histories) else None
+        self._best = {lane: state for lane, state in enumerate(best) if histories[lane]}
         self.whole.metrics_until(max(map(len, histories)))
         return states, histories, about.seconds
 
@@ -110,7 +108,7 @@ class SeedsDirectory(AbstractRecord):
         """Gives each run its own checkpoints, the last and the best."""
         for lane, (run, state) in enumerate(zip(self.runs, states, strict=True)):
             run.checkpoints.save(state, seconds=0.0)
-            if self._best is not None and int(self._best[lane].epoch):
+            if lane in self._best:
                 run.checkpoints.save(self._best[lane], seconds=0.0, best=True)
 
     def write_summary(self, summaries: Mapping[int, Mapping[str, Any]], failed: Mapping[int, str]) -> dict[str, Any]:

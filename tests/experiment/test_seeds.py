@@ -1,0 +1,185 @@
+"""Seeds side by side: each is, bit for bit, the run of its seed by itself; together they stop, go on and are summarised."""
+
+import dataclasses
+import json
+import math
+import statistics
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+import pytest
+
+from equiprop.data import Shards
+from equiprop.errors import InputError
+from equiprop.experiment import Interrupted, RunDirectory, Trainer, load, resume, train
+from equiprop.training import Callback, Lanes, NonFinite, _loop
+from toy import config, dataset
+
+DATA = dataset()
+THREE = {"training": {"seeds": 3}}
+
+
+def weights(run: Path) -> list[np.ndarray]:
+    return [np.asarray(a) for a in jax.tree.leaves(load(run, dataset=DATA).system)]
+
+
+def same(a: list[np.ndarray], b: list[np.ndarray]) -> bool:
+    return all(np.array_equal(p, q) for p, q in zip(a, b, strict=True))
+
+
+@pytest.fixture(scope="module")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    class Recorder(Callback):
+        def __init__(self) -> None:
+            self.told: list[dict[str, Any]] = []
+
+        def on_epoch(self, metrics: Any, system: Any) -> None:
+            self.told.append(dict(metrics))
+
+    out, recorder = tmp_path_factory.mktemp("runs") / "three", Recorder()
+    summary = train(config(**THREE), out, dataset=DATA, callbacks=[recorder])
+    return out, summary, recorder.told
+
+
+def lines(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("seed", [2, 4])
+def test_each_seed_is_the_run_by_itself_bit_for_bit(together: Any, tmp_path: Path, seed: int) -> None:
+    alone = train(config(training={"seed": seed}), tmp_path / "alone", dataset=DATA)
+    ours = together[0] / f"seed-{seed}"
+    assert same(weights(ours), weights(tmp_path / "alone"))
+    timed = ("seconds",)
+    summary = json.loads((ours / "summary.json").read_text())
+    assert {k: v for k, v in summary.items() if k not in timed} == {k: v for k, v in alone.items() if k not in timed}
+    for mine, theirs in zip(lines(ours), lines(tmp_path / "alone"), strict=True):
+        assert {**mine, "epoch_seconds": 0} == {**theirs, "epoch_seconds": 0}
+    assert load(ours, checkpoint="best", dataset=DATA).epoch == alone["best_epoch"]
+
+
+def test_the_summary_is_the_mean_with_its_deviation(together: Any) -> None:
+    out, summary, told = together
+    each = [json.loads((out / f"seed-{seed}" / "summary.json").read_text()) for seed in (2, 3, 4)]
+    assert summary == json.loads((out / "summary.json").read_text())
+    assert summary["seeds"] == [2, 3, 4] and summary["failed_seeds"] == {}
+    errors = [one["test_error_percent"] for one in each]
+    assert summary["test_error_percent"] == pytest.approx(statistics.fmean(errors))
+    assert summary["std"]["test_error_percent"] == pytest.approx(statistics.stdev(errors))
+    cosines = [one["cosine_to_adjoint"]["total"] for one in each]
+    assert summary["cosine_to_adjoint"]["total"] == pytest.approx(statistics.fmean(cosines))
+    assert summary["std"]["cosine_to_adjoint"]["total"] == pytest.approx(statistics.stdev(cosines))
+    assert [line["epoch"] for line in lines(out)] == [1, 2, 3] and lines(out) == told
+    losses = [lines(out / f"seed-{seed}")[1]["train_loss"] for seed in (2, 3, 4)]
+    assert told[1]["train_loss"] == pytest.approx(statistics.fmean(losses))
+
+
+def test_the_directory_of_several_is_no_run_by_itself(together: Any) -> None:
+    with pytest.raises(InputError, match=r"holds 3 runs, one for each seed; give one of them, such as .*seed-2"):
+        load(together[0], dataset=DATA)
+
+
+class Stop(Callback):
+    """Asks to stop in the middle of the second epoch."""
+
+    def on_steps(self, epoch: int, step: int, loss: float) -> None:
+        if (epoch, step) == (2, 3):
+            import signal
+
+            signal.raise_signal(signal.SIGINT)
+
+
+def test_interrupted_together_they_go_on_bit_for_bit(together: Any, tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr(_loop, "_CALL_SECONDS", 0.0)
+    with pytest.raises(Interrupted, match="interrupted in epoch 2 after step"):
+        train(config(**THREE), tmp_path / "run", dataset=DATA, callbacks=[Stop()])
+    assert (tmp_path / "run" / "summary.json").exists() is False
+    summary = resume(tmp_path / "run", dataset=DATA)
+    for seed in (2, 3, 4):
+        assert same(weights(tmp_path / "run" / f"seed-{seed}"), weights(together[0] / f"seed-{seed}"))
+        best = [
+            load(run / f"seed-{seed}", checkpoint="best", dataset=DATA).epoch for run in (tmp_path / "run", together[0])
+        ]
+        assert best[0] == best[1]
+    assert summary["test_error_percent"] == together[1]["test_error_percent"]
+    assert len(lines(tmp_path / "run")) == 3
+
+
+def test_killed_between_epochs_they_go_on_from_the_last_common_one(
+    together: Any, tmp_path: Path, monkeypatch: Any
+) -> None:
+    """What was written of an epoch for some of the seeds before the kill is written anew for all."""
+
+    class Killed(BaseException):
+        pass
+
+    original = RunDirectory.append
+
+    def append(self: RunDirectory, metrics: Any, lane: int = 0) -> None:
+        if lane == 0 and metrics["epoch"] == 2 and self.path.name == "seed-3":
+            raise Killed
+        original(self, metrics, lane)
+
+    monkeypatch.setattr(RunDirectory, "append", append)
+    with pytest.raises(Killed):
+        train(config(**THREE), tmp_path / "run", dataset=DATA)
+    monkeypatch.setattr(RunDirectory, "append", original)
+    assert [len(lines(tmp_path / "run" / f"seed-{seed}")) for seed in (2, 3, 4)] == [2, 1, 1]
+    resume(tmp_path / "run", dataset=DATA)
+    for seed in (2, 3, 4):
+        assert same(weights(tmp_path / "run" / f"seed-{seed}"), weights(together[0] / f"seed-{seed}"))
+        assert len(lines(tmp_path / "run" / f"seed-{seed}")) == 3
+
+
+def test_a_seed_that_stops_being_numbers_is_given_up_and_the_others_go_on(tmp_path: Path, monkeypatch: Any) -> None:
+    original = _loop.all_finite
+    calls = iter(range(10**6))
+
+    def finite(system: Any) -> bool:
+        return next(calls) != 2 and original(system)
+
+    monkeypatch.setattr(_loop, "all_finite", finite)
+    with pytest.raises(NonFinite, match=r"1 of 3 seeds were given up, the others are trained; seed 4: epoch 1, step 1"):
+        train(config(**THREE), tmp_path / "run", dataset=DATA)
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["seeds"] == [2, 3] and list(summary["failed_seeds"]) == ["4"]
+    assert not (tmp_path / "run" / "seed-4" / "summary.json").exists()
+
+
+def test_patience_stops_each_seed_by_itself(tmp_path: Path) -> None:
+    given = config(training={"seeds": 2, "patience": 1, "epochs": 6}, optimizer={"learning_rate": 0.3})
+    train(given, tmp_path / "run", dataset=DATA)
+    for seed in (2, 3):
+        train(given.changed({"training.seeds": 1, "training.seed": seed}), tmp_path / f"{seed}", dataset=DATA)
+        assert len(lines(tmp_path / "run" / f"seed-{seed}")) == len(lines(tmp_path / f"{seed}"))
+        assert same(weights(tmp_path / "run" / f"seed-{seed}"), weights(tmp_path / f"{seed}"))
+
+
+def test_one_program_of_all_lanes_gives_what_each_gives() -> None:
+    """`jax.vmap` over lanes, as on an accelerator; sums are taken in another order."""
+    trainers = [Trainer(config(training={"seed": seed}), DATA) for seed in (2, 3)]
+    results = []
+    for stacked in (True, False):
+        lanes = Lanes(trainers, stacked=stacked)
+        states = [trainer.initial_train_state() for trainer in trainers]
+        states = lanes.advance([0, 1], states, trainers[0].samples, 5)
+        lanes.close()
+        results.append([np.asarray(a) for s in states for a in jax.tree.leaves(s.system)])
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=2e-5)
+    assert math.isfinite(sum(float(a.sum()) for a in results[0]))
+
+
+def test_lanes_of_other_programs_are_refused() -> None:
+    one, other = (Trainer(config(system={"hidden": [n]}), DATA) for n in (8, 9))
+    with pytest.raises(InputError, match="lanes: differ in more than their numbers"):
+        Lanes([one, other])
+
+
+def test_data_in_shards_have_one_seed_at_a_time(tmp_path: Path) -> None:
+    shards = Shards((120,), (4, 4), "x", lambda _: DATA.train)
+    with pytest.raises(InputError, match=r"training.seeds = 3: toy is read from disk file by file; train one seed"):
+        train(config(**THREE), tmp_path / "run", dataset=dataclasses.replace(DATA, train=shards))
+    assert not (tmp_path / "run").exists()
