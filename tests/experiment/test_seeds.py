@@ -165,7 +165,6 @@ def test_one_program_of_all_lanes_gives_what_each_gives() -> None:
         lanes = Lanes(trainers, stacked=stacked)
         states = [trainer.initial_train_state() for trainer in trainers]
         states = lanes.advance([0, 1], states, trainers[0].samples, 5)
-        lanes.close()
         results.append([np.asarray(a) for s in states for a in jax.tree.leaves(s.system)])
     for ours, theirs in zip(*results, strict=True):
         np.testing.assert_allclose(ours, theirs, atol=2e-5)

@@ -1,8 +1,6 @@
 """Trainings side by side: seeds, or other values of numbers, that share their data and their program."""
 
-import os
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -21,9 +19,8 @@ T = TypeVar("T")
 class Lanes:
     """What several trainings do together.
 
-    On a CPU each lane is a call of the program of a single training, on as many threads as there are cores: the operations of a
-    small system are too short to be spread over cores by themselves. So each lane is, bit for bit, the training by itself. On
-    an accelerator all lanes are one program, by `jax.vmap`; over several devices they take turns.
+    On a CPU the lanes take turns: each is a call of the program of a single training, and so, bit for bit, that training by
+    itself. On an accelerator all lanes are one program, by `jax.vmap`; over several devices they take turns, too.
 
     Raises `InputError` for trainings that differ in more than their numbers.
     """
@@ -38,9 +35,6 @@ class Lanes:
                 )
         alone = first.spec.placement.count == 1
         self._stacked = alone and jax.default_backend() != "cpu" if stacked is None else stacked
-        workers = min(len(trainings), os.cpu_count() or 1) if alone and not self._stacked else 1
-        self._pool = ThreadPoolExecutor(workers) if workers > 1 else None
-        self._compiled: set[str] = set()
 
     def advance(
         self, lanes: Sequence[int], states: Sequence[TrainState], samples: Samples, steps: int
@@ -55,23 +49,7 @@ class Lanes:
         def one(lane: int, state: TrainState) -> TrainState:
             return jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
 
-        return self.map("advance", one, lanes, states)
-
-    def map(self, name: str, function: Callable[..., T], *given: Sequence[Any]) -> list[T]:
-        """`function` of each lane. What it compiles has a name, so that only one lane compiles it."""
-        if self._pool is None or len(given[0]) == 1:
-            return [function(*each) for each in zip(*given, strict=True)]
-        first: list[T] = []
-        if name not in self._compiled:
-            first = [function(*(each[0] for each in given))]
-            self._compiled.add(name)
-        rest = [each[len(first) :] for each in given]
-        return [*first, *self._pool.map(function, *rest)]
-
-    def close(self) -> None:
-        """Lets go of the threads."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False)
+        return [one(lane, state) for lane, state in zip(lanes, states, strict=True)]
 
 
 def _program(training: Training) -> Any:

@@ -149,7 +149,6 @@ class _Loop:
         return [mean_of([lines[i] for lines in self.histories if i < len(lines)]) for i in range(epochs)]
 
     def end(self, reason: str) -> None:
-        self.lanes.close()
         if is_primary():
             for callback in [*(c for own in self.own for c in own), *self.shared]:
                 callback.on_end(reason)
@@ -237,7 +236,7 @@ class _Loop:
     def _finish(self, finished: Mapping[int, TrainState], seconds: float) -> None:
         """Everything that is said and kept at the end of an epoch."""
         lanes = list(finished)
-        found = self.lanes.map("metrics", self._metrics, lanes, [finished[i] for i in lanes], [seconds] * len(lanes))
+        found = [self._metrics(lane, finished[lane], seconds) for lane in lanes]
         reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
         if len(self.trainings) > 1:
             means = mean_of(found)
