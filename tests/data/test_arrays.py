@@ -102,6 +102,14 @@ def test_splits_may_be_given() -> None:
     assert made.classes == ("0", "1", "2", "3", "4")[: max(LABELS[:5] + 1) + 1]
 
 
+def test_the_arrays_that_were_given_stay_writeable_and_those_of_the_dataset_are_not() -> None:
+    x, y = X.copy(), LABELS.astype(np.int32)
+    made = Dataset.from_arrays(x, y, validation=(x, y), normalize=False)
+    assert x.flags.writeable and y.flags.writeable
+    for split in (made.train, made.validation):
+        assert not split.x.flags.writeable and not split.y.flags.writeable
+
+
 def test_what_is_wrong_is_said() -> None:
     bad = X.copy()
     bad[3, 2], bad[7, 0] = np.nan, np.inf
@@ -179,6 +187,8 @@ def test_a_dataset_of_pytorch_is_read_as_pairs() -> None:
     assert Dataset.from_torch(pairs, channels_last=False).input_shape == (3, 4, 5)
     tables = [(TorchTensor([1.0 * i, 2.0]), TorchTensor([0.5 * i])) for i in range(20)]
     assert Dataset.from_torch(tables).info.outputs == 1
+    held = (images.transpose(0, 2, 3, 1)[:3], np.arange(3) % 2)
+    np.testing.assert_array_equal(Dataset.from_torch(pairs, validation=held).validation.x, held[0])
     for wrong, said in ((iter(pairs), "map-style"), ([(1, 2, 3)], "element 0 is no pair"), ([], "holds nothing")):
         with pytest.raises(InputError, match=said):
             Dataset.from_torch(wrong)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -133,19 +134,43 @@ def test_killed_between_epochs_they_go_on_from_the_last_common_one(
         assert len(lines(tmp_path / "run" / f"seed-{seed}")) == 3
 
 
-def test_a_seed_that_stops_being_numbers_is_given_up_and_the_others_go_on(tmp_path: Path, monkeypatch: Any) -> None:
-    original = _loop.all_finite
-    calls = iter(range(10**6))
+@pytest.fixture
+def third_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The weights of the third of three seeds stop being numbers in the first step."""
+    advance = Lanes.advance
 
-    def finite(system: Any) -> bool:
-        return next(calls) != 2 and original(system)
+    def broken(self: Lanes, lanes: Any, states: Any, samples: Any, steps: int) -> Any:
+        found = advance(self, lanes, states, samples, steps)
+        lost = [jax.tree.map(lambda a: a * jnp.nan, state.system) for state in found]
+        return [
+            dataclasses.replace(state, system=nan) if lane == 2 else state
+            for lane, state, nan in zip(lanes, found, lost, strict=True)
+        ]
 
-    monkeypatch.setattr(_loop, "all_finite", finite)
-    with pytest.raises(NonFinite, match=r"1 of 3 seeds were given up, the others are trained; seed 4: epoch 1, step 1"):
+    monkeypatch.setattr(Lanes, "advance", broken)
+
+
+def test_a_seed_that_stops_being_numbers_is_given_up_and_the_others_go_on(
+    third_is_broken: None, tmp_path: Path
+) -> None:
+    said = r"1 of 3 seeds were given up, the others are trained; seed 4: epoch 1, step 1: the weights or the loss"
+    with pytest.raises(NonFinite, match=said):
         train(config(**THREE), tmp_path / "run", dataset=DATA)
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["seeds"] == [2, 3] and list(summary["failed_seeds"]) == ["4"]
     assert not (tmp_path / "run" / "seed-4" / "summary.json").exists()
+
+
+def test_a_seed_that_was_given_up_stays_so_when_the_others_go_on(
+    third_is_broken: None, together: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_loop, "_CALL_SECONDS", 0.0)
+    with pytest.raises(Interrupted):
+        train(config(**THREE), tmp_path / "run", dataset=DATA, callbacks=[Stop()])
+    with pytest.raises(NonFinite, match="1 of 3 seeds were given up, the others are trained; seed 4: its weights"):
+        resume(tmp_path / "run", dataset=DATA)
+    assert [len(lines(tmp_path / "run" / f"seed-{seed}")) for seed in (2, 3, 4)] == [3, 3, 0]
+    assert same(weights(tmp_path / "run" / "seed-2"), weights(together[0] / "seed-2"))
 
 
 def test_patience_stops_each_seed_by_itself(tmp_path: Path) -> None:
@@ -182,3 +207,23 @@ def test_data_in_shards_have_one_seed_at_a_time(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"training.seeds = 3: toy is read from disk file by file; train one seed"):
         train(config(**THREE), tmp_path / "run", dataset=dataclasses.replace(DATA, train=shards))
     assert not (tmp_path / "run").exists()
+
+
+def test_seeds_that_ended_at_different_epochs_go_on_each_as_by_itself(tmp_path: Path) -> None:
+    """With more patience the one that is behind catches up, and each is still the run by itself."""
+    given = {"seed": 0, "seeds": 2, "patience": 1, "epochs": 8, "diagnostic_samples": 0}
+    first, more = config(training=given, optimizer={"learning_rate": 0.1}), {"training.patience": 5}
+    train(first, tmp_path / "run", dataset=DATA)
+    lengths = [len(lines(tmp_path / "run" / f"seed-{seed}")) for seed in (0, 1)]
+    assert lengths[0] < lengths[1], "choose other seeds: these do not show it"
+    resume(tmp_path / "run", dataset=DATA, changes=more)
+    for seed in (0, 1):
+        alone = tmp_path / str(seed)
+        train(first.changed({"training.seeds": 1, "training.seed": seed}), alone, dataset=DATA)
+        resume(alone, dataset=DATA, changes=more)
+        assert same(weights(tmp_path / "run" / f"seed-{seed}"), weights(alone))
+    means = lines(tmp_path / "run")
+    assert [line["epoch"] for line in means] == list(range(1, len(means) + 1))
+    each = [lines(tmp_path / "run" / f"seed-{seed}") for seed in (0, 1)]
+    for i, line in enumerate(means):
+        assert line["train_loss"] == pytest.approx(statistics.fmean(e[i]["train_loss"] for e in each if i < len(e)))

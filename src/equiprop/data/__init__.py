@@ -8,6 +8,7 @@
 NumPy only: nothing here imports JAX; scikit-learn, pooch, Pillow and DuckDB are imported when they are first needed.
 """
 
+from equiprop.data._arrays import require_finite as require_finite
 from equiprop.data._catalogue import DataFile as DataFile
 from equiprop.data._catalogue import Entry as Entry
 from equiprop.data._catalogue import entry as entry

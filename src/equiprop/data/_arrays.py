@@ -36,7 +36,8 @@ def canonical(
         if not allow_nan:
             for part, tree in (("x", split.x), ("y", split.y)):
                 for path, leaf in leaves(tree):
-                    require_finite(leaf, f"{where[name]}{part}{'.' if path else ''}{path}")
+                    place = f"{where[name]}{part}{'.' if path else ''}{path}"
+                    require_finite(leaf, place, "mend or leave out those samples, or say allow_nan")
     return splits, _named(classes, words, splits)
 
 
@@ -101,7 +102,7 @@ def _named(
     return tuple(map(str, range(highest + 1)))
 
 
-def require_finite(a: np.ndarray, where: str) -> None:
+def require_finite(a: np.ndarray, path: str | tuple[str, ...], hint: str) -> None:
     """**Raises:** `InputError`, with how many and the first of them, where numbers are not finite."""
     if a.dtype.kind != "f":
         return
@@ -110,8 +111,8 @@ def require_finite(a: np.ndarray, where: str) -> None:
         first = ", ".join(map(str, np.argwhere(bad)[0].tolist()))
         raise InputError(
             f"{int(bad.sum())} of {a.size} numbers are not finite, the first at [{first}]",
-            path=where,
-            hint="mend or leave out those samples, or say allow_nan",
+            path=path,
+            hint=hint,
         )
 
 

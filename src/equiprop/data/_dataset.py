@@ -1,7 +1,7 @@
 """What a dataset is: three splits, of which training may be in shards, and the scale of an input."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -114,10 +114,10 @@ class Dataset:
         **Arguments:**
 
         - `channels_last`: whether images `[channels, height, width]` in tensors are turned to `[height, width, channels]`.
-        - `options`: those of `from_arrays`; `validation` and `test` may be such datasets, too.
+        - `options`: those of `from_arrays`; `validation` and `test` may be such datasets.
         """
         for key in ("validation", "test"):
-            if hasattr(options.get(key), "__getitem__"):
+            if not isinstance(options.get(key, 0.0), float | int | tuple):
                 options[key] = of_torch(options[key], channels_last)
         return cls.from_arrays(*of_torch(data, channels_last), **options)
 
@@ -144,16 +144,19 @@ class Dataset:
         cls, name: str, train: Split | Shards, validation: Split, test: Split, classes: Any, mean: Any, scale: Any
     ) -> "Dataset":
         """With its checksums, and arrays that nobody can write to."""
-        for split in (train, validation, test):
-            for tree in (split.x, split.y) if isinstance(split, Split) else ():
-                for _, leaf in leaves(tree):
-                    leaf.setflags(write=False)
-        for tree in (mean, scale):
-            for _, leaf in leaves(tree):
-                if isinstance(leaf, np.ndarray):
-                    leaf.setflags(write=False)
-        whole, of_each = _checksums(train, validation, test)
-        return cls(name, train, validation, test, tuple(classes), mean, scale, whole, of_each)
+        splits: dict[str, Any] = {"train": train, "validation": validation, "test": test}
+        for key, split in splits.items():
+            if isinstance(split, Split):
+                splits[key] = Split(mapped(_read_only, split.x), mapped(_read_only, split.y))
+        return cls(
+            name,
+            **splits,
+            classes=tuple(classes),
+            mean=mapped(_read_only, mean),
+            scale=mapped(_read_only, scale),
+            checksum=checksum_of(train, validation, test),
+            checksums={key: split_checksum(split) for key, split in splits.items()},
+        )
 
     def __repr__(self) -> str:
         counts = ", ".join(f"{len(self.split(name))} {name}" for name in SPLITS)
@@ -198,6 +201,15 @@ class Dataset:
         return splits[name]
 
 
+def _read_only(a: Any) -> Any:
+    """The same array, for reading; the array that was given stays as it is."""
+    if not isinstance(a, np.ndarray):
+        return a
+    view = a.view()
+    view.setflags(write=False)
+    return view
+
+
 def _shown(shape: Any) -> str:
     return str(mapped(list, shape))
 
@@ -209,30 +221,22 @@ def checksum_of(train: Split | Shards, validation: Split, test: Split) -> str:
     different label and a different choice of the validation samples each change it. Shards, which are many gigabytes, count with
     how many samples each has and with their own checksum instead.
     """
-    return _checksums(train, validation, test)[0]
+    return _sha256(part for split in (train, validation, test) for part in _fingerprint(split))
 
 
-def _checksums(*splits: Split | Shards) -> tuple[str, dict[str, str]]:
-    """That of all, and that of each."""
-    whole, of_each = hashlib.sha256(), {}
-    for name, split in zip(SPLITS, splits, strict=True):
-        own = hashlib.sha256()
-        for part in _fingerprint(split):
-            whole.update(part)
-            own.update(part)
-        of_each[name] = own.hexdigest()
-    return whole.hexdigest(), of_each
-
-
-def split_checksum(split: Split) -> str:
+def split_checksum(split: Split | Shards) -> str:
     """The sha256 (hex) of one split."""
-    own = hashlib.sha256()
-    for part in _fingerprint(split):
-        own.update(part)
-    return own.hexdigest()
+    return _sha256(_fingerprint(split))
 
 
-def _fingerprint(split: Split | Shards) -> Any:
+def _sha256(parts: Iterable[Any]) -> str:
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _fingerprint(split: Split | Shards) -> Iterator[Any]:
     if isinstance(split, Shards):
         yield repr((split.counts, split.input_shape, split.checksum)).encode()
         return

@@ -5,11 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._split import SPLIT_NAMES
 from equiprop.errors import InputError
 
 _IMAGES = ("image", "img", "pixels")
 _LABELS = ("label", "labels", "fine_label", "target", "y")
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 
 
 def of_torch(data: Any, channels_last: bool) -> tuple[Any, Any]:
@@ -48,7 +48,7 @@ def of_huggingface(data: Any, x: Any, y: Any) -> tuple[dict[str, tuple[Any, Any]
     **Raises:** `InputError` where columns are not there, or it cannot be told which are meant.
     """
     whole = data if isinstance(data, Mapping) else {"train": data}
-    parts = {_SPLITS[name]: part for name, part in whole.items() if name in _SPLITS}
+    parts = {SPLIT_NAMES[name]: part for name, part in whole.items() if name in SPLIT_NAMES}
     if "train" not in parts:
         raise InputError(f"has no split train, only {', '.join(map(str, whole)) or 'none'}", path="data")
     train = parts["train"]

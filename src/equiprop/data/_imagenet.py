@@ -1,6 +1,5 @@
 """Downsampled ImageNet, 32 by 32: ten files of training images and one of validation images, as npz or as pickles."""
 
-import hashlib
 import tokenize
 import zipfile
 import zlib
@@ -13,7 +12,7 @@ import numpy as np
 
 from equiprop.data._pickles import read_pickle_file
 from equiprop.data._rows import IMAGE_SHAPE, channels_last, check_rows, labels_of, rows_of, value_of
-from equiprop.data._shards import Shards
+from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
 from equiprop.data._split import Split
 from equiprop.errors import InputError
@@ -67,7 +66,7 @@ def read_imagenet(paths: tuple[Path, ...], *, train: bool = True) -> Source:
     shards = Shards(
         counts=tuple(len(each) for each in labels),
         input_shape=IMAGE_SHAPE,
-        checksum=_checksum(files, labels),
+        checksum=checksum_of_files(files, labels),
         read=partial(_read_one, tuple(files)),
     )
     return Source(shards, None, _read(test), ())
@@ -131,11 +130,3 @@ def _member(archive: zipfile.ZipFile, key: str, path: Path) -> Any:
     keys = [name.removesuffix(".npy") for name in archive.namelist()]
     value_of(dict.fromkeys(keys), key, str(path))
     return archive.open(f"{key}.npy")
-
-
-def _checksum(paths: list[Path], labels: list[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for path, each in zip(paths, labels, strict=True):
-        digest.update(f"{path.name} {path.stat().st_size} {len(each)}\n".encode())
-        digest.update(np.ascontiguousarray(each, dtype="<i4").data)
-    return digest.hexdigest()

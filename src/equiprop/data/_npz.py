@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._split import SPLIT_NAMES
 from equiprop.errors import InputError
 
-_SPLITS = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
 _ROLES = {
     **dict.fromkeys(("x", "images", "data", "features", "inputs"), "x"),
     **dict.fromkeys(("y", "labels", "label", "targets", "target"), "y"),
@@ -90,7 +90,7 @@ def _place(name: str) -> tuple[str, str, str] | None:
     """The split, the role and the part that an array's name says it is, if it does."""
     whole, _, part = name.partition(".")
     words = re.split("[_-]", whole.lower())
-    splits = [_SPLITS[word] for word in words if word in _SPLITS]
+    splits = [SPLIT_NAMES[word] for word in words if word in SPLIT_NAMES]
     roles = [_ROLES[word] for word in words if word in _ROLES]
     if len(roles) != 1 or len(splits) > 1 or len(splits) + len(roles) != len(words):
         return None

@@ -1,8 +1,10 @@
 """Training samples that are too many for memory: file by file."""
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
@@ -81,3 +83,12 @@ def _keep(images: np.ndarray, kept: np.ndarray) -> np.ndarray:
         part = kept[start : start + _IMAGES_AT_A_TIME]
         images[start : start + len(part)] = images[part]  # an index is never below its place: nothing needed is lost
     return images[: len(kept)]
+
+
+def checksum_of_files(paths: Sequence[Path], labels: Sequence[np.ndarray]) -> str:
+    """The sha256 (hex) over the name, the size in bytes and the labels of each file, not over the pixels."""
+    digest = hashlib.sha256()
+    for path, each in zip(paths, labels, strict=True):
+        digest.update(f"{path.name} {path.stat().st_size} {len(each)}\n".encode())
+        digest.update(np.ascontiguousarray(each, dtype="<i4").data)
+    return digest.hexdigest()

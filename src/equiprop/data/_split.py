@@ -8,6 +8,9 @@ import numpy as np
 
 from equiprop.errors import InputError
 
+SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
+"""What the splits are called in files and in other libraries, and here."""
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Split:

@@ -1,6 +1,5 @@
 """Tables in CSV or Parquet files, and images in Parquet files as Hugging Face lays them out; read by DuckDB."""
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator
@@ -12,21 +11,14 @@ import numpy as np
 
 from equiprop.data._foreign import chosen_inputs, chosen_target, usual_target
 from equiprop.data._images import Kind, kind_of_image, pixels
-from equiprop.data._shards import Shards
+from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
-from equiprop.data._split import Split, mixed
+from equiprop.data._split import SPLIT_NAMES, Split, mixed
 from equiprop.errors import InputError
 
 SUFFIXES = (".csv", ".parquet")
 _READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
-_SPLIT_NAMES = {
-    "train": "train",
-    "validation": "validation",
-    "valid": "validation",
-    "val": "validation",
-    "test": "test",
-}
-_SPLIT = re.compile(rf"^({'|'.join(_SPLIT_NAMES)})(?=[-_.0-9]|$)")
+_SPLIT = re.compile(rf"^({'|'.join(SPLIT_NAMES)})(?=[-_.0-9]|$)")
 _LARGEST_IN_MEMORY = 2**30
 """Bytes of pixels above which training images are read file by file."""
 _ORDER_SEED = 5001
@@ -121,7 +113,7 @@ def read_image_tables(folder: Path, target: str, *, train: bool = True) -> Sourc
     shards = Shards(
         counts=counts,
         input_shape=kind.shape,
-        checksum=_checksum(files["train"], labels["train"]),
+        checksum=checksum_of_files(files["train"], labels["train"]),
         read=partial(_shard, table, kind, files["train"]),
     )
     return Source(shards, whole("validation"), whole("test"), names)
@@ -145,7 +137,7 @@ def table_files(folder: Path) -> dict[str, tuple[Path, ...]]:
         for name in (path.name, *(part.name for part in path.relative_to(folder).parents)):
             match = _SPLIT.match(name.lower())
             if match:
-                found.setdefault(_SPLIT_NAMES[match[1]], []).append(path)
+                found.setdefault(SPLIT_NAMES[match[1]], []).append(path)
                 break
     return {name: tuple(paths) for name, paths in found.items()}
 
@@ -272,11 +264,3 @@ def _asked(query: str, path: Path, take: Any) -> Any:
             return take(database.execute(query.format(reader), [str(path)]))
     except duckdb.Error as error:
         raise InputError(f"{path} cannot be read ({str(error).partition(chr(10))[0]})") from error
-
-
-def _checksum(paths: tuple[Path, ...], labels: list[np.ndarray]) -> str:
-    digest = hashlib.sha256()
-    for path, each in zip(paths, labels, strict=True):
-        digest.update(f"{path.name} {path.stat().st_size} {len(each)}\n".encode())
-        digest.update(np.ascontiguousarray(each, dtype="<i4").data)
-    return digest.hexdigest()

@@ -194,9 +194,13 @@ class RunDirectory(AbstractRecord):
                 f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
                 "back as it was, or train anew"
             )
-        with self._writing(METRICS):
-            _write(path, "".join(json.dumps(values) + "\n" for values in kept.values()))
+        self.write_metrics(list(kept.values()))
         return list(kept.values())
+
+    def write_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Replaces the lines of all epochs."""
+        with self._writing(METRICS):
+            _write(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in lines))
 
     def extend(self, config: Config, histories: Sequence[list[dict[str, Any]]]) -> None:
         """Lets the run go on with other epochs: the configuration says so, the manifest keeps how it was begun."""
@@ -208,8 +212,8 @@ class RunDirectory(AbstractRecord):
         manifest = self.manifest()
         manifest.setdefault("extended", []).append({"after_epoch": len(history), **before})
         self.checkpoints = Checkpoints(self.path / CHECKPOINTS, self.config)
+        self.write_metrics(history)
         with self._writing(CONFIG):
-            _write(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in history))
             _write(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
             _write(self.path / CONFIG, self.config.to_toml())
             (self.path / SUMMARY).unlink(missing_ok=True)

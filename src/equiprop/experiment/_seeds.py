@@ -12,7 +12,7 @@ from equiprop.data import Dataset
 from equiprop.errors import InputError
 from equiprop.experiment._config import Config
 from equiprop.experiment._run_directory import RunDirectory
-from equiprop.reporting import mean_of
+from equiprop.reporting import mean_of, means_of
 from equiprop.training import AbstractRecord, TrainState
 
 
@@ -87,22 +87,22 @@ class SeedsDirectory(AbstractRecord):
     def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None:
         self.runs[lane].append(metrics)
 
-    def append_mean(self, metrics: Mapping[str, Any]) -> None:
-        self.whole.append(metrics)
+    def write_means(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        self.whole.write_metrics(lines)
 
     def restore(self, like: Sequence[TrainState]) -> tuple[list[TrainState], list[list[dict[str, Any]]], float]:
         """The states of all seeds, what was said of each epoch of each of them, and the seconds spent on the one under way."""
         about, (states, best) = self.whole.checkpoints.newest((list(like), list(like)))
         histories = [run.metrics_until(int(state.epoch)) for run, state in zip(self.runs, states, strict=True)]
         self._best = {lane: state for lane, state in enumerate(best) if histories[lane]}
-        self.whole.metrics_until(max(map(len, histories)))
+        self.write_means(means_of(histories))
         return states, histories, about.seconds
 
     def extend(self, config: Config, histories: Sequence[list[dict[str, Any]]]) -> None:
         """As `RunDirectory.extend`, of all seeds."""
         for run, history in zip(self.runs, histories, strict=True):
             run.extend(config, [history])
-        self.whole.extend(config, [self.whole.metrics_until(max(map(len, histories)))])
+        self.whole.extend(config, [means_of(histories)])
 
     def conclude(self, states: Sequence[TrainState]) -> None:
         """Gives each run its own checkpoints, the last and the best."""

@@ -151,10 +151,12 @@ def _restored(
     """The states, what was said of each epoch before, and the seconds spent on the one under way."""
     like = [trainer.initial_train_state() for trainer in trainers]
     if isinstance(record, SeedsDirectory):
-        return record.restore(like)
-    about, state = record.checkpoints.newest(like[0])
-    state = trainers[0].spec.placement.everywhere(state)
-    return [state], [on_primary(lambda: record.metrics_until(about.epoch)) or []], about.seconds
+        states, histories, seconds = record.restore(like)
+    else:
+        about, state = record.checkpoints.newest(like[0])
+        states, seconds = [state], about.seconds
+        histories = [on_primary(lambda: record.metrics_until(about.epoch)) or []]
+    return trainers[0].spec.placement.everywhere(states), histories, seconds
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:

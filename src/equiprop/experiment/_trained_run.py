@@ -71,7 +71,7 @@ class TrainedRun:
     @cached_property
     def trainer(self) -> Trainer:
         """Everything that the run was trained by, on one device, with its data."""
-        return Trainer(on_one_device(self.config), self.dataset, resumed=True)
+        return Trainer(_on_one_device(self.config), self.dataset, resumed=True)
 
     def predict(self, x: Any, *, batch_size: int = 200) -> Predictions:
         """What the system makes of inputs `[n, ...]`, as its data set stores them: pixels, or numbers before they are normalised.
@@ -188,6 +188,6 @@ def load(
     return TrainedRun(Path(path), config, info, checkpoint, about.epoch, system, history, dataset)
 
 
-def on_one_device(config: Config) -> Config:
+def _on_one_device(config: Config) -> Config:
     """How many devices a run was trained on does not matter where it is looked at."""
     return replace(config, training=config.training | {"devices": 1, "micro_batches": 1})

@@ -24,6 +24,12 @@ def mean_of(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**means, STD: spreads}
 
 
+def means_of(histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Of every epoch the means over those that have come as far."""
+    epochs = max(map(len, histories), default=0)
+    return [mean_of([lines[i] for lines in histories if i < len(lines)]) for i in range(epochs)]
+
+
 def _mean(values: Sequence[Any], first: Any) -> tuple[Any, Any]:
     if isinstance(first, Mapping):
         found = mean_of([value for value in values if isinstance(value, Mapping)])

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from equiprop.data import require_finite
 from equiprop.errors import InputError
 from equiprop.numerics import trees
 from equiprop.systems import System, correct, predict
@@ -30,7 +31,7 @@ def samples_of(x: Any, y: Any, dtype: Any, name: str = "data") -> Samples:
         raise InputError("holds no samples", path=name)
     for part, tree in (("x", x), ("y", y)):
         for path, leaf in _leaves(tree):
-            _require_finite(leaf, f"{part}{_dotted(path)}", name)
+            require_finite(leaf, (name, f"{part}{_dotted(path)}"), "mend or leave out those samples")
     return Samples(*jax.tree.map(jnp.asarray, (x, y)))
 
 
@@ -49,20 +50,6 @@ def _leaves(tree: Any) -> list[tuple[str, np.ndarray]]:
 
 def _dotted(path: str) -> str:
     return f".{path}" if path else ""
-
-
-def _require_finite(a: np.ndarray, part: str, name: str) -> None:
-    if a.dtype.kind != "f":
-        return
-    bad = ~np.isfinite(a)
-    if bad.any():
-        first = tuple(int(i) for i in np.argwhere(bad)[0])
-        where = ", ".join(map(str, first))
-        raise InputError(
-            f"{int(bad.sum())} of {a.size} numbers are not finite, the first at [{where}]",
-            path=(name, part),
-            hint="mend or leave out those samples",
-        )
 
 
 def require_targets(system: System, samples: Samples, name: str = "data") -> None:

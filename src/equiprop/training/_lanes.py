@@ -44,12 +44,13 @@ class Lanes:
             jobs = [self._trainings[i].job(samples) for i in lanes]
             components = _stack([job.components for job in jobs])
             state = _advance((jobs[0], components, jnp.asarray(steps, jnp.int32)), _stack(states))
-            return [jax.tree.map(lambda a, n=n: a[n], state) for n in range(len(lanes))]
+            return jax.block_until_ready([jax.tree.map(lambda a, n=n: a[n], state) for n in range(len(lanes))])
 
-        def one(lane: int, state: TrainState) -> TrainState:
-            return jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
-
-        return [one(lane, state) for lane, state in zip(lanes, states, strict=True)]
+        # One after the other: two programs at once on the threads of a CPU can wait for each other for ever.
+        return [
+            jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
+            for lane, state in zip(lanes, states, strict=True)
+        ]
 
 
 def _program(training: Training) -> Any:

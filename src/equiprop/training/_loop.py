@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from equiprop.errors import EquipropError
-from equiprop.reporting import mean_of
+from equiprop.reporting import mean_of, means_of
 from equiprop.training._evaluate import finite_or_none
 from equiprop.training._lanes import Lanes
 from equiprop.training._processes import agree, is_primary, local, on_primary
@@ -105,7 +105,7 @@ class _Loop:
         self.shared = [callback for callback in callbacks if not callback.each_lane]
         # Why nothing is left to do in a lane, also where it was ended before it was interrupted.
         self.stopped = [str(lines[-1].get("stopped", "")) if lines else "" for lines in histories]
-        self.failed = ["" for _ in trainings]
+        self.failed = ["" if _is_finite(state) else "its weights or its loss were not finite" for state in states]
 
     @property
     def training(self) -> Training:
@@ -114,12 +114,13 @@ class _Loop:
 
     @property
     def running(self) -> list[int]:
-        """The lanes that are not at their end."""
-        return [
-            lane
+        """The lanes that are not at their end; those that are behind others, which had ended before, catch up first."""
+        at = {
+            lane: (int(state.epoch), int(state.step))
             for lane, state in enumerate(self.states)
-            if not self.stopped[lane] and not self.failed[lane] and int(state.epoch) < self.training.epochs
-        ]
+            if int(state.epoch) < self.training.epochs and not self.stopped[lane] and not self.failed[lane]
+        }
+        return [lane for lane in at if at[lane] == min(at.values())]
 
     def start(self, settings: dict[str, Any]) -> None:
         if not is_primary():
@@ -129,7 +130,7 @@ class _Loop:
             for callback in own:
                 callback.on_start(self._plan(self.states[lane], lines, settings))
         for callback in self.shared:
-            callback.on_start(self._plan(furthest, self._means(), settings))
+            callback.on_start(self._plan(furthest, means_of(self.histories), settings))
 
     def _plan(self, state: TrainState, lines: Sequence[dict[str, Any]], settings: dict[str, Any]) -> Plan:
         return Plan(
@@ -142,11 +143,6 @@ class _Loop:
             place=self.record.place,
             lanes=len(self.trainings),
         )
-
-    def _means(self) -> list[dict[str, Any]]:
-        """Of every epoch so far the means over the lanes."""
-        epochs = max(map(len, self.histories))
-        return [mean_of([lines[i] for lines in self.histories if i < len(lines)]) for i in range(epochs)]
 
     def end(self, reason: str) -> None:
         if is_primary():
@@ -192,7 +188,6 @@ class _Loop:
             steps = min(steps, left)
             began = time.perf_counter()
             advanced = self.lanes.advance(running, [self.states[lane] for lane in running], samples, steps)
-            jax.block_until_ready(advanced)
             for lane, state in zip(running, advanced, strict=True):
                 self.states[lane] = state
             elapsed = time.perf_counter() - began
@@ -221,8 +216,7 @@ class _Loop:
         """Those lanes whose weights and loss are numbers. Raises `NonFinite` where there are none left."""
         for lane in running:
             state = self.states[lane]
-            totals = state.totals
-            if all_finite(state.system) and bool(jnp.isfinite(totals.cost)) and int(totals.finite) > 0:
+            if _is_finite(state):
                 continue
             kept = f"; the last good checkpoint is in {self.record.place}" if self.record.place else ""
             self.failed[lane] = (
@@ -238,20 +232,19 @@ class _Loop:
         lanes = list(finished)
         found = [self._metrics(lane, finished[lane], seconds) for lane in lanes]
         reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
-        if len(self.trainings) > 1:
-            means = mean_of(found)
-            self.record.append_mean(means)
-        else:
-            means = found[0]
+        told = found[0] if len(self.trainings) == 1 else mean_of(found)
         system = finished[lanes[0]].evaluated
-        shared = next(filter(None, [callback.on_epoch(means, system) for callback in self.shared]), "")
+        shared = next(filter(None, [callback.on_epoch(told, system) for callback in self.shared]), "")
         for lane, metrics, reason in zip(lanes, found, reasons, strict=True):
             self.stopped[lane] = reason or shared
             if self.stopped[lane]:
                 metrics["stopped"] = self.stopped[lane]
             self.record.append(metrics, lane)
             self.histories[lane].append(metrics)
-        self.record.save(local(self.states), seconds=0.0)
+        if len(self.trainings) > 1:
+            self.record.write_means(means_of(self.histories))
+        states = [_next_epoch(finished[lane]) if lane in finished else s for lane, s in enumerate(self.states)]
+        self.record.save(states, seconds=0.0)
 
     def _finish_lane(self, lane: int, finished: TrainState, metrics: dict[str, Any]) -> str:
         """Keeps the best state, tells the lane's own callbacks; a reason to stop, if one of them has one."""
@@ -279,6 +272,12 @@ class _Loop:
             "homeostasis_strength": finite_or_none(float(totals.homeostasis_strength) / int(totals.steps)),
             "homeostasis_skipped": int(totals.homeostasis_skipped),
         }
+
+
+def _is_finite(state: TrainState) -> bool:
+    """Whether the weights are numbers, and the loss of the epoch under way, if that has begun."""
+    cost, finite = state.totals.cost, state.totals.finite
+    return all_finite(state.system) and (int(state.step) == 0 or (bool(jnp.isfinite(cost)) and int(finite) > 0))
 
 
 def _judged_by(metrics: Mapping[str, Any]) -> float:

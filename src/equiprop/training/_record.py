@@ -30,9 +30,9 @@ class AbstractRecord(abc.ABC):
     def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None:
         """Keeps what is to be said of an epoch of a lane."""
 
-    def append_mean(self, metrics: Mapping[str, Any]) -> None:
-        """Keeps the means over lanes of an epoch, where there are several."""
-        del metrics
+    def write_means(self, lines: Sequence[Mapping[str, Any]]) -> None:
+        """Keeps the means over lanes of every epoch, where there are several."""
+        del lines
 
     @abc.abstractmethod
     def best(self, like: TrainState, lane: int = 0) -> TrainState:
