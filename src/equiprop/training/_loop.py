@@ -105,7 +105,10 @@ class _Loop:
         self.shared = [callback for callback in callbacks if not callback.each_lane]
         # Why nothing is left to do in a lane, also where it was ended before it was interrupted.
         self.stopped = [str(lines[-1].get("stopped", "")) if lines else "" for lines in histories]
-        self.failed = ["" if _is_finite(state) else "its weights or its loss were not finite" for state in states]
+        # A lane that was given up before the others were interrupted stays so.
+        self.failed = [
+            "" if not several or _is_finite(state) else "its weights or its loss were not finite" for state in states
+        ]
 
     @property
     def training(self) -> Training:
