@@ -213,6 +213,35 @@ def test_train_from_a_run(capsys, run, tmp_path):
     assert code == 2 and "checkpoint = 'worst'" in err
 
 
+def test_a_regression_from_a_table(capsys, tmp_path):
+    """Where targets name no classes, the loss stands in the place of the error."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 3))
+    rows = ["a,b,c,target", *(",".join(map(str, [*row, 0.5 + 0.2 * np.tanh(row.sum())])) for row in x)]
+    (tmp_path / "d.csv").write_text("\n".join(rows) + "\n")
+    few = ["--epochs", "2", "--batch-size", "10", "--hidden", "4", "--training.diagnostic-samples", "5"]
+    data = ["--dataset", tmp_path / "d.csv", "--system.cost", "squared_error"]
+    code, out, err = call(capsys, "train", *data, *few, "--out", tmp_path / "run")
+    assert code == 0, err
+    assert re.search(r"epoch 2/2 .* validation loss \d", out) and re.search(r"test loss 0\.\d{4}, cosine", out)
+    assert "loss" in call(capsys, "evaluate", tmp_path / "run")[1]
+    assert "test loss" in call(capsys, "runs", tmp_path)[1]
+    assert re.search(r"test loss +0\.\d{3}", call(capsys, "report", tmp_path / "run")[1])
+    assert "output_0" in call(capsys, "predict", tmp_path / "run", tmp_path / "d.csv")[1]
+    code, _, err = call(capsys, "train", "--dataset", tmp_path / "d.csv", *few, "--out", tmp_path / "no")
+    assert code == 2 and "for real numbers as targets choose the cost squared_error" in err
+
+
+def test_several_seeds(capsys, tmp_path):
+    code, out, err = call(capsys, "train", *SMALL, "--seeds", "2", "--out", tmp_path / "two")
+    assert code == 0, err
+    assert "2 epochs, 2 seeds side by side ->" in out
+    assert re.search(r"test error \d+\.\d\d ± \d+\.\d\d %", out) and re.search(r"validation error +\d+\.\d\d ± \d", out)
+    assert re.search(r"test error \(%\) +\d+\.\d\d ± \d+\.\d\d", call(capsys, "report", tmp_path / "two")[1])
+    code, _, err = call(capsys, "evaluate", tmp_path / "two")
+    assert code == 2 and "holds 2 runs, one for each seed; give one of them" in err
+
+
 def test_more_epochs_than_planned(capsys, run, tmp_path):
     longer = shutil.copytree(run, tmp_path / "longer")
     with warnings.catch_warnings():

@@ -72,6 +72,10 @@ def test_the_summary_is_the_mean_with_its_deviation(together: Any) -> None:
     cosines = [one["cosine_to_adjoint"]["total"] for one in each]
     assert summary["cosine_to_adjoint"]["total"] == pytest.approx(statistics.fmean(cosines))
     assert summary["std"]["cosine_to_adjoint"]["total"] == pytest.approx(statistics.stdev(cosines))
+    without = [(one, seed) for one, seed in zip(each, (2, 3, 4), strict=True) if one["certificate_angle_deg"] is None]
+    if without:
+        assert summary["certificate_angle_deg"] is None
+        assert summary["certificate_reason"] == f"seed {without[0][1]}: {without[0][0]['certificate_reason']}"
     assert [line["epoch"] for line in lines(out)] == [1, 2, 3] and lines(out) == told
     losses = [lines(out / f"seed-{seed}")[1]["train_loss"] for seed in (2, 3, 4)]
     assert told[1]["train_loss"] == pytest.approx(statistics.fmean(losses))

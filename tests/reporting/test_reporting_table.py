@@ -23,6 +23,7 @@ def test_a_finished_run(write_run: WriteRun) -> None:
         "homeostasis": "jacobian (strength 0.1)",
         "epochs": "3",
         "test_error_percent": "8.25",
+        "test_loss": "–",
         "validation_error_percent": "8.00",
         "cosine_total": "0.905",
         "cosine_smallest": "0.830 (h1)",

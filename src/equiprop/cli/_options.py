@@ -55,6 +55,7 @@ ALIASES = {
     "training.epochs": "--epochs",
     "training.batch_size": "--batch-size",
     "training.seed": "--seed",
+    "training.seeds": "--seeds",
     "optimizer.learning_rate": "--lr",
     "estimator.kind": "--estimator",
     "estimator.nudge": "--nudge",

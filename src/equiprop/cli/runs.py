@@ -56,7 +56,8 @@ def run(arguments: list[str]) -> None:
         for run in runs:
             if not run.config:
                 print(f"{run.path}: {'; '.join(run.warnings)}")
-        shown = [i for i, key in enumerate(keys) if key in _SHOWN]
+        named = all(row.values["test_error_percent"] is not None or row.run.state == "unfinished" for row in rows)
+        shown = [i for i, key in enumerate(keys) if key in _SHOWN or (key == "test_loss" and not named)]
         print_table(
             f"{len(rows)} runs in {options.folder}",
             [(COLUMNS[i].title, COLUMNS[i].numeric) for i in shown],

@@ -152,7 +152,7 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
         summary = job([_printer(console, bar, out)])
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
-        f"test error {summary['test_error_percent']:.2f} %, cosine to the exact gradient {format_number(cosine)}, "
+        f"{_judged(summary)}, cosine to the exact gradient {format_number(cosine)}, "
         f"symmetry {format_number(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %"
     )
     if summary["excluded_fraction"] > 0.5:
@@ -162,6 +162,15 @@ def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
         )
     console.print(f"run directory: {out}")
     return summary
+
+
+def _judged(summary: Mapping[str, Any]) -> str:
+    """The error on the test samples, or the loss where targets name no classes; of several seeds the mean and its deviation."""
+    key, name, unit = "test_error_percent", "test error", " %"
+    if summary[key] is None:
+        key, name, unit = "test_loss", "test loss", ""
+    digits, spread = (2 if unit else 4), summary.get("std", {}).get(key)
+    return f"{name} {summary[key]:.{digits}f}{'' if spread is None else f' ± {spread:.{digits}f}'}{unit}"
 
 
 def _printer(console: Console, bar: Any, out: Path) -> Any:
@@ -177,8 +186,9 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             kind = config.homeostasis.kind
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if self.epochs == 1 else "s"
+            seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
             console.print(
-                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {self.epochs} epoch{plural} -> {out}"
+                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {self.epochs} epoch{plural}{seeds} -> {out}"
             )
             # The first call compiles; until it returns there is nothing to count.
             done = plan.epoch * plan.steps_per_epoch

@@ -115,6 +115,11 @@ class SeedsDirectory(AbstractRecord):
         """The means over the seeds that have a summary, and which failed."""
         seeds = [run.config.training["seed"] for run in self.runs]
         means = mean_of(list(summaries.values()))
+        without = [lane for lane, each in summaries.items() if each["certificate_angle_deg"] is None]
+        if without:
+            # A mean over those that have a certificate would hide those that have none.
+            reason = summaries[without[0]]["certificate_reason"]
+            means |= {"certificate_angle_deg": None, "certificate_reason": f"seed {seeds[without[0]]}: {reason}"}
         summary = {
             **means,
             "seeds": [seeds[lane] for lane in summaries],

@@ -4,7 +4,7 @@ from typing import Any
 
 from equiprop.reporting._numbers import MISSING, fixed, number, percent, plain
 from equiprop.reporting._run import Run
-from equiprop.reporting._values import TOTAL, epochs_done, extreme, latest, section
+from equiprop.reporting._values import TOTAL, deviation, epochs_done, extreme, latest, section
 
 _NUDGED = {"one_sided", "centered", "holomorphic", "continuous_time", "corrected", "dyadic"}
 _READ_IN_0_1 = {
@@ -36,16 +36,24 @@ def outcome_of_selection(run: Run) -> str:
     error = latest(run, "best_test_error_percent")
     if epoch is None or number(error) is None:
         return ""
-    return f"{fixed(error, 2)} % at epoch {epoch:g}, chosen on the validation split"
+    when = f"at epoch {epoch:g}, chosen" if _seeds(run) == 1 else "at the epochs that each seed chose"
+    return f"{fixed(error, 2)} % {when} on the validation split"
 
 
 def certificate(run: Run) -> str:
     """The rotation certificate, or why there is none; empty where the run does not say."""
     angle = number(latest(run, "certificate_angle_deg"))
     if angle is not None:
-        return f"asymmetry rotates the error vector by at most {fixed(angle, 1)}° (in the inner product of −S)"
+        mean = "" if _seeds(run) == 1 else ", in the mean over seeds,"
+        return f"asymmetry rotates the error vector{mean} by at most {fixed(angle, 1)}° (in the inner product of −S)"
     reason = latest(run, "certificate_reason")
     return f"none: {reason}" if reason else ""
+
+
+def _seeds(run: Run) -> int:
+    """How many seeds the numbers of a run are the means of."""
+    seeds = latest(run, "seeds")
+    return len(seeds) if isinstance(seeds, list) else 1
 
 
 def _kind(run: Run, family: str) -> str:
@@ -131,16 +139,27 @@ def _strength(run: Run) -> str:
     return "" if number(strength) is None else f"strength {plain(strength)}"
 
 
+_JUDGED = (
+    ("test_error_percent", " % test error"),
+    ("test_loss", " test loss"),
+    ("validation_error_percent", " % validation error"),
+    ("validation_loss", " validation loss"),
+)
+
+
 def _outcome(run: Run) -> str:
     epochs = epochs_done(run)
     if epochs == 0:
         return "no epoch has ended yet"
     after = f"after {epochs} epoch{'' if epochs == 1 else 's'}"
     found: list[str] = []
-    for key, split in (("test_error_percent", "test"), ("validation_error_percent", "validation")):
-        error = latest(run, key)
-        if number(error) is not None:
-            found.append(f"{fixed(error, 2)} % {split} error {after}")
+    for key, said in _JUDGED:
+        value, spread = latest(run, key), deviation(run, key)
+        if number(value) is not None:
+            digits = 2 if key.endswith("percent") else 4
+            found.append(
+                f"{fixed(value, digits)}{'' if spread is None else f' ± {fixed(spread, digits)}'}{said} {after}"
+            )
             break
     cosines = latest(run, "cosine_to_adjoint")
     total = cosines.get(TOTAL) if isinstance(cosines, dict) else None

@@ -63,6 +63,7 @@ def training_figure(runs: Sequence[Run]) -> str | None:
         [
             _panel(runs, "validation error", "%", "validation_error_percent", spread=8),
             _panel(runs, "training error", "%", "train_error_percent", spread=8),
+            _panel(runs, "validation loss", "mean cost per sample", "validation_loss", spread=30),
             _panel(runs, "training loss", "mean cost per sample", "train_loss", spread=30),
         ],
     )

@@ -7,7 +7,7 @@ from typing import Any
 from equiprop.reporting._describe import estimator_label, homeostasis_label
 from equiprop.reporting._numbers import MISSING, fixed, number, percent, plain
 from equiprop.reporting._run import Run
-from equiprop.reporting._values import TOTAL, epochs_done, extreme, labels, latest, seconds, section
+from equiprop.reporting._values import TOTAL, deviation, epochs_done, extreme, labels, latest, seconds, section
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,7 @@ COLUMNS = (
     Column("homeostasis", "homeostasis", numeric=False),
     Column("epochs", "epochs"),
     Column("test_error_percent", "test error (%)"),
+    Column("test_loss", "test loss"),
     Column("validation_error_percent", "validation error (%)"),
     Column("cosine_total", "cosine, total"),
     Column("cosine_smallest", "cosine, smallest"),
@@ -75,7 +76,8 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
 
     Cosines are between the estimated and the exact gradient: the total is that of the parameter gradient summed over
     samples, the smallest that of the worst population. The weight angle is that of the most misaligned pair.
-    Numbers are those of the summary; of a run without one, those of the last epoch that recorded them.
+    Numbers are those of the summary; of a run without one, those of the last epoch that recorded them. Of several seeds they
+    are means, ± the standard deviation over them.
     """
     return [_row(run, label) for run, label in zip(runs, labels(runs), strict=True)]
 
@@ -90,11 +92,12 @@ def _row(run: Run, label: str) -> Row:
         Cell(estimator, where=settings),
         Cell(homeostasis, where=strength),
         _epochs(run),
-        _cell(latest(run, "test_error_percent"), 2),
-        _cell(latest(run, "validation_error_percent"), 2),
-        _cell(total, 3),
+        _cell(latest(run, "test_error_percent"), 2, deviation(run, "test_error_percent")),
+        _cell(latest(run, "test_loss"), 3, deviation(run, "test_loss")),
+        _cell(latest(run, "validation_error_percent"), 2, deviation(run, "validation_error_percent")),
+        _cell(total, 3, deviation(run, "cosine_to_adjoint", TOTAL)),
         _extreme(cosines, 3, smallest=True),
-        _cell(latest(run, "symmetry"), 3),
+        _cell(latest(run, "symmetry"), 3, deviation(run, "symmetry")),
         _extreme(latest(run, "weight_angle_deg"), 1, smallest=False),
         _percent(latest(run, "converged_fraction")),
         _percent(latest(run, "excluded_fraction")),
@@ -103,8 +106,10 @@ def _row(run: Run, label: str) -> Row:
     return Row(run, cells)
 
 
-def _cell(value: Any, digits: int) -> Cell:
-    return Cell(fixed(value, digits), number(value))
+def _cell(value: Any, digits: int, spread: float | None = None) -> Cell:
+    return Cell(
+        fixed(value, digits) if spread is None else f"{fixed(value, digits)} ± {fixed(spread, digits)}", number(value)
+    )
 
 
 def _percent(value: Any) -> Cell:

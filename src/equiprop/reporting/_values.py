@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from equiprop.reporting._means import STD
 from equiprop.reporting._numbers import is_unbounded, number
 from equiprop.reporting._run import Run
 
@@ -21,6 +22,15 @@ def latest(run: Run, key: str) -> Any:
     """The value of `key` in the summary, else the last one recorded in an epoch, else None."""
     records = [run.summary or {}, *reversed(run.metrics)]
     return next((record[key] for record in records if record.get(key) is not None), None)
+
+
+def deviation(run: Run, key: str, member: str | None = None) -> float | None:
+    """The standard deviation over seeds of what `latest` gives (of its entry `member`, where it is a dict); None of one seed."""
+    spreads = latest(run, STD)
+    spread = spreads.get(key) if isinstance(spreads, dict) else None
+    if member is not None:
+        spread = spread.get(member) if isinstance(spread, dict) else None
+    return number(spread)
 
 
 def epochs_done(run: Run) -> int:

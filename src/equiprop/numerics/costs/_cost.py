@@ -114,7 +114,8 @@ def _classes(target: Any, scores: Array) -> Array:
         return target.astype(jnp.finfo(scores.dtype).dtype)
     raise InputError(
         f"target of type {target.dtype} and shape {list(target.shape)}: must be integer labels, one a sample, of shape "
-        f"{list(scores.shape[:1])}, or weights of the classes, of shape {list(scores.shape)}"
+        f"{list(scores.shape[:1])}, or weights of the classes, of shape {list(scores.shape)}",
+        hint="for real numbers as targets choose the cost squared_error",
     )
 
 

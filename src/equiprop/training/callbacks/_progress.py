@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from equiprop.reporting import STD
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
@@ -29,7 +30,9 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
         f"loss {_number(metrics['train_loss'])}",
     ]
     if "validation_error_percent" in metrics:
-        parts.append(f"validation error {metrics['validation_error_percent']:5.2f} %")
+        spread = metrics.get(STD, {}).get("validation_error_percent")
+        over_seeds = "" if spread is None else f" ± {spread:.2f}"
+        parts.append(f"validation error {metrics['validation_error_percent']:5.2f}{over_seeds} %")
     elif "validation_loss" in metrics:
         parts.append(f"validation loss {_number(metrics['validation_loss'])}")
     cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
