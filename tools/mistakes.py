@@ -1013,6 +1013,48 @@ EXPERIMENT = (
 
 OTHERS = (
     Mistake(
+        "damaged data that are packed anew taken for whole",
+        "data/_store.py",
+        "hexdigest() == expected\n",
+        "hexdigest() != ''\n",
+        "data/test_files.py",
+    ),
+    Mistake(
+        "arrays of a user's own made read-only",
+        "data/_dataset.py",
+        "    view = a.view()\n",
+        "    view = a\n",
+        "data/test_arrays.py",
+    ),
+    Mistake(
+        "rows and columns of the confusion matrix exchanged",
+        "training/_evaluate.py",
+        ".at[right, jnp.argmax(scores, axis=-1)]",
+        ".at[jnp.argmax(scores, axis=-1), right]",
+        "experiment/test_trained_run.py",
+    ),
+    Mistake(
+        "seeds that are behind others trained at their epoch",
+        "training/_loop.py",
+        "return [lane for lane in at if at[lane] == min(at.values())]",
+        "return list(at)",
+        "experiment/test_seeds.py",
+    ),
+    Mistake(
+        "the best state of a seed overwritten by the next step",
+        "experiment/_seeds.py",
+        "self._best[lane] = jax.tree.map(jnp.copy, state)",
+        "self._best[lane] = state",
+        "experiment/test_seeds.py",
+    ),
+    Mistake(
+        "a run that averages evaluated without its average",
+        "experiment/_train.py",
+        "final = evaluate(state.evaluated, test,",
+        "final = evaluate(state.system, test,",
+        "experiment/test_trained_run.py",
+    ),
+    Mistake(
         "images mirrored top to bottom",
         "training/transforms/_flip.py",
         "images[:, :, ::-1]",

@@ -15,7 +15,7 @@ import pytest
 from equiprop.data import Shards
 from equiprop.errors import InputError
 from equiprop.experiment import Interrupted, RunDirectory, Trainer, load, resume, train
-from equiprop.training import Callback, Lanes, NonFinite, _loop
+from equiprop.training import Callback, Lanes, NonFinite, _loop, as_callback
 from toy import config, dataset
 
 DATA = dataset()
@@ -220,7 +220,11 @@ def test_seeds_that_ended_at_different_epochs_go_on_each_as_by_itself(tmp_path: 
     train(first, tmp_path / "run", dataset=DATA)
     lengths = [len(lines(tmp_path / "run" / f"seed-{seed}")) for seed in (0, 1)]
     assert lengths[0] < lengths[1], "choose other seeds: these do not show it"
-    resume(tmp_path / "run", dataset=DATA, changes=more)
+    told: list[float] = []
+    seen = as_callback(lambda metrics: told.append(metrics["epoch"]))
+    resume(tmp_path / "run", dataset=DATA, callbacks=[seen], changes=more)
+    # A mean is one over seeds of the same epoch.
+    assert told == list(range(lengths[0] + 1, int(told[-1]) + 1))
     for seed in (0, 1):
         alone = tmp_path / str(seed)
         train(first.changed({"training.seeds": 1, "training.seed": seed}), alone, dataset=DATA)
