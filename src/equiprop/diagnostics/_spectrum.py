@@ -75,7 +75,7 @@ def _projections(
         size = sum(leaf.size for leaf in jax.tree.leaves(u))
         start = jax.random.normal(sample_key, (size,), trees.dtype_of(u))
         dimension = min(steps, size)
-        membrane, sweep = (arnoldi(flat_operator(build, u, d), start, dimension) for build in (of_force, of_sweep))
+        membrane, sweep = (arnoldi(flat_operator(build, u, d), start, dimension)[1] for build in (of_force, of_sweep))
         return membrane, sweep
 
     keys = jax.random.split(key, trees.batch_size(state))

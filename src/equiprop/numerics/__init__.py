@@ -25,6 +25,8 @@ from equiprop.numerics.hutchinson import probe_moments as probe_moments
 from equiprop.numerics.hutchinson import symmetric_antisymmetric_norms as symmetric_antisymmetric_norms
 from equiprop.numerics.krylov import Rotation as Rotation
 from equiprop.numerics.krylov import arnoldi as arnoldi
+from equiprop.numerics.krylov import gmres as gmres
+from equiprop.numerics.krylov import gmres_cycle as gmres_cycle
 from equiprop.numerics.krylov import ritz as ritz
 from equiprop.numerics.krylov import rotation as rotation
 from equiprop.numerics.krylov import smallest_eigenvalue as smallest_eigenvalue
@@ -46,5 +48,6 @@ from equiprop.numerics.settings import flag as flag
 from equiprop.numerics.settings import number as number
 from equiprop.numerics.settings import part as part
 from equiprop.numerics.settings import text as text
+from equiprop.numerics.small import solve_definite as solve_definite
 from equiprop.numerics.tables import Figures as Figures
 from equiprop.numerics.tables import spread as spread

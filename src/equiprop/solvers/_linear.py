@@ -5,10 +5,10 @@ from typing import Any, ClassVar
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import lineax as lx
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
-from equiprop.numerics import Number, Settings, count, number, trees
+from equiprop.numerics import Number, Settings, count, gmres, number
 from equiprop.systems import System, force_of_one
 
 
@@ -34,7 +34,7 @@ class GMRES(Settings):
 
     def solve(self, system: System, state: PyTree, injection: Any, right: PyTree, *, transpose: bool) -> LinearAnswer:
         """Solves (∂F/∂u)·v = right, or its transpose, at a state of every sample."""
-        size = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(right))
+        restart = min(self.restart, sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(right)))
 
         def single(u: PyTree, d: Any, b: PyTree) -> tuple[PyTree, Array, Array]:
             lifted = jax.tree.map(_lift, d)
@@ -44,25 +44,22 @@ class GMRES(Settings):
                 operate = lambda v: pullback(v)[0]  # noqa: E731
             else:
                 operate = product
-            # A right-hand side of unit length makes the absolute tolerance of the library a relative one.
-            length = trees.norm(jax.tree.map(_lift, b))[0]
-            unit = jax.tree.map(lambda a: a / jnp.where(length > 0, length, 1), b)
-            solver = lx.GMRES(
-                rtol=0.0,
-                atol=jnp.asarray(self.tolerance, length.dtype) * size**-0.5,  # pyright: ignore[reportArgumentType]
-                restart=self.restart,
-                # The first step of the library only looks at the residual.
-                max_steps=self.max_restarts + 1,
+            flat, unflat = ravel_pytree(b)
+            length = jnp.linalg.norm(flat)
+            unit = flat / jnp.where(length > 0, length, 1)
+            value, left, cycles = gmres(
+                lambda v: ravel_pytree(operate(unflat(v)))[0],
+                unit,
+                tolerance=jnp.asarray(self.tolerance, length.dtype),
+                restart=restart,
+                max_restarts=self.max_restarts,
             )
-            operator = lx.FunctionLinearOperator(operate, jax.eval_shape(lambda: u))
-            solution = lx.linear_solve(operator, unit, solver, throw=False)
-            left = trees.norm(jax.tree.map(lambda a, c: _lift(a - c), operate(solution.value), unit))[0]
             # Nothing is solved by nothing, whatever the Jacobian.
-            value = jax.tree.map(lambda a: jnp.where(length == 0, 0, a * length), solution.value)
-            return value, jnp.where(length == 0, 0, left), (solution.stats["num_steps"] - 1) * min(self.restart, size)
+            value = jnp.where(length == 0, 0, value * length)
+            return unflat(value), jnp.where(length == 0, 0, left), cycles * restart
 
         value, left, products = jax.vmap(single)(state, injection, right)
-        return LinearAnswer(value, left, left <= 2 * self.tolerance, products)
+        return LinearAnswer(value, left, left <= self.tolerance, products)
 
 
 def _lift(a: Array) -> Array:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 
-from equiprop.numerics import Number, count, number
+from equiprop.numerics import Number, count, number, solve_definite
 from equiprop.solvers._solver import AbstractSolver, Step
 from equiprop.solvers._sweeps import block_by_block
 from equiprop.systems import AbstractField
@@ -111,7 +111,7 @@ def _least_squares(gram: Array, right: Array, valid: Array) -> Array:
     ridge = jnp.where(diagonal > 0, 10 * n * jnp.finfo(diagonal.dtype).eps, 1)
     among += jnp.eye(n, dtype=gram.dtype) * ridge[:, None, :].astype(gram.dtype)
     right = jnp.where(valid, right, 0) / size
-    return jnp.linalg.solve(among, right[..., None])[..., 0] / size
+    return solve_definite(among, right) / size
 
 
 def _inner(vectors: Array, one: Array) -> Array:
