@@ -1,6 +1,8 @@
 """Trainings side by side: seeds, or other values of numbers, that share their data and their program."""
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import equinox as eqx
@@ -19,8 +21,8 @@ T = TypeVar("T")
 class Lanes:
     """What several trainings do together.
 
-    On a CPU the lanes take turns: each is a call of the program of a single training, and so, bit for bit, that training by
-    itself. On an accelerator all lanes are one program, by `jax.vmap`; over several devices they take turns, too.
+    On a CPU each lane is a call of the program of a single training, and so, bit for bit, that training by itself; as many run at
+    once as there are cores. On an accelerator all lanes are one program, by `jax.vmap`. Over several devices they take turns.
 
     Raises `InputError` for trainings that differ in more than their numbers.
     """
@@ -35,6 +37,8 @@ class Lanes:
                 )
         alone = first.spec.placement.count == 1
         self._stacked = alone and jax.default_backend() != "cpu" if stacked is None else stacked
+        self._threads = ThreadPoolExecutor(os.cpu_count()) if alone and len(trainings) > 1 else None
+        self._compiled = False
 
     def advance(
         self, lanes: Sequence[int], states: Sequence[TrainState], samples: Samples, steps: int
@@ -46,11 +50,14 @@ class Lanes:
             state = _advance((jobs[0], components, jnp.asarray(steps, jnp.int32)), _stack(states))
             return jax.block_until_ready([jax.tree.map(lambda a, n=n: a[n], state) for n in range(len(lanes))])
 
-        # One after the other: two programs at once on the threads of a CPU can wait for each other for ever.
-        return [
-            jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
-            for lane, state in zip(lanes, states, strict=True)
-        ]
+        def alone(lane: int, state: TrainState) -> TrainState:
+            return jax.block_until_ready(self._trainings[lane].advance(state, samples, steps))
+
+        if self._compiled and self._threads is not None:
+            return list(self._threads.map(alone, lanes, states))
+        # The first call compiles, once for all.
+        self._compiled = True
+        return [alone(lane, state) for lane, state in zip(lanes, states, strict=True)]
 
 
 def _program(training: Training) -> Any:

@@ -1,0 +1,56 @@
+"""How many times as fast seeds side by side are as one after the other: steps of the network of `equiprop train --dataset digits`.
+
+python benchmarks/seeds.py [SEEDS ...]
+
+Both run the same steps from the same state, in turn, round after round; medians, without compiling.
+"""
+
+import statistics
+import sys
+import time
+from dataclasses import replace
+
+import jax
+
+import equiprop as ep
+
+ROUNDS, STEPS = 9, 60
+
+
+def trainers(seeds: int) -> list[ep.Trainer]:
+    first = ep.Config()
+    configs = [replace(first, training=first.training | {"seed": seed}) for seed in range(seeds)]
+    shared = ep.Trainer(configs[0])
+    return [shared, *(ep.Trainer(config, shared.dataset, beside=shared) for config in configs[1:])]
+
+
+def seconds(run, lanes: list[ep.Trainer]) -> float:
+    states = [trainer.initial_train_state() for trainer in lanes]
+    began = time.perf_counter()
+    jax.block_until_ready(run(states))
+    return time.perf_counter() - began
+
+
+def ratio(count: int) -> tuple[float, float]:
+    """Seconds side by side, and one after the other."""
+    lanes = trainers(count)
+    samples, together = lanes[0].samples, ep.Lanes(lanes)
+
+    def beside(states):
+        return together.advance(range(count), states, samples, STEPS)
+
+    def after(states):
+        return [jax.block_until_ready(t.advance(s, samples, STEPS)) for t, s in zip(lanes, states, strict=True)]
+
+    for run in (beside, after):
+        seconds(run, lanes)
+    rounds = [(seconds(beside, lanes), seconds(after, lanes)) for _ in range(ROUNDS)]
+    return statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
+
+
+if __name__ == "__main__":
+    for count in [int(a) for a in sys.argv[1:]] or [2, 4, 6]:
+        beside, after = ratio(count)
+        print(
+            f"{count} seeds: {beside:.2f} s side by side, {after:.2f} s one after the other: {after / beside:.2f} times"
+        )
