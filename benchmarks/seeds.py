@@ -1,4 +1,4 @@
-"""How many times as fast seeds side by side are as one after the other: steps of the network of `equiprop train --dataset digits`.
+"""How many times as fast seeds side by side are as one after the other: steps of the network of `equiprop train`.
 
 python benchmarks/seeds.py [SEEDS ...]
 
