@@ -975,6 +975,34 @@ TRAINING = (
 
 EXPERIMENT = (
     Mistake(
+        "a run of fit that goes on whatever it was begun with",
+        "experiment/_fit.py",
+        "if ours[name] != theirs[name]",
+        "if False",
+        "experiment/test_fit_in_a_run.py",
+    ),
+    Mistake(
+        "a finished run of fit summed up again by other settings",
+        "experiment/_fit.py",
+        "changed = [key for key in differences(directory.config, wanted) if key not in MAY_CHANGE]",
+        "changed = []",
+        "experiment/test_fit_in_a_run.py",
+    ),
+    Mistake(
+        "words made floats on their way into a system",
+        "training/_samples.py",
+        'whole = a.dtype.kind in "biu" if as_it_is else a.dtype == np.uint8',
+        "whole = a.dtype == np.uint8",
+        "experiment/test_fit_in_a_run.py",
+    ),
+    Mistake(
+        "lanes that all have the first one's key",
+        "experiment/_fit.py",
+        "{n: value[i] if n in lengths else value for n, value in lanes.items()}",
+        "{n: value[0] if n in lengths else value for n, value in lanes.items()}",
+        "experiment/test_fit_in_a_run.py",
+    ),
+    Mistake(
         "patience that is never lost",
         "training/callbacks/_early_stopping.py",
         "self._since += 1",
@@ -997,9 +1025,9 @@ EXPERIMENT = (
     ),
     Mistake(
         "a run that records what it was asked for instead of what it decided",
-        "experiment/_train.py",
-        "RunDirectory.create(out, first.config,",
-        "RunDirectory.create(out, config,",
+        "experiment/_recorded.py",
+        "return cls(trainer, trainer.config,",
+        "return cls(trainer, replace(trainer.config, training=trainer.config.training | {'epochs': 1}),",
         "experiment/test_trainer.py",
     ),
     Mistake(
@@ -1011,7 +1039,7 @@ EXPERIMENT = (
     ),
     Mistake(
         "a run trained by two",
-        "experiment/_train.py",
+        "experiment/_recorded.py",
         "    on_primary(record.lock)\n",
         "",
         "experiment/test_loop.py",
@@ -1026,7 +1054,7 @@ EXPERIMENT = (
     Mistake(
         "a run evaluated with other data",
         "experiment/_trained_run.py",
-        "    if dataset is not None:\n        directory.require_data(dataset)\n",
+        "    if dataset is not None:\n        directory.require_data(dataset.info)\n",
         "",
         "experiment/test_loop.py",
     ),
@@ -1077,7 +1105,7 @@ OTHERS = (
     ),
     Mistake(
         "a run that averages evaluated without its average",
-        "experiment/_train.py",
+        "experiment/_recorded.py",
         "final = evaluate(state.evaluated, test,",
         "final = evaluate(state.system, test,",
         "experiment/test_trained_run.py",

@@ -21,7 +21,7 @@ from PIL import Image
 from equiprop.cli.main import COMMANDS, main
 from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
-from equiprop.experiment import Config, Interrupted, _legacy, _train, load
+from equiprop.experiment import Config, Interrupted, _legacy, _recorded, load
 from equiprop.training import _loop
 
 SMALL = [
@@ -105,7 +105,7 @@ def no_steps(monkeypatch):
     def interrupted(*_, **__):
         raise Interrupted("before the first step", None)
 
-    monkeypatch.setattr(_train, "run_training", interrupted)
+    monkeypatch.setattr(_recorded, "run_training", interrupted)
 
 
 def test_options_override_the_file(capsys, run, tmp_path, no_steps):

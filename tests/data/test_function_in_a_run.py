@@ -74,7 +74,7 @@ def test_a_run_is_found_and_continued_from_another_folder(folder: Path, monkeypa
 
 
 def test_the_digest_of_the_source_is_recorded_and_checked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    RunDirectory.create("run", on_own_data(), dataset(7), "").unlock()
+    RunDirectory.create("run", on_own_data(), dataset(7).info, "").unlock()
     manifest = json.loads((folder / "run" / "manifest.json").read_text())
     assert manifest["sources"] == {f"{folder}/my_data.py:make": source_digest("my_data.py:make")}
     monkeypatch.chdir(folder.parent / "elsewhere")
@@ -87,7 +87,7 @@ def test_the_digest_of_the_source_is_recorded_and_checked(folder: Path, monkeypa
 
 def test_a_system_of_the_users_own_is_found_from_another_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Config.from_mapping({"dataset": "my_data.py:make", "system": {"kind": "my_net.py:make"}})
-    RunDirectory.create("run", own, dataset(7), "").unlock()
+    RunDirectory.create("run", own, dataset(7).info, "").unlock()
     monkeypatch.chdir(folder.parent / "elsewhere")
     assert RunDirectory.open(folder / "run").resolved_config().system.kind == f"{folder}/my_net.py:make"
 

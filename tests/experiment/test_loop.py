@@ -612,7 +612,7 @@ def test_a_run_that_lost_lines_of_its_metrics_is_not_gone_on_with(finished, tmp_
 def test_a_folder_of_images_is_found_again_from_anywhere(tmp_path, monkeypatch):
     (tmp_path / "images").mkdir()
     monkeypatch.chdir(tmp_path)
-    RunDirectory.create("run", dataclasses.replace(config(), dataset="./images"), DATA, "")
+    RunDirectory.create("run", dataclasses.replace(config(), dataset="./images"), DATA.info, "")
     monkeypatch.chdir(tmp_path / "images")
     assert RunDirectory.open(tmp_path / "run").config.dataset == str(tmp_path / "images")
 

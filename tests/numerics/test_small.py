@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import lineax as lx
 import numpy as np
 import pytest
 import scipy.linalg
 import scipy.sparse.linalg
 
-from equiprop.numerics import gmres, solve_definite
+from equiprop.numerics import gmres, rotation, solve_definite
 from equiprop.numerics.small import hessenberg_least_squares, last_component, tridiagonal_eigenvalues
 
 RNG = np.random.default_rng(5)
@@ -111,3 +112,35 @@ def test_a_singular_system_is_left_with_its_residual():
 def test_an_operator_that_is_no_number_is_no_solution():
     _, residual, _ = gmres(lambda v: v * jnp.nan, jnp.ones(3), tolerance=jnp.asarray(1e-6), restart=3, max_restarts=9)
     assert not residual <= 1e-6
+
+
+@pytest.mark.parametrize("steps", [3, 6, 12])
+def test_the_residual_of_a_rotation_is_that_of_its_singular_vectors(steps):
+    """Against dense algebra: T = (−S)⁻¹A, its Krylov space in the inner product of −S, NumPy's singular vectors on that."""
+    n = 12
+    root, asymmetric = drawn(n, n), drawn(n, n)
+    minus_s, a = root @ root.T / n + np.eye(n), (asymmetric - asymmetric.T) / 2
+    key = jax.random.key(1)
+    found = rotation(
+        lambda v: jnp.asarray(minus_s) @ v,
+        lambda v: jnp.asarray(a) @ v,
+        jnp.zeros(n),
+        key=key,
+        steps=steps,
+        solver=lx.CG(rtol=1e-13, atol=1e-13),
+    )
+    start = np.asarray(jax.random.normal(key, (n,)))
+    t, lower = np.linalg.solve(minus_s, a), np.linalg.cholesky(minus_s)
+    vectors = [start]
+    for _ in range(steps - 1):
+        vectors.append(t @ vectors[-1])
+    # Orthonormal in the inner product of −S.
+    basis = np.linalg.qr(lower.T @ np.stack(vectors, axis=1))[0]
+    skew = lower.T @ t @ np.linalg.inv(lower.T)
+    _, values, right = np.linalg.svd(basis.T @ skew @ basis)
+    assert float(found.sigma) == pytest.approx(values[0], rel=1e-7)
+    # Both singular vectors of the pair are as good as each other; the larger of their residuals counts.
+    residuals = [np.linalg.norm(skew @ (basis @ v) - basis @ (basis.T @ skew @ basis @ v)) for v in right[:2]]
+    assert float(found.sigma_error) == pytest.approx(np.linalg.norm(residuals), rel=1e-5, abs=1e-7)
+    exact = np.linalg.svd(skew)[1]
+    assert np.min(np.abs(exact - float(found.sigma))) <= float(found.sigma_error) + 1e-9

@@ -31,7 +31,8 @@ class Dataset:
     - `classes`: the name of each class, in the order of the labels or of the entries of a target; none where targets name no
         classes.
     - `mean`, `scale`: in units of the stored numbers; a number, or an array that broadcasts against an input (one value
-        per channel where channels come last); of inputs in a dictionary, a dictionary of these.
+        per channel where channels come last); of inputs in a dictionary, a dictionary of these. `None` where a system's input is
+        what is stored, integers as integers.
     - `checksum`: sha256 (hex) over the samples of the three splits, see `checksum_of`; `load` fills it in, and `checksums`, those
         of each split, too.
 

@@ -68,8 +68,12 @@ class DatasetInfo:
 
 
 def _plain(value: Any) -> Any:
+    if value is None:
+        return None
     return value.tolist() if isinstance(value, np.ndarray) else float(value)
 
 
 def _number(value: Any) -> Any:
+    if value is None:
+        return None
     return np.asarray(value) if isinstance(value, list) else float(value)

@@ -12,6 +12,9 @@ from equiprop.experiment._config import differences as differences
 from equiprop.experiment._config import not_taken as not_taken
 from equiprop.experiment._config import overlaid as overlaid
 from equiprop.experiment._config import read_tables as read_tables
+from equiprop.experiment._fit import FitResult as FitResult
+from equiprop.experiment._fit import fit as fit
+from equiprop.experiment._fit import fit_lanes as fit_lanes
 from equiprop.experiment._legacy import renamed_key as renamed_key
 from equiprop.experiment._legacy import renamed_kind as renamed_kind
 from equiprop.experiment._processes import ProcessSettings as ProcessSettings

@@ -274,6 +274,11 @@ def _is_key(leaf: Any) -> bool:
     return jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key)
 
 
+def digest_of(tree: Any) -> str:
+    """The sha256 (hex) of the arrays of a tree."""
+    return _digest(_arrays(tree))
+
+
 def _digest(arrays: dict[str, Any]) -> str:
     hasher = hashlib.sha256()
     for name in sorted(arrays):

@@ -5,7 +5,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tomli_w
 
@@ -16,7 +16,7 @@ from equiprop.experiment._legacy import modernised
 from equiprop.experiment._settings import TrainingSettings
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
-from equiprop.numerics import Settings
+from equiprop.numerics import Settings, text
 from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
 from equiprop.solvers import SOLVERS
 from equiprop.systems import RECIPES
@@ -40,6 +40,14 @@ WHERE = ("training.devices", "training.micro_batches")
 
 MAY_CHANGE = (*WHERE, "training.epochs", "training.patience")
 """The keys that may change when a run goes on."""
+
+
+class Given(Settings):
+    """An object of the user's own that `fit` was given, and that no configuration can make again."""
+
+    kind: ClassVar[str] = "given"
+
+    object: str = text("", "What it is.")
 
 
 @dataclass(frozen=True)
@@ -85,12 +93,29 @@ class Choice:
         return cls(section, kind, member, values)
 
     @classmethod
-    def of_object(cls, section: str, chosen: Settings) -> "Choice":
-        """Of an object that has been made already."""
-        return cls(section, kind_of(chosen), type(chosen), encode(chosen))
+    def of_object(cls, section: str, chosen: Any) -> "Choice":
+        """Of an object that has been made already; `Given` where a configuration cannot make it again."""
+        of = type(chosen)
+        if isinstance(chosen, Settings):
+            try:
+                found = cls.of(section, {"kind": kind_of(chosen), **encode(chosen)})
+            except InputError:
+                found = None
+            if found is not None and found.member is of:
+                return found
+        name = vars(of).get("label") or f"{of.__module__}:{of.__qualname__}"
+        return cls(section, Given.kind, Given, {"object": name})
+
+    @property
+    def is_given(self) -> bool:
+        """Whether only who gave the object to `fit` can make it again."""
+        return self.member is Given
 
     def create(self) -> Any:
-        """The object. Raises `InputError` for a value that is not allowed."""
+        """The object. Raises `InputError` for a value that is not allowed, and for one that no configuration can make."""
+        if self.is_given:
+            reason = f"was given to fit as an object ({self.values['object']}), which no configuration can make again"
+            raise InputError(reason, path=(self.section, "kind"), value=self.kind)
         try:
             return build(self.member, self.values)
         except InputError as error:
@@ -103,10 +128,12 @@ class Choice:
     @property
     def label(self) -> str:
         """How it is called in a sentence."""
-        return label_of(self.member)
+        return self.values["object"].rpartition(":")[2] if self.is_given else label_of(self.member)
 
     def cited(self) -> tuple[str, ...]:
         """The papers behind it, as it is set."""
+        if self.is_given:
+            return ()
         made = self.create() if isinstance(self.member, type) else self.member
         return made.cited() if isinstance(made, Settings) else getattr(made, "citation", ())
 
@@ -116,6 +143,8 @@ class Choice:
 
 def member_of(section: str, kind: str) -> Any:
     """The class, or the user's function that makes a system. Raises `InputError` if there is none."""
+    if kind == Given.kind:
+        return Given
     try:
         if section == "system" and ":" in kind:
             found = load_reference(kind)
@@ -233,7 +262,7 @@ class Config:
             tables[section] = {k: v for k, v in tables[section].items() if not (k in usual and usual[k] == v)}
         return tables
 
-    def with_object(self, section: str, chosen: Settings) -> "Config":
+    def with_object(self, section: str, chosen: Any) -> "Config":
         """With an object that has been made already in a section."""
         return dataclasses.replace(self, **{section: Choice.of_object(section, chosen)})
 

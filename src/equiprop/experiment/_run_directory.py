@@ -16,7 +16,7 @@ import jax
 import tomli_w
 from filelock import FileLock, Timeout
 
-from equiprop.data import Dataset, DatasetInfo, names
+from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
@@ -45,8 +45,16 @@ class RunDirectory(AbstractRecord):
         self._lock = FileLock(path / _LOCK)
 
     @classmethod
-    def create(cls, path: str | Path, config: Config, dataset: Dataset, command: str) -> "RunDirectory":
-        """A new one, locked. Raises `InputError` if something is there already, or it cannot be written to."""
+    def create(
+        cls, path: str | Path, config: Config, data: DatasetInfo, command: str, more: Mapping[str, Any] | None = None
+    ) -> "RunDirectory":
+        """A new one, locked. Raises `InputError` if something is there already, or it cannot be written to.
+
+        **Arguments:**
+
+        - `command`: that which is under way by default.
+        - `more`: further entries of the manifest.
+        """
         path = Path(path)
         cls.require_new(path)
         stored = config = _absolute(config)
@@ -62,7 +70,10 @@ class RunDirectory(AbstractRecord):
             if graph:
                 _write(path / _TOPOLOGY, tomli_w.dumps(graph))
             _write(path / CONFIG, stored.to_toml())
-            _write(path / MANIFEST, json.dumps(_manifest(config, graph, dataset, command), indent=2) + "\n")
+            _write(
+                path / MANIFEST,
+                json.dumps(manifest_of(config, data, command, graph) | dict(more or {}), indent=2) + "\n",
+            )
             _write(path / METRICS, "")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
@@ -122,12 +133,12 @@ class RunDirectory(AbstractRecord):
         except (KeyError, TypeError, AttributeError) as error:
             raise InputError(f"{self.path / MANIFEST}: 'data' cannot be read ({error})") from error
 
-    def require_data(self, dataset: Dataset) -> None:
-        """Raises `InputError` if `dataset` is not what the run began with."""
+    def require_data(self, data: DatasetInfo) -> None:
+        """Raises `InputError` if these are not what the run began with."""
         recorded = self.manifest().get("dataset_checksum")
-        if recorded != dataset.checksum:
+        if recorded != data.checksum:
             raise InputError(
-                f"dataset = {self.config.dataset!r}: has checksum {dataset.checksum[:12]}, the run began with "
+                f"dataset = {self.config.dataset!r}: has checksum {data.checksum[:12]}, the run began with "
                 f"{str(recorded)[:12]}; put the original data back"
             )
 
@@ -146,6 +157,11 @@ class RunDirectory(AbstractRecord):
     @property
     def place(self) -> str:
         return str(self.path)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether there is a summary."""
+        return (self.path / SUMMARY).is_file()
 
     def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
         self.checkpoints.save(states[0], seconds=seconds)
@@ -293,19 +309,22 @@ def _graph(config: Config) -> dict[str, Any]:
     return read_topology_tables(path) if path else {}
 
 
-def _manifest(config: Config, graph: dict[str, Any], dataset: Dataset, command: str) -> dict[str, Any]:
+def manifest_of(
+    config: Config, data: DatasetInfo, command: str = "", graph: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Where a run comes from: versions, device, data, command, papers, the sources of what is the user's own."""
     device = jax.devices()[0]
     chosen = {section: getattr(config, section) for section in SECTIONS if section != "reference"}
     return {
         "versions": {"python": platform.python_version(), **{n: importlib.metadata.version(n) for n in _LIBRARIES}},
         "device": f"{device.platform}: {device.device_kind} ({os.cpu_count()} CPU cores, {platform.machine()})",
-        "dataset_checksum": dataset.checksum,
-        "data": dataset.info.to_mapping(),
+        "dataset_checksum": data.checksum,
+        "data": data.to_mapping(),
         "seed": config.training["seed"],
         "command": command or " ".join(sys.argv),
         "labels": {section: choice.label for section, choice in chosen.items()},
         "citations": list(dict.fromkeys(paper for choice in chosen.values() for paper in choice.cited())),
-        "sources": _sources([config.to_mapping(), graph]),
+        "sources": _sources([config.to_mapping(), dict(graph or {})]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 

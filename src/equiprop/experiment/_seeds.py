@@ -8,7 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from equiprop.data import Dataset
+from equiprop.data import DatasetInfo
 from equiprop.errors import InputError
 from equiprop.experiment._config import Config
 from equiprop.experiment._run_directory import RunDirectory
@@ -43,13 +43,19 @@ class SeedsDirectory(AbstractRecord):
 
     @classmethod
     def create(
-        cls, path: str | Path, configs: Sequence[Config], whole: Config, dataset: Dataset, command: str
+        cls,
+        path: str | Path,
+        configs: Sequence[Config],
+        whole: Config,
+        data: DatasetInfo,
+        command: str,
+        more: Mapping[str, Any] | None = None,
     ) -> "SeedsDirectory":
         """A new one, locked. Raises as `RunDirectory.create`."""
-        directory = RunDirectory.create(path, whole, dataset, command)
+        directory = RunDirectory.create(path, whole, data, command, more)
         folders = seed_folders(path, whole)
         runs = [
-            RunDirectory.create(folder, config, dataset, command)
+            RunDirectory.create(folder, config, data, command, more)
             for folder, config in zip(folders, configs, strict=True)
         ]
         return cls(directory, runs)
@@ -71,6 +77,14 @@ class SeedsDirectory(AbstractRecord):
     @property
     def place(self) -> str:
         return self.whole.place
+
+    @property
+    def config(self) -> Config:
+        return self.whole.config
+
+    @property
+    def is_finished(self) -> bool:
+        return self.whole.is_finished
 
     def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
         furthest = max(states, key=lambda state: (int(state.epoch), int(state.step)))

@@ -13,6 +13,7 @@ from equiprop.data import load as load_dataset
 from equiprop.errors import InputError, suggest
 from equiprop.experiment._config import Config
 from equiprop.experiment._export import export, named_parameters
+from equiprop.experiment._fit_parts import FOREIGN
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._seeds import require_one
 from equiprop.experiment._settings import TrainingSettings
@@ -65,7 +66,7 @@ class TrainedRun:
     def dataset(self) -> Dataset:
         """Loaded, and compared with what the run was trained on: `InputError` if it is not that."""
         dataset = load_dataset(self.config.dataset) if self.given is None else self.given
-        RunDirectory.open(self.path).require_data(dataset)
+        RunDirectory.open(self.path).require_data(dataset.info)
         return dataset
 
     @cached_property
@@ -132,6 +133,9 @@ class TrainedRun:
 
     def _split(self, name: str) -> Split:
         """One split of the run's data; the test split without the training samples, where that can be."""
+        if self.given is None and self.data.name in FOREIGN:
+            hint = "give inputs and targets (x, y), or the Dataset to load"
+            raise InputError(f"run {self.path}: was given {self.data.name}, which it does not keep", hint=hint)
         if self.given is not None or not self.data.checksums or "dataset" in vars(self):
             found = self.dataset.split(name)
             if not isinstance(found, Split):
@@ -180,7 +184,10 @@ def load(
         dataset = load_dataset(config.dataset) if dataset is None else dataset
         info = dataset.info
     if dataset is not None:
-        directory.require_data(dataset)
+        directory.require_data(dataset.info)
+    if like is None and config.system.is_given:
+        hint = "give one of the same structure: equiprop.load(path, like=system)"
+        raise InputError(f"run {path}: its system was given to fit ({config.system.label})", hint=hint)
     if like is None:
         like = make_system(config.system, info, key=jax.random.key(training.seed), dtype=dtype)
     about, system = directory.checkpoints.system(like, best=best)

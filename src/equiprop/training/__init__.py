@@ -16,8 +16,6 @@ from equiprop.training._feed import AbstractFeed as AbstractFeed
 from equiprop.training._feed import BatchFeed as BatchFeed
 from equiprop.training._feed import ShardFeed as ShardFeed
 from equiprop.training._feed import WholeFeed as WholeFeed
-from equiprop.training._fit import FitResult as FitResult
-from equiprop.training._fit import fit as fit
 from equiprop.training._lanes import Lanes as Lanes
 from equiprop.training._loop import Ending as Ending
 from equiprop.training._loop import NonFinite as NonFinite
@@ -39,6 +37,7 @@ from equiprop.training._step import Job as Job
 from equiprop.training._step import StepSpec as StepSpec
 from equiprop.training._step import Totals as Totals
 from equiprop.training._step import TrainState as TrainState
+from equiprop.training._step import Transform as Transform
 from equiprop.training._step import advance as advance
 from equiprop.training._step import all_finite as all_finite
 from equiprop.training._step import init_train_state as init_train_state

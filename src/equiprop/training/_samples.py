@@ -38,8 +38,14 @@ class Samples(eqx.Module):
 
 def on_device(split: Split, dataset: Dataset | DatasetInfo, dtype: Any, *, first: int | None = None) -> Samples:
     """A split of a data set as it lies on the device, to become input and targets of type `dtype`."""
-    # Numbers take the precision of the system once, pixels stay as small as they are.
-    x = jax.tree.map(lambda a: jnp.asarray(a if a.dtype == np.uint8 else a.astype(dtype)), split.x)
+    # Numbers take the precision of the system once, pixels stay as small as they are; so do integers that are no pixels.
+    as_it_is = dataset.mean is None
+
+    def stored(a: np.ndarray) -> Array:
+        whole = a.dtype.kind in "biu" if as_it_is else a.dtype == np.uint8
+        return jnp.asarray(a if whole else a.astype(dtype))
+
+    x = jax.tree.map(stored, split.x)
     y = jax.tree.map(lambda a: jnp.asarray(a if a.dtype.kind in "iu" else a.astype(dtype)), split.y)
     start = None if first is None else jnp.asarray(first, jnp.int32)
-    return Samples(x, y, Normalize.of(dataset.mean, dataset.scale, dtype), start)
+    return Samples(x, y, None if as_it_is else Normalize.of(dataset.mean, dataset.scale, dtype), start)

@@ -1,5 +1,7 @@
 """An optimizer of Optax as it is."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import optax
 
@@ -8,6 +10,8 @@ from equiprop.systems import System
 
 class GivenOptimizer(eqx.Module):
     """A transformation of Optax that has its own learning rate and schedule."""
+
+    label: ClassVar[str] = "an optimizer of Optax"
 
     given: optax.GradientTransformation = eqx.field(static=True)
 
