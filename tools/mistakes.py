@@ -971,6 +971,48 @@ TRAINING = (
         "lambda p: p.ndim > 0",
         "experiment/test_trainer.py",
     ),
+    Mistake(
+        "a tracker whose failure stops the training",
+        "training/callbacks/_tracker.py",
+        "except Exception as error:",
+        "except OSError as error:",
+        "training/test_trackers.py",
+    ),
+    Mistake(
+        "a tracker that is told more after it has failed",
+        "training/callbacks/_tracker.py",
+        "            self._listening = False\n            reason",
+        "            reason",
+        "training/test_trackers.py",
+    ),
+    Mistake(
+        "a record that is begun late without the epochs before",
+        "training/callbacks/_tracker.py",
+        "for metrics in plan.history:",
+        "for metrics in plan.history[-1:]:",
+        "training/test_trackers.py",
+    ),
+    Mistake(
+        "a record begun anew by every process",
+        "training/callbacks/_tracker.py",
+        'known.get(self.title, "")',
+        '""',
+        "training/test_trackers.py",
+    ),
+    Mistake(
+        "one training told of its history as if it were the mean of several",
+        "training/_loop.py",
+        "lines = self.histories[0] if len(self.trainings) == 1 else means_of(self.histories)",
+        "lines = means_of(self.histories)",
+        "training/test_trackers.py",
+    ),
+    Mistake(
+        "a training that goes on and forgets its best checkpoint",
+        "training/callbacks/_model_checkpoint.py",
+        "for metrics in plan.history:",
+        "for metrics in plan.history[:0]:",
+        "training/test_model_checkpoint.py",
+    ),
 )
 
 EXPERIMENT = (
@@ -1146,8 +1188,22 @@ OTHERS = (
         "benchmarking",
     ),
     Mistake(
+        "a directory of several seeds counted besides its runs",
+        "reporting/_seeds.py",
+        "return [run for run in found if run.path not in inside]",
+        "return found",
+        "reporting/test_reporting_query.py",
+    ),
+    Mistake(
+        "a query of the runs that reaches files",
+        "reporting/_query.py",
+        '"enable_external_access": "false"',
+        '"enable_external_access": "true"',
+        "reporting/test_reporting_query.py",
+    ),
+    Mistake(
         "products that round unasked",
-        "cli/_jax.py",
+        "_jax.py",
         '"default" if precision == "tensorfloat32" else "highest"',
         '"highest" if precision == "tensorfloat32" else "default"',
         "experiment/test_trainer.py",

@@ -67,6 +67,10 @@ class ScheduleWarning(UserWarning):
     """A schedule does not go on as it was begun."""
 
 
+class TrackerWarning(UserWarning):
+    """A record of a training cannot be kept; the training goes on without it."""
+
+
 def suggest(path: str | Iterable[str], value: object, allowed: Iterable[str]) -> InputError:
     """An `InputError` for a choice that does not exist, with the nearest allowed one."""
     allowed = list(allowed)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equiprop.cli._jax import set_up
+from equiprop._jax import set_up
 from equiprop.errors import InputError
 from equiprop.experiment import Choice, Config, Trainer, train
 from equiprop.experiment._trainer import dtype_of, make_system

@@ -4,12 +4,19 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from itertools import zip_longest
+from textwrap import wrap
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
+from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+_MANY = 100
+_NARROW = 4
 
 
 def print_json(document: Any) -> None:
@@ -30,13 +37,34 @@ def plain(value: Any) -> Any:
 
 def print_table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> None:
     """A table; each column is a heading and whether it holds numbers."""
-    console = stdout_console()
+    console, rows = stdout_console(), list(rows)
+    if len(rows) > _MANY:
+        _print_long(title, columns, rows, console.width)
+        return
     table = Table(title=title or None, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for heading, numeric in columns:
         table.add_column(heading, justify="right" if numeric else "left", overflow="fold")
     for row in rows:
         table.add_row(*row)
     console.print(table)
+
+
+def _print_long(title: str, columns: Sequence[tuple[str, bool]], rows: list[Sequence[str]], width: int) -> None:
+    """A table of so many rows that Rich would take seconds to lay it out, in the same form."""
+    headings = [heading for heading, _ in columns]
+    widths = [max(map(cell_len, cells)) for cells in zip(headings, *rows, strict=True)]
+    while sum(widths) + 3 * len(widths) > width and max(widths) > _NARROW:
+        widths[widths.index(max(widths))] -= 1
+    folded = cache(lambda text, most: wrap(text, most) if cell_len(text) > most else [text])
+    lines = [title, ""] if title else [""]
+    for row in (headings, ["─" * most for most in widths], *rows):
+        for parts in zip_longest(*map(folded, row, widths), fillvalue=""):
+            cells = []
+            for part, most, (_, numeric) in zip(parts, widths, columns, strict=True):
+                space = " " * (most - cell_len(part))
+                cells.append(space + part if numeric else part + space)
+            lines.append(f" {'   '.join(cells)}".rstrip())
+    print("\n".join([*lines, ""]))
 
 
 def print_side_by_side(headings: Sequence[str], names: Sequence[str], columns: Sequence[Sequence[str]]) -> None:

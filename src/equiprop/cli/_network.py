@@ -6,7 +6,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import tyro
 
-from equiprop.cli._jax import set_up
+from equiprop._jax import set_up
 from equiprop.cli._options import ALIASES, Output, given_files, parse_config
 from equiprop.errors import InputError
 

@@ -2,14 +2,16 @@
 
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import tyro
 
+from equiprop._jax import set_up
 from equiprop.cli._console import print_json, print_table
-from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, parse
 from equiprop.errors import InputError
+from equiprop.reporting import mean_of
 
 
 @dataclass(frozen=True)
@@ -31,19 +33,35 @@ _MOST_CLASSES = 20
 
 def run(arguments: list[str]) -> None:
     options = parse(Options, "evaluate", arguments, "The error of a trained system on a split, and of each class.")
+    from equiprop.experiment import RunDirectory, seed_folders
+
+    config = RunDirectory.open(options.run).config
+    set_up(config.training["precision"])
+    several = config.training.get("seeds", 1) > 1
+    folders = list(map(str, seed_folders(options.run, config))) if several else [options.run]
+    documents = [_evaluated(folder, options) for folder in folders]
+    if options.json:
+        print_json({"run": options.run, "seeds": documents, **_means(documents)} if several else documents[0])
+    elif not options.quiet:
+        for document in documents:
+            _print(document, classes=not several)
+        if several:
+            _print_means(_means(documents), len(documents))
+
+
+def _evaluated(run: str, options: Options) -> dict[str, Any]:
     from equiprop.experiment import RunDirectory, load
 
-    directory = RunDirectory.open(options.run)
-    set_up(directory.config.training["precision"])
-    found = load(options.run, checkpoint=options.checkpoint)
+    directory = RunDirectory.open(run)
+    found = load(run, checkpoint=options.checkpoint)
     result = found.evaluate(options.split)
     try:
         directory.write_confusion(options.split, found.epoch, found.data.classes, result)
     except InputError as error:
         print(f"equiprop: warning: {error}", file=sys.stderr)
     samples = found.data.counts.get(options.split)
-    document = {
-        "run": options.run,
+    return {
+        "run": run,
         "dataset": found.config.dataset,
         "split": options.split,
         "checkpoint": options.checkpoint,
@@ -51,20 +69,32 @@ def run(arguments: list[str]) -> None:
         "samples": sum(samples) if isinstance(samples, tuple) else samples,
         **result,
     }
-    if options.json:
-        print_json(document)
-    elif not options.quiet:
-        _print(document)
 
 
-def _print(document: dict[str, Any]) -> None:
+_OF_SEEDS = ("error_percent", "loss", "converged_fraction", "sweeps", "class_error_percent")
+
+
+def _means(documents: list[dict[str, Any]]) -> dict[str, Any]:
+    """Over the seeds, with their standard deviations."""
+    return mean_of([{key: each[key] for key in _OF_SEEDS if key in each} for each in documents])
+
+
+def _print_means(means: dict[str, Any], seeds: int) -> None:
+    key, unit, digits = ("error_percent", " %", 2) if "error_percent" in means else ("loss", "", 4)
+    spread = means["std"][key]
+    name = key.removesuffix("_percent")
+    print(f"{seeds} seeds: {name} {means[key]:.{digits}f} ± {spread:.{digits}f}{unit}")
+
+
+def _print(document: dict[str, Any], *, classes: bool) -> None:
     error = document.get("error_percent")
     judged = f"loss {document['loss']:.4g}" if error is None else f"error {error:.2f} %"
+    seed = "" if classes else f"{Path(document['run']).name}: "
     print(
-        f"{document['dataset']} {document['split']}, {document['samples']} samples, after epoch {document['epoch']}: "
+        f"{seed}{document['dataset']} {document['split']}, {document['samples']} samples, after epoch {document['epoch']}: "
         f"{judged}, converged {100 * document['converged_fraction']:.2f} %, {document['sweeps']:.1f} sweeps a sample"
     )
-    if "confusion" not in document:
+    if not classes or "confusion" not in document:
         return
     rows = [_row(i, name, document) for i, name in enumerate(document["class_error_percent"])]
     rows.sort(key=lambda row: -float(row[2]))

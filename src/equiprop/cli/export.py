@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
+from equiprop._jax import set_up
 from equiprop.cli._console import print_json
-from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, parse
 from equiprop.cli.evaluate import RunArgument
 

@@ -13,12 +13,14 @@ from equiprop.errors import (
     InputError,
     RenamedWarning,
     ScheduleWarning,
+    TrackerWarning,
     suggest,
 )
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
     "train": "train a system; --resume RUN goes on exactly where it stopped",
+    "sweep": "train over the values of some settings, by Optuna; the same command goes on where it stopped",
     "evaluate": "the error of a trained system on a split, and of each class",
     "predict": "what a trained system makes of images or tables",
     "export": "the parameters of a trained system as .safetensors or .npz",
@@ -54,7 +56,7 @@ def main(arguments: list[str] | None = None) -> None:
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, ExclusionWarning | RenamedWarning | ScheduleWarning):
+            if issubclass(category, ExclusionWarning | RenamedWarning | ScheduleWarning | TrackerWarning):
                 _failed(f"warning: {message}", 0)
             else:
                 others(message, category, *where)

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import tyro
 
+from equiprop._jax import set_up
 from equiprop.cli._console import print_json, print_table
-from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, parse, write_text
 from equiprop.cli.evaluate import RunArgument
 from equiprop.errors import InputError

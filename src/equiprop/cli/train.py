@@ -3,7 +3,8 @@
 import os
 import shlex
 import sys
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -12,10 +13,10 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from equiprop._jax import set_up
 from equiprop.cli._console import format_number, print_json, progress, stdout_console
-from equiprop.cli._jax import set_up
 from equiprop.cli._options import Output, given_files, parse_config, values_of
-from equiprop.errors import EquipropError, InputError
+from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment import ProcessSettings
 
 
@@ -29,6 +30,10 @@ class Options(Output):
     """Run directory whose system (DIR#best: its best one) is trained further in a new run, alike but for what is given."""
     out: str | None = None
     """New run directory; by default runs/DATASET-ESTIMATOR-TIME. One that all processes see, if there are several."""
+    track: Annotated[
+        tuple[str, ...], tyro.conf.UseAppendAction, tyro.conf.arg(metavar="NAME", help_behavior_hint="(repeatable)")
+    ] = ()
+    """tensorboard, wandb, mlflow or trackio, which each read their own environment variables; --track again for another."""
     processes: ProcessSettings = field(default_factory=ProcessSettings)
 
 
@@ -87,8 +92,9 @@ def _leave(options: Options) -> None:
 
 
 def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> None:
+    trackers = _trackers(options)
     if options.resume is not None:
-        summary = _resume(options, given, tables)
+        summary = _resume(options, given, tables, trackers)
     else:
         from equiprop.experiment import Config, overlaid
 
@@ -98,12 +104,33 @@ def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> N
         from equiprop.experiment import train
 
         command = shlex.join(["equiprop", *sys.argv[1:]])
-        summary = _watched(options, out, lambda told: train(config, out, callbacks=told, command=command))
+        summary = _watched(options, out, trackers, lambda told: train(config, out, callbacks=told, command=command))
     if options.json and summary:
         print_json(summary)
 
 
-def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> dict[str, Any]:
+def _trackers(options: Options) -> list[Any]:
+    """Those that were asked for. Raises `InputError` for one that there is not, or whose library is not installed."""
+    if not options.track:
+        return []
+    from equiprop.training import MLflow, TensorBoard, Trackio, WandB
+
+    known = {
+        "tensorboard": TensorBoard,
+        "wandb": lambda: WandB(os.environ.get("WANDB_PROJECT", "equiprop")),
+        "mlflow": lambda: MLflow(os.environ.get("MLFLOW_EXPERIMENT_NAME", "equiprop")),
+        "trackio": Trackio,
+    }
+    wrong = [name for name in options.track if name not in known]
+    if wrong:
+        raise suggest("--track", wrong[0], known)
+    trackers = [known[name]() for name in dict.fromkeys(options.track)]
+    for tracker in trackers:
+        tracker.quiet = options.quiet
+    return trackers
+
+
+def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any], trackers: Sequence[Any]) -> dict[str, Any]:
     if options.out is not None or options.config is not None:
         raise InputError("--resume: goes on in its own folder with its own configuration; leave --out and --config out")
     from equiprop.experiment import MAY_CHANGE, Config, differences, resume
@@ -117,7 +144,7 @@ def _resume(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> 
     _set_up(own, options)
     path = Path(str(options.resume))
     changes = {key: asked.training[key.partition(".")[2]] for key in changed}
-    return _watched(options, path, lambda told: resume(path, callbacks=told, changes=changes))
+    return _watched(options, path, trackers, lambda told: resume(path, callbacks=told, changes=changes))
 
 
 def _set_up(config: Any, options: Options) -> None:
@@ -141,15 +168,15 @@ def _default_out(config: Any) -> Path:
     return Path("runs") / f"{dataset}-{estimator}-{stamp}"
 
 
-def _watched(options: Options, out: Path, job: Any) -> dict[str, Any]:
-    """Runs `job(callbacks)` with what the user wants to see of it."""
+def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
+    """Runs `job(callbacks)` with what the user wants to see of it, and the trackers."""
     from equiprop.training import is_primary
 
     if options.quiet or not is_primary():
-        return job(())
+        return job(trackers)
     console = stdout_console(stderr=options.json)
     with progress() as bar:
-        summary = job([_printer(console, bar, out)])
+        summary = job([_printer(console, bar, out), *trackers])
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
         f"{_judged(summary)}, cosine to the exact gradient {format_number(cosine)}, "
@@ -175,7 +202,7 @@ def _judged(summary: Mapping[str, Any]) -> str:
 
 def _printer(console: Console, bar: Any, out: Path) -> Any:
     from equiprop.experiment import Config
-    from equiprop.training import Callback, Plan, epoch_line
+    from equiprop.training import Callback, Plan, epoch_line, is_told
 
     class Printer(Callback):
         """A bar over all steps, and a line an epoch."""
@@ -193,16 +220,27 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             # The first call compiles; until it returns there is nothing to count.
             done = plan.epoch * plan.steps_per_epoch
             self.task = bar.add_task("compiling", total=plan.steps_per_epoch * self.epochs, completed=done)
+            self.began: float | None = time.perf_counter()
+            if not console.is_terminal:
+                console.print("compiling ...", end=" ")
 
         def on_steps(self, epoch: int, step: int, loss: float) -> None:
+            if self.began is not None:
+                took = f"{time.perf_counter() - self.began:.1f} s"
+                console.print(f"compiled in {took}" if console.is_terminal else took)
+                self.began = None
             bar.update(
                 self.task, completed=(epoch - 1) * self.per_epoch + step, description=f"epoch {epoch} loss {loss:.3f}"
             )
 
         def on_epoch(self, metrics: Mapping[str, Any], system: Any) -> None:
             del system
-            if self.epochs > 20 and metrics["epoch"] % 5 and metrics["epoch"] != self.epochs:
-                return
-            console.print(epoch_line(metrics, self.epochs))
+            if is_told(metrics["epoch"], self.epochs):
+                console.print(epoch_line(metrics, self.epochs))
+
+        def on_end(self, reason: str) -> None:
+            del reason
+            if self.began is not None and not console.is_terminal:
+                console.print()
 
     return Printer()

@@ -28,3 +28,4 @@ from equiprop.experiment._train import train as train
 from equiprop.experiment._trained_run import TrainedRun as TrainedRun
 from equiprop.experiment._trained_run import load as load
 from equiprop.experiment._trainer import Trainer as Trainer
+from equiprop.experiment.sweeps import Sweep as Sweep

@@ -19,6 +19,7 @@ from equiprop.experiment._seeds import SeedsDirectory
 from equiprop.experiment._trainer import Trainer
 from equiprop.numerics import as_schedule
 from equiprop.training import (
+    AbstractRecord,
     Callback,
     Ending,
     Memory,
@@ -139,7 +140,7 @@ def rescheduled(config: Config, done: int, before: int, after: int) -> Iterator[
 
 def run(
     jobs: Sequence[Recorded],
-    record: Record | None,
+    record: AbstractRecord | None,
     states: list[TrainState],
     histories: list[list[dict[str, Any]]],
     seconds: float = 0.0,

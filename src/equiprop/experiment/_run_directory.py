@@ -68,13 +68,13 @@ class RunDirectory(AbstractRecord):
             # Before anything is written: another process may have chosen the same folder at the same time.
             directory.lock()
             if graph:
-                _write(path / _TOPOLOGY, tomli_w.dumps(graph))
-            _write(path / CONFIG, stored.to_toml())
-            _write(
+                write_atomically(path / _TOPOLOGY, tomli_w.dumps(graph))
+            write_atomically(path / CONFIG, stored.to_toml())
+            write_atomically(
                 path / MANIFEST,
                 json.dumps(manifest_of(config, data, command, graph) | dict(more or {}), indent=2) + "\n",
             )
-            _write(path / METRICS, "")
+            write_atomically(path / METRICS, "")
         except OSError as error:
             raise InputError(f"{path}: cannot be written ({error.strerror})") from error
         return directory
@@ -216,7 +216,7 @@ class RunDirectory(AbstractRecord):
     def write_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the lines of all epochs."""
         with self._writing(METRICS):
-            _write(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in lines))
+            write_atomically(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in lines))
 
     def extend(self, config: Config, histories: Sequence[list[dict[str, Any]]]) -> None:
         """Lets the run go on with other epochs: the configuration says so, the manifest keeps how it was begun."""
@@ -230,13 +230,13 @@ class RunDirectory(AbstractRecord):
         self.checkpoints = Checkpoints(self.path / CHECKPOINTS, self.config)
         self.write_metrics(history)
         with self._writing(CONFIG):
-            _write(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
-            _write(self.path / CONFIG, self.config.to_toml())
+            write_atomically(self.path / MANIFEST, json.dumps(manifest, indent=2) + "\n")
+            write_atomically(self.path / CONFIG, self.config.to_toml())
             (self.path / SUMMARY).unlink(missing_ok=True)
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         with self._writing(SUMMARY):
-            _write(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
+            write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
     def write_confusion(self, split: str, epoch: int, classes: tuple[str, ...], found: Mapping[str, Any]) -> None:
         """Keeps, for the report, how the classes of a split were confused after so many epochs; nothing where there are none."""
@@ -250,7 +250,7 @@ class RunDirectory(AbstractRecord):
         named = list(classes) or list(map(str, range(len(found["confusion"]))))
         kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"]}
         with self._writing(CONFUSION):
-            _write(path, json.dumps(kept) + "\n")
+            write_atomically(path, json.dumps(kept) + "\n")
 
     def _writing(self, name: str) -> "_FullDisk":
         return _FullDisk(self.path / name)
@@ -271,7 +271,7 @@ class _FullDisk:
             ) from error
 
 
-def _write(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str) -> None:
     """Atomically: the file is the old one or the new one, never half of either."""
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
     try:
@@ -312,7 +312,10 @@ def _graph(config: Config) -> dict[str, Any]:
 def manifest_of(
     config: Config, data: DatasetInfo, command: str = "", graph: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """Where a run comes from: versions, device, data, command, papers, the sources of what is the user's own."""
+    """Where a run comes from: versions, device, data, command, papers, the sources of what is the user's own.
+
+    And the configuration that it begins with, since many are read faster as JSON than as TOML.
+    """
     device = jax.devices()[0]
     chosen = {section: getattr(config, section) for section in SECTIONS if section != "reference"}
     return {
@@ -326,6 +329,7 @@ def manifest_of(
         "citations": list(dict.fromkeys(paper for choice in chosen.values() for paper in choice.cited())),
         "sources": _sources([config.to_mapping(), dict(graph or {})]),
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "config": config.to_mapping(),
     }
 
 

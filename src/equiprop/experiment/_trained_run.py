@@ -12,7 +12,6 @@ from equiprop.data import Dataset, DatasetInfo, Split, load_split, split_checksu
 from equiprop.data import load as load_dataset
 from equiprop.errors import InputError, suggest
 from equiprop.experiment._config import Config
-from equiprop.experiment._export import export, named_parameters
 from equiprop.experiment._fit_parts import FOREIGN
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._seeds import require_one
@@ -21,7 +20,15 @@ from equiprop.experiment._trainer import Trainer, dtype_of, make_system
 from equiprop.numerics import resolve
 from equiprop.solvers import AbstractSolver
 from equiprop.systems import System
-from equiprop.training import Predictions, Samples, evaluate, on_device, predictions
+from equiprop.training import (
+    Predictions,
+    Samples,
+    evaluate,
+    named_parameters,
+    on_device,
+    predictions,
+    write_parameters,
+)
 
 
 @dataclass(frozen=True, repr=False)
@@ -119,7 +126,7 @@ class TrainedRun:
 
     def export(self, path: str | Path) -> Path:
         """Writes the parameters to a `.safetensors` or `.npz` file, by their paths in the system. Raises `InputError`."""
-        return export(
+        return write_parameters(
             self.system, path, {"run": str(self.path), "epoch": str(self.epoch), "config": self.config.to_toml()}
         )
 

@@ -1,7 +1,8 @@
-"""Run directories read back: the comparison table, the figures, and one self-contained HTML page.
+"""Run directories read back: the comparison table, the figures, one self-contained HTML page, and all of them as a table of SQL.
 
     runs = ep.reporting.find_runs("runs")
     ep.reporting.write_report(runs, "report.html")
+    best = ep.reporting.query_runs("runs", where="test_error_percent < 5", sort="estimator.nudge").runs
 
 Needs nothing but the files of a run, and never JAX.
 """
@@ -21,6 +22,9 @@ from equiprop.reporting._means import mean_of as mean_of
 from equiprop.reporting._means import means_of as means_of
 from equiprop.reporting._page import html_report as html_report
 from equiprop.reporting._page import write_report as write_report
+from equiprop.reporting._query import RunTable as RunTable
+from equiprop.reporting._query import Selection as Selection
+from equiprop.reporting._query import query_runs as query_runs
 from equiprop.reporting._run import CHECKPOINTS as CHECKPOINTS
 from equiprop.reporting._run import CONFIG as CONFIG
 from equiprop.reporting._run import CONFUSION as CONFUSION

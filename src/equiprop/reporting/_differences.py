@@ -7,6 +7,7 @@ from typing import Any
 
 from equiprop.reporting._numbers import MISSING
 from equiprop.reporting._run import Run
+from equiprop.reporting._values import flatten
 
 
 @dataclass(frozen=True)
@@ -17,20 +18,9 @@ class Difference:
     values: tuple[str, ...]
 
 
-def flatten(config: dict[str, Any], prefix: str = "") -> dict[str, str]:
-    """Every setting under its dotted name, as it would be written in TOML."""
-    flat: dict[str, str] = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat.update(flatten(value, f"{prefix}{key}."))
-        else:
-            flat[f"{prefix}{key}"] = as_toml(value)
-    return flat
-
-
 def differences(runs: Sequence[Run]) -> list[Difference]:
     """The settings that are not the same in every run, in the order of the configuration."""
-    flats = [flatten(run.config) for run in runs]
+    flats = [{key: as_toml(value) for key, value in flatten(run.config).items()} for run in runs]
     keys = dict.fromkeys(key for flat in flats for key in flat)
     found = [Difference(key, tuple(flat.get(key, MISSING) for flat in flats)) for key in keys]
     return [difference for difference in found if len(set(difference.values)) > 1]

@@ -1,7 +1,7 @@
 """Means and standard deviations over runs that differ in their seed."""
 
-import statistics
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 STD = "std"
@@ -38,6 +38,15 @@ def _mean(values: Sequence[Any], first: Any) -> tuple[Any, Any]:
     numbers = [value for value in values if isinstance(value, int | float) and not isinstance(value, bool)]
     if not numbers:
         return first, None
-    mean = statistics.fmean(numbers)
+    mean = _sum(numbers) / len(numbers)
     exact = all(isinstance(number, int) for number in numbers) and len(set(numbers)) == 1
-    return (numbers[0] if exact else mean), (statistics.stdev(numbers) if len(numbers) > 1 else 0.0)
+    squares = _sum((number - mean) * (number - mean) for number in numbers)
+    return (numbers[0] if exact else mean), math.sqrt(squares / max(len(numbers) - 1, 1))
+
+
+def _sum(numbers: Iterable[float]) -> float:
+    try:
+        return math.fsum(numbers)
+    except (ValueError, OverflowError):
+        # ∞ − ∞, or an integer beyond all floats.
+        return math.nan

@@ -4,8 +4,8 @@ import json
 import os
 import re
 import tomllib
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +22,21 @@ REPORT = "report.html"
 
 
 _RENAMED = {
-    "settled": "converged",
-    "out_of_steps": "max_steps",
-    "unsettled": "unconverged",
-    "bounded": "clipped",
-    "jumped": "branch_switch",
-    "left_out": "excluded",
+    "settled_fraction": "converged_fraction",
+    "out_of_steps_fraction": "max_steps_fraction",
+    "unsettled_fraction": "unconverged_fraction",
+    "bounded_fraction": "clipped_fraction",
+    "jumped_fraction": "branch_switch_fraction",
+    "left_out_fraction": "excluded_fraction",
 }
 """The fractions of samples by their names in version 0.1."""
 
 
 def in_todays_names(record: dict[str, Any]) -> dict[str, Any]:
     """An epoch or a summary with the fractions of version 0.1 under the names that they have now."""
-    names = {f"{old}_fraction": f"{new}_fraction" for old, new in _RENAMED.items()}
-    return {names.get(key, key): value for key, value in record.items()}
+    if _RENAMED.keys().isdisjoint(record):
+        return record
+    return {_RENAMED.get(key, key): value for key, value in record.items()}
 
 
 @dataclass(frozen=True)
@@ -88,19 +89,31 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     metrics, warnings = _read_metrics(folder / METRICS)
     summary = _read_json(folder / SUMMARY)
     confusion, more = _read_confusion(folder / CONFUSION)
+    run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
+    return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
+
+
+def _run(
+    folder: Path,
+    name: str,
+    config: dict[str, Any],
+    manifest: dict[str, Any] | None,
+    metrics: list[dict[str, Any]],
+    summary: dict[str, Any] | None,
+    warnings: list[str],
+) -> Run:
     if manifest is None:
         warnings.insert(0, f"{MANIFEST} is missing: device, versions and data set of this run are not known")
     if summary is None:
         warnings.insert(0, f"not finished: {_progress(config, metrics)} recorded and no {SUMMARY}")
     return Run(
         path=folder,
-        name=_printable(folder.resolve().name),
+        name=printable(name),
         config=config,
         manifest=manifest or {},
         metrics=[in_todays_names(epoch) for epoch in metrics],
         summary=None if summary is None else in_todays_names(summary),
-        warnings=(*warnings, *more),
-        confusion=confusion,
+        warnings=tuple(warnings),
     )
 
 
@@ -111,39 +124,80 @@ def find_runs(root: str | os.PathLike[str]) -> list[Run]:
 
     **Raises** `InputError` where `root` is not a folder.
     """
+    return _found(root, read_run)
+
+
+def scan_runs(root: str | os.PathLike[str]) -> list[Run]:
+    """As `find_runs`, in a tenth of the time: without the epochs of runs that have a summary, and what is to be said of them.
+
+    The configuration is that in the manifest, where it is there.
+    """
+    return _found(root, _scan)
+
+
+def _found(root: str | os.PathLike[str], read: Callable[[Path], Run]) -> list[Run]:
     folder = Path(root)
     if not folder.is_dir():
         raise InputError("is not a folder", path="runs", value=str(folder), hint="give the folder that holds your runs")
-    return [_read_or_explain(found) for found in sorted(_run_folders(folder), key=_by_number)]
+    return [_read_or_explain(Path(found), read) for found in sorted(_run_folders(str(folder)), key=_by_number)]
 
 
-def _by_number(folder: Path) -> list[tuple[int, int, str]]:
+def _scan(folder: Path) -> Run:
+    manifest = _read_json(folder / MANIFEST)
+    config = None if manifest is None else manifest.get("config")
+    # The manifest of a run that went on for more epochs says how it was begun.
+    if not isinstance(config, dict) or "extended" in (manifest or {}):
+        config = _read_toml(folder / CONFIG)
+    summary = _read_json(folder / SUMMARY)
+    metrics, warnings = _read_metrics(folder / METRICS) if summary is None else ([], [])
+    name = folder.name if folder.name.strip(".") else folder.resolve().name
+    return _run(folder, name, config, manifest, metrics, summary, warnings)
+
+
+def _by_number(folder: str) -> list[tuple[int, int, str]]:
     # Every second piece is a number; as such, so that run-2 comes before run-10.
-    pieces = enumerate(re.split(r"([0-9]+)", str(folder)))
+    pieces = enumerate(re.split(r"([0-9]+)", folder))
     return [(place % 2, int(piece), piece) if place % 2 else (0, 0, piece) for place, piece in pieces]
 
 
-def _run_folders(root: Path) -> Iterator[Path]:
-    for parent, folders, files in os.walk(root):
+def _run_folders(root: str) -> Iterator[str]:
+    pending = [root]
+    while pending:
+        folder, below, files = pending.pop(), [], set()
+        try:
+            # os.walk takes twice as long.
+            with os.scandir(folder) as entries:
+                for entry in entries:
+                    if not entry.is_dir(follow_symlinks=False):
+                        files.add(entry.name)
+                    elif entry.name != CHECKPOINTS and not entry.name.startswith("."):
+                        below.append(entry.path)
+        except OSError:
+            continue
+        pending += below
         # A configuration alone is common outside of runs; one beside any record of a run is a run.
         if CONFIG in files and not {MANIFEST, METRICS, SUMMARY}.isdisjoint(files):
-            yield Path(parent)
-        folders[:] = [name for name in folders if name != CHECKPOINTS and not name.startswith(".")]
+            yield folder
 
 
-def _read_or_explain(folder: Path) -> Run:
+def _read_or_explain(folder: Path, read: Callable[[Path], Run]) -> Run:
     try:
-        return read_run(folder)
+        return read(folder)
     except InputError as error:
-        name = _printable(folder.resolve().name)
+        name = printable(folder.resolve().name)
         return Run(folder, name, {}, {}, [], None, warnings=(f"cannot be read: {error}",))
 
 
 def _read_bytes(file: Path) -> bytes:
     try:
-        return file.read_bytes()
+        return _bytes_of(file)
     except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})", path=str(file), hint="mend its permissions") from error
+        raise _unreadable(file, error) from error
+
+
+def _bytes_of(file: Path) -> bytes:
+    with file.open("rb", buffering=0) as opened:
+        return opened.read()
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
@@ -154,10 +208,12 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
-    if not file.exists():
-        return None
     try:
-        return _json_object(_read_bytes(file))
+        return _json_object(_bytes_of(file))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise _unreadable(file, error) from error
     except ValueError as error:
         raise _corrupt(file, "JSON", error) from error
 
@@ -238,11 +294,15 @@ def _json_object(text: bytes) -> dict[str, Any]:
     return value
 
 
+def _unreadable(file: Path, error: OSError) -> InputError:
+    return InputError(f"cannot be read ({error.strerror})", path=str(file), hint="mend its permissions")
+
+
 def _corrupt(file: Path, what: str, error: ValueError) -> InputError:
     reason = " ".join(str(error).split())
     return InputError(f"is not valid {what} ({reason})", path=str(file), hint="restore it, or train the run again")
 
 
-def _printable(name: str) -> str:
+def printable(name: str) -> str:
     # A file name need not be text; a report has to be.
     return name.encode("utf-8", "backslashreplace").decode()

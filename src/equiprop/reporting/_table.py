@@ -1,6 +1,6 @@
 """The comparison table as data, so that the command line and the page print the same."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,15 +8,6 @@ from equiprop.reporting._describe import estimator_label, homeostasis_label
 from equiprop.reporting._numbers import MISSING, fixed, number, percent, plain
 from equiprop.reporting._run import Run
 from equiprop.reporting._values import TOTAL, deviation, epochs_done, extreme, labels, latest, seconds, section
-
-
-@dataclass(frozen=True)
-class Column:
-    """A column: its `key` for machines, its `title` with the unit for people, and whether it holds numbers."""
-
-    key: str
-    title: str
-    numeric: bool = True
 
 
 @dataclass(frozen=True)
@@ -35,6 +26,20 @@ class Cell:
 
 
 @dataclass(frozen=True)
+class Column:
+    """A column: its `key` for machines, its `title` with the unit for people, whether it holds numbers, and which `of` a run."""
+
+    key: str
+    title: str
+    of: Callable[[Run], Cell]
+    numeric: bool = True
+
+    def value(self, cell: Cell) -> str | float | None:
+        """A cell of it for machines: a number where the column is numeric, else text."""
+        return cell.number if self.numeric else cell.text
+
+
+@dataclass(frozen=True)
 class Row:
     """One run and its cells, in the order of `COLUMNS`."""
 
@@ -48,27 +53,8 @@ class Row:
 
     @property
     def values(self) -> dict[str, str | float | None]:
-        """The cells for machines, under the keys of the columns: numbers where the column is numeric, else text."""
-        pairs = zip(COLUMNS, self.cells, strict=True)
-        return {column.key: cell.number if column.numeric else cell.text for column, cell in pairs}
-
-
-COLUMNS = (
-    Column("run", "run", numeric=False),
-    Column("estimator", "estimator", numeric=False),
-    Column("homeostasis", "homeostasis", numeric=False),
-    Column("epochs", "epochs"),
-    Column("test_error_percent", "test error (%)"),
-    Column("test_loss", "test loss"),
-    Column("validation_error_percent", "validation error (%)"),
-    Column("cosine_total", "cosine, total"),
-    Column("cosine_smallest", "cosine, smallest"),
-    Column("symmetry", "symmetry"),
-    Column("weight_angle_deg", "weight angle (°)"),
-    Column("converged_percent", "converged (%)"),
-    Column("excluded_percent", "excluded (%)"),
-    Column("seconds", "seconds"),
-)
+        """The cells for machines, under the keys of the columns."""
+        return {column.key: column.value(cell) for column, cell in zip(COLUMNS, self.cells, strict=True)}
 
 
 def comparison_rows(runs: Sequence[Run]) -> list[Row]:
@@ -79,31 +65,8 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
     Numbers are those of the summary; of a run without one, those of the last epoch that recorded them. Of several seeds they
     are means, ± the standard deviation over them.
     """
-    return [_row(run, label) for run, label in zip(runs, labels(runs), strict=True)]
-
-
-def _row(run: Run, label: str) -> Row:
-    cosines = latest(run, "cosine_to_adjoint")
-    total = cosines.get(TOTAL) if isinstance(cosines, dict) else None
-    estimator, settings = estimator_label(run)
-    homeostasis, strength = homeostasis_label(run)
-    cells = (
-        Cell(label),
-        Cell(estimator, where=settings),
-        Cell(homeostasis, where=strength),
-        _epochs(run),
-        _cell(latest(run, "test_error_percent"), 2, deviation(run, "test_error_percent")),
-        _cell(latest(run, "test_loss"), 3, deviation(run, "test_loss")),
-        _cell(latest(run, "validation_error_percent"), 2, deviation(run, "validation_error_percent")),
-        _cell(total, 3, deviation(run, "cosine_to_adjoint", TOTAL)),
-        _extreme(cosines, 3, smallest=True),
-        _cell(latest(run, "symmetry"), 3, deviation(run, "symmetry")),
-        _extreme(latest(run, "weight_angle_deg"), 1, smallest=False),
-        _percent(latest(run, "converged_fraction")),
-        _percent(latest(run, "excluded_fraction")),
-        _cell(seconds(run), 1),
-    )
-    return Row(run, cells)
+    named = zip(runs, labels(runs), strict=True)
+    return [Row(run, (Cell(label), *(column.of(run) for column in COLUMNS[1:]))) for run, label in named]
 
 
 def _cell(value: Any, digits: int, spread: float | None = None) -> Cell:
@@ -131,3 +94,45 @@ def _epochs(run: Run) -> Cell:
     if run.state == "unfinished" and number(planned) is not None:
         return Cell(f"{done} of {plain(planned)}", float(done))
     return Cell(str(done), float(done))
+
+
+def _estimator(run: Run) -> Cell:
+    name, settings = estimator_label(run)
+    return Cell(name, where=settings)
+
+
+def _homeostasis(run: Run) -> Cell:
+    name, strength = homeostasis_label(run)
+    return Cell(name, where=strength)
+
+
+def _measured(key: str, digits: int) -> Callable[[Run], Cell]:
+    return lambda run: _cell(latest(run, key), digits, deviation(run, key))
+
+
+def _cosine(run: Run) -> Cell:
+    cosines = latest(run, "cosine_to_adjoint")
+    total = cosines.get(TOTAL) if isinstance(cosines, dict) else None
+    return _cell(total, 3, deviation(run, "cosine_to_adjoint", TOTAL))
+
+
+COLUMNS = (
+    Column("run", "run", lambda run: Cell(run.name), numeric=False),
+    Column("estimator", "estimator", _estimator, numeric=False),
+    Column("homeostasis", "homeostasis", _homeostasis, numeric=False),
+    Column("epochs", "epochs", _epochs),
+    Column("test_error_percent", "test error (%)", _measured("test_error_percent", 2)),
+    Column("test_loss", "test loss", _measured("test_loss", 3)),
+    Column("validation_error_percent", "validation error (%)", _measured("validation_error_percent", 2)),
+    Column("cosine_total", "cosine, total", _cosine),
+    Column(
+        "cosine_smallest", "cosine, smallest", lambda run: _extreme(latest(run, "cosine_to_adjoint"), 3, smallest=True)
+    ),
+    Column("symmetry", "symmetry", _measured("symmetry", 3)),
+    Column(
+        "weight_angle_deg", "weight angle (°)", lambda run: _extreme(latest(run, "weight_angle_deg"), 1, smallest=False)
+    ),
+    Column("converged_percent", "converged (%)", lambda run: _percent(latest(run, "converged_fraction"))),
+    Column("excluded_percent", "excluded (%)", lambda run: _percent(latest(run, "excluded_fraction"))),
+    Column("seconds", "seconds", lambda run: _cell(seconds(run), 1)),
+)

@@ -1,6 +1,7 @@
 """The values of a run, without trusting that they are there."""
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,10 +19,26 @@ def section(run: Run, name: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
+def flatten(table: dict[str, Any]) -> dict[str, Any]:
+    """What is in nested tables under dotted names."""
+    flat: dict[str, Any] = {}
+    _flatten("", table, flat)
+    return flat
+
+
+def _flatten(prefix: str, table: dict[str, Any], flat: dict[str, Any]) -> None:
+    for key, value in table.items():
+        if isinstance(value, dict):
+            _flatten(f"{prefix}{key}.", value, flat)
+        else:
+            flat[prefix + key] = value
+
+
 def latest(run: Run, key: str) -> Any:
     """The value of `key` in the summary, else the last one recorded in an epoch, else None."""
-    records = [run.summary or {}, *reversed(run.metrics)]
-    return next((record[key] for record in records if record.get(key) is not None), None)
+    if run.summary is not None and run.summary.get(key) is not None:
+        return run.summary[key]
+    return next((record[key] for record in reversed(run.metrics) if record.get(key) is not None), None)
 
 
 def deviation(run: Run, key: str, member: str | None = None) -> float | None:
@@ -98,18 +115,25 @@ def extreme(value: object, *, smallest: bool) -> tuple[str, float] | None:
 def labels(runs: Sequence[Run]) -> list[str]:
     """A name per run, told apart by as much of the path as it takes."""
     names = [run.name for run in runs]
-    depth = 1
-    longest = max((len(run.path.resolve().parts) for run in runs), default=1)
-    while len(set(names)) < len(names) and depth < longest:
-        depth += 1
-        names = [
-            name if names.count(name) == 1 else str(Path(*run.path.resolve().parts[-depth:]))
-            for name, run in zip(names, runs, strict=True)
-        ]
+    longest = max((len(runs[at].path.absolute().parts) for at in _repeated(names)), default=1)
+    for depth in range(2, longest + 1):
+        repeated = _repeated(names)
+        if not repeated:
+            return names
+        for at in repeated:
+            names[at] = str(Path(*runs[at].path.absolute().parts[-depth:]))
     # The same folder given twice has no path to tell it by.
-    return [
-        name if names.count(name) == 1 else f"{name} ({names[: at + 1].count(name)})" for at, name in enumerate(names)
-    ]
+    times: Counter[str] = Counter()
+    for at in _repeated(names):
+        times[names[at]] += 1
+        names[at] += f" ({times[names[at]]})"
+    return names
+
+
+def _repeated(names: Sequence[str]) -> list[int]:
+    """Where those stand that are there more than once."""
+    counts = Counter(names)
+    return [at for at, name in enumerate(names) if counts[name] > 1]
 
 
 def _epoch_of(record: dict[str, Any], index: int) -> int:

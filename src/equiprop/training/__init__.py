@@ -23,6 +23,8 @@ from equiprop.training._loop import run as run
 from equiprop.training._metrics import METRICS as METRICS
 from equiprop.training._metrics import Metric as Metric
 from equiprop.training._metrics import metrics_of as metrics_of
+from equiprop.training._parameter_files import named_parameters as named_parameters
+from equiprop.training._parameter_files import write_parameters as write_parameters
 from equiprop.training._placement import Placement as Placement
 from equiprop.training._processes import ProcessLost as ProcessLost
 from equiprop.training._processes import agree as agree
@@ -45,10 +47,17 @@ from equiprop.training._training import Training as Training
 from equiprop.training._training import epochs_of as epochs_of
 from equiprop.training.callbacks import Callback as Callback
 from equiprop.training.callbacks import EarlyStopping as EarlyStopping
+from equiprop.training.callbacks import MLflow as MLflow
+from equiprop.training.callbacks import ModelCheckpoint as ModelCheckpoint
 from equiprop.training.callbacks import Plan as Plan
 from equiprop.training.callbacks import Progress as Progress
+from equiprop.training.callbacks import TensorBoard as TensorBoard
+from equiprop.training.callbacks import Tracker as Tracker
+from equiprop.training.callbacks import Trackio as Trackio
+from equiprop.training.callbacks import WandB as WandB
 from equiprop.training.callbacks import as_callback as as_callback
 from equiprop.training.callbacks import epoch_line as epoch_line
+from equiprop.training.callbacks import is_told as is_told
 from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from equiprop.training.optimizers import SGD as SGD
 from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer

@@ -13,13 +13,21 @@ from jaxtyping import Array
 
 from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Estimate, estimate
+from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System, correct, predict
 from equiprop.training._components import Components
 from equiprop.training._metrics import Metric
 from equiprop.training._samples import Samples
 
-_EVALUATION_BATCH = 200
+# The free states of so many samples at a time: one program serves validation, the comparison with the exact gradient and the
+# certificate.
+_BATCH = 200
+
+
+@eqx.filter_jit
+def _free(system: System, x: Any, solver: AbstractSolver) -> Equilibrium:
+    return relax(system, x, solver)
 
 
 @eqx.filter_jit
@@ -30,15 +38,13 @@ def _batch(split: Samples, positions: Array) -> tuple[Any, Any]:
 @eqx.filter_jit
 def _tally(
     system: System,
-    x: Any,
+    free: Equilibrium,
     y: Any,
     counts: Array,
-    solver: AbstractSolver,
     metrics: Mapping[str, Metric],
     confusion: bool,
 ) -> dict[str, Any]:
     """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite."""
-    free = relax(system, x, solver)
     tally: dict[str, Any] = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
     tally["sweeps"] = jnp.sum(jnp.where(counts, free.steps, 0))
     right = correct(system, free.state, y)
@@ -76,8 +82,8 @@ def evaluate(
     `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
 
     A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong, and one whose
-    loss is not finite has no part in the mean, which is `None` where all have none. One program serves splits of all sizes: the
-    last batch is filled up with samples that do not count.
+    loss is not finite has no part in the mean, which is `None` where all have none. The last batch is filled up with samples that
+    do not count.
 
     **Arguments:**
 
@@ -87,10 +93,10 @@ def evaluate(
     """
     n, metrics = len(split), dict(metrics or {})
     tallies = []
-    for start in range(0, n, _EVALUATION_BATCH):
-        positions = start + jnp.arange(_EVALUATION_BATCH)
+    for start in range(0, n, _BATCH):
+        positions = start + jnp.arange(min(_BATCH, n))
         x, y = _batch(split, jnp.minimum(positions, n - 1))
-        tallies.append(_tally(system, x, y, positions < n, solver, metrics, confusion))
+        tallies.append(_tally(system, _free(system, x, solver), y, positions < n, metrics, confusion))
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
     result: dict[str, Any] = {}
     if "right" in sums:
@@ -122,19 +128,14 @@ class Predictions:
         return len(self.converged)
 
 
-@eqx.filter_jit
-def _predict(system: System, x: Any, solver: AbstractSolver) -> tuple[Any, Array]:
-    free = relax(system, x, solver)
-    return predict(system, free.state), free.converged
-
-
 def predictions(system: System, split: Samples, solver: AbstractSolver, batch_size: int = 200) -> Predictions:
     """Of all inputs of a split, in batches of one size: the last one is filled up with inputs whose outputs are not kept."""
     n, size = len(split), min(batch_size, len(split))
     parts = []
     for start in range(0, n, size):
         positions = start + jnp.arange(size)
-        found = _predict(system, _batch(split, jnp.minimum(positions, n - 1))[0], solver)
+        free = _free(system, _batch(split, jnp.minimum(positions, n - 1))[0], solver)
+        found = predict(system, free.state), free.converged
         parts.append(jax.tree.map(lambda a, left=n - start: np.asarray(a)[:left], found))
     output, converged = jax.tree.map(lambda *a: np.concatenate(a), *parts)
     rows = isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1
@@ -142,9 +143,10 @@ def predictions(system: System, split: Samples, solver: AbstractSolver, batch_si
 
 
 @eqx.filter_jit
-def _compare(system: System, x: Any, y: Any, key: Array, components: Components) -> tuple[Alignment, Estimate, Any]:
+def _compare(
+    system: System, x: Any, y: Any, free: Equilibrium, key: Array, components: Components
+) -> tuple[Alignment, Estimate, Any]:
     solver = components.solver
-    free = relax(system, x, solver)
     ours = estimate(system, x, y, components.estimator, solver=solver, equilibrium=free, key=key)
     reference = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
     few = jax.tree.map(lambda a: a[:50], (x, free.state))
@@ -161,7 +163,8 @@ def diagnose_gradient(
     `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
     """
     x, y = split.batch(jnp.arange(min(samples, len(split))))
-    agreement, ours, measured = _compare(system, x, y, jax.random.key(seed), components)
+    free = _free(system, x, components.solver)
+    agreement, ours, measured = _compare(system, x, y, free, jax.random.key(seed), components)
     bars = np.asarray(ours.error_bar)
     kept = bars[np.asarray(ours.weight) > 0]
     return {
@@ -190,9 +193,10 @@ def certify(system: System, split: Samples, solver: AbstractSolver, seed: int) -
     Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
     unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
     """
-    x, _ = split.batch(jnp.arange(looked_into(system, split)))
-    state = _equilibrium(system, x, solver).state
-    found = certificate(system, x, state, key=jax.random.key(seed))
+    x, _ = split.batch(jnp.arange(min(_BATCH, len(split))))
+    state = _free(system, x, solver).state
+    few = jnp.arange(looked_into(system, split))
+    found = certificate(system, *trees.index_batch((x, state), few), key=jax.random.key(seed))
     reason = found.reason()
     angles = np.asarray(found.angle)[np.asarray(found.granted)]
     return {
@@ -201,11 +205,6 @@ def certify(system: System, split: Samples, solver: AbstractSolver, seed: int) -
         "certificate_angle_median_deg": finite_or_none(np.median(angles)) if angles.size else None,
         "certified_fraction": float(np.mean(np.asarray(found.granted))),
     }
-
-
-@eqx.filter_jit
-def _equilibrium(system: System, x: Any, solver: AbstractSolver) -> Equilibrium:
-    return relax(system, x, solver)
 
 
 def finite_or_none(value: Any) -> float | None:

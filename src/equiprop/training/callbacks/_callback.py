@@ -18,6 +18,7 @@ class Plan:
     - `settings`: what it is trained by, as nested tables of plain values.
     - `place`: where the run is kept; empty where it is not.
     - `lanes`: how many are trained side by side.
+    - `lane`: which of them this is, for a callback of which each has its own copy.
     """
 
     epochs: int
@@ -28,6 +29,7 @@ class Plan:
     settings: Mapping[str, Any]
     place: str = ""
     lanes: int = 1
+    lane: int = 0
 
 
 class Callback:

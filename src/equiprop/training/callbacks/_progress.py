@@ -1,5 +1,6 @@
 """A line an epoch."""
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,17 +10,39 @@ from equiprop.training.callbacks._callback import Callback, Plan
 
 
 class Progress(Callback):
-    """Prints a line an epoch: the loss, what validation says, and how many samples are not as they should be."""
+    """Prints a line an epoch, or for every fifth of more than twenty: the loss, what validation says, and how many samples are
+    not as they should be.
+    """
 
     def __init__(self) -> None:
         self._epochs = 0
+        self._began: float | None = None
 
     def on_start(self, plan: Plan) -> None:
-        self._epochs = plan.epochs
+        self._epochs, self._began = plan.epochs, time.perf_counter()
+        print("compiling ...", end=" ", flush=True)  # noqa: T201
+
+    def on_steps(self, epoch: int, step: int, loss: float) -> None:
+        del epoch, step, loss
+        # The first call compiles.
+        if self._began is not None:
+            print(f"{time.perf_counter() - self._began:.1f} s", flush=True)  # noqa: T201
+            self._began = None
+
+    def on_end(self, reason: str) -> None:
+        del reason
+        if self._began is not None:
+            print(flush=True)  # noqa: T201
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
         del system
-        print(epoch_line(metrics, self._epochs), flush=True)  # noqa: T201
+        if is_told(metrics["epoch"], self._epochs):
+            print(epoch_line(metrics, self._epochs), flush=True)  # noqa: T201
+
+
+def is_told(epoch: int, epochs: int) -> bool:
+    """Whether an epoch has a line: of more than twenty the first, every fifth and the last."""
+    return epochs <= 20 or epoch in (1, epochs) or epoch % 5 == 0
 
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:

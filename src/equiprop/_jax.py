@@ -1,4 +1,4 @@
-"""Setting up JAX for a command."""
+"""Setting up JAX for a command, or a worker of one."""
 
 import contextlib
 import os

@@ -1,5 +1,6 @@
 """Parameters as files that other programs read."""
 
+import importlib.util
 import os
 import tempfile
 from collections.abc import Mapping
@@ -16,12 +17,12 @@ from equiprop.systems import System
 SUFFIXES = (".safetensors", ".npz")
 
 
-def export(system: System, path: str | Path, about: Mapping[str, str]) -> Path:
+def write_parameters(system: System, path: str | Path, about: Mapping[str, str] | None = None) -> Path:
     """Writes the parameters of a system, by their paths in it, such as `weights.input->hidden_1`.
 
     **Arguments:**
 
-    - `path`: ends in `.safetensors` or `.npz`; what is there is replaced.
+    - `path`: ends in `.safetensors` or `.npz`; what is there is replaced, and never by half of a file.
     - `about`: text that a `.safetensors` file carries along.
 
     **Returns:** the path.
@@ -29,17 +30,14 @@ def export(system: System, path: str | Path, about: Mapping[str, str]) -> Path:
     Raises `InputError` for another ending, a file that cannot be written, or where safetensors is not installed.
     """
     path = Path(path)
-    if path.suffix not in SUFFIXES:
-        raise InputError(
-            "has no ending that is known", path="path", value=str(path), hint=f"choose {' or '.join(SUFFIXES)}"
-        )
+    require_suffix(path)
     named = named_parameters(system)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=path.suffix)
         os.close(handle)
         try:
-            _write(Path(temporary), named, about)
+            _write(Path(temporary), named, about or {})
             Path(temporary).chmod(0o644)
             Path(temporary).replace(path)
         finally:
@@ -47,6 +45,17 @@ def export(system: System, path: str | Path, about: Mapping[str, str]) -> Path:
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     return path
+
+
+def require_suffix(path: Path) -> None:
+    """Raises `InputError` for a file of a kind that `write_parameters` cannot write here."""
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            "has no ending that is known", path="path", value=str(path), hint=f"choose {' or '.join(SUFFIXES)}"
+        )
+    if path.suffix == ".safetensors" and importlib.util.find_spec("safetensors") is None:
+        hint = "install it with `pip install safetensors`, or export to .npz"
+        raise InputError("exporting to .safetensors needs the package safetensors", hint=hint)
 
 
 def named_parameters(system: System) -> dict[str, np.ndarray]:
@@ -59,9 +68,7 @@ def _write(path: Path, named: dict[str, np.ndarray], about: Mapping[str, str]) -
     if path.suffix == ".npz":
         np.savez(path, **named)  # pyright: ignore[reportArgumentType]
         return
-    try:
-        from safetensors.numpy import save_file
-    except ImportError as error:
-        hint = "install it with `pip install safetensors`, or export to .npz"
-        raise InputError("exporting to .safetensors needs the package safetensors", hint=hint) from error
-    save_file({name: np.ascontiguousarray(a) for name, a in named.items()}, path, dict(about))
+    from safetensors.numpy import save
+
+    # Its `save_file` says of a full disk what is no OSError.
+    path.write_bytes(save({name: np.ascontiguousarray(a) for name, a in named.items()}, dict(about)))
