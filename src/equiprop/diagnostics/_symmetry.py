@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
@@ -99,6 +100,7 @@ def _ratio(symmetric: Float[Array, " probes"], antisymmetric: Float[Array, " pro
     return Symmetry(value, jnp.where(a == 0, 0, error), s, a)
 
 
+@eqx.filter_jit
 def weight_angle(system: System) -> dict[str, Float[Array, ""]]:
     """The angle in degrees between the forward and the feedback weights of every untied reciprocal pair."""
     angles: dict[str, Float[Array, ""]] = {}

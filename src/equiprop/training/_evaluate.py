@@ -13,7 +13,6 @@ from jaxtyping import Array
 
 from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Estimate, estimate
-from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System, correct, predict
 from equiprop.training._components import Components
@@ -28,11 +27,6 @@ _BATCH = 200
 @eqx.filter_jit
 def _free(system: System, x: Any, solver: AbstractSolver) -> Equilibrium:
     return relax(system, x, solver)
-
-
-@eqx.filter_jit
-def _batch(split: Samples, positions: Array) -> tuple[Any, Any]:
-    return split.batch(positions)
 
 
 @eqx.filter_jit
@@ -95,7 +89,7 @@ def evaluate(
     tallies = []
     for start in range(0, n, _BATCH):
         positions = start + jnp.arange(min(_BATCH, n))
-        x, y = _batch(split, jnp.minimum(positions, n - 1))
+        x, y = split.compiled_batch(jnp.minimum(positions, n - 1))
         tallies.append(_tally(system, _free(system, x, solver), y, positions < n, metrics, confusion))
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
     result: dict[str, Any] = {}
@@ -134,7 +128,7 @@ def predictions(system: System, split: Samples, solver: AbstractSolver, batch_si
     parts = []
     for start in range(0, n, size):
         positions = start + jnp.arange(size)
-        free = _free(system, _batch(split, jnp.minimum(positions, n - 1))[0], solver)
+        free = _free(system, split.compiled_batch(jnp.minimum(positions, n - 1))[0], solver)
         found = predict(system, free.state), free.converged
         parts.append(jax.tree.map(lambda a, left=n - start: np.asarray(a)[:left], found))
     output, converged = jax.tree.map(lambda *a: np.concatenate(a), *parts)
@@ -162,7 +156,7 @@ def diagnose_gradient(
     Keys as in `summary.json`: `cosine_to_adjoint` per population (mean over samples) and `total` (summed parameter gradient),
     `gradient_norm_ratio` per parameter, `symmetry`, `weight_angle_deg`, `error_bar` (median over samples).
     """
-    x, y = split.batch(jnp.arange(min(samples, len(split))))
+    x, y = split.compiled_batch(jnp.arange(min(samples, len(split))))
     free = _free(system, x, components.solver)
     agreement, ours, measured = _compare(system, x, y, free, jax.random.key(seed), components)
     bars = np.asarray(ours.error_bar)
@@ -193,10 +187,10 @@ def certify(system: System, split: Samples, solver: AbstractSolver, seed: int) -
     Keys as in `summary.json`: `certificate_angle_deg`, the largest rotation of any of them, `None` with a `certificate_reason`
     unless all have a certificate; `certificate_angle_median_deg` of those that have one; `certified_fraction`.
     """
-    x, _ = split.batch(jnp.arange(min(_BATCH, len(split))))
+    x, _ = split.compiled_batch(jnp.arange(min(_BATCH, len(split))))
     state = _free(system, x, solver).state
-    few = jnp.arange(looked_into(system, split))
-    found = certificate(system, *trees.index_batch((x, state), few), key=jax.random.key(seed))
+    few = looked_into(system, split)
+    found = certificate(system, *jax.tree.map(lambda a: a[:few], (x, state)), key=jax.random.key(seed))
     reason = found.reason()
     angles = np.asarray(found.angle)[np.asarray(found.granted)]
     return {

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
@@ -158,13 +158,9 @@ class _Loop:
 
     def train(self, seconds: float, asked: threading.Event) -> Ending:
         self._agree_on_end()
-        ahead = _compiling_ahead(self.training, self.states[0]) if self.running else None
         while self.running:
             began = time.perf_counter()
             interrupted = self._epoch(asked)
-            if ahead is not None:
-                # Also after an interrupt: a compilation that still runs would crash the end of the process.
-                ahead.join()
             spent = seconds + time.perf_counter() - began
             if interrupted:
                 kept = local(self.states)
@@ -283,23 +279,6 @@ class _Loop:
             "homeostasis_strength": finite_or_none(float(totals.homeostasis_strength) / int(totals.steps)),
             "homeostasis_skipped": int(totals.homeostasis_skipped),
         }
-
-
-def _compiling_ahead(training: Training, state: TrainState) -> threading.Thread | None:
-    """A thread that compiles what validation runs while the training step is compiled; on one device."""
-    if training.spec.placement.count > 1 or jax.process_count() > 1:
-        return None
-    # The buffers of the state are used up by the first step.
-    system = jax.tree.map(jnp.copy, state.evaluated)
-
-    def compile_validation() -> None:
-        # Whatever is wrong is said where it is run in earnest.
-        with suppress(Exception):
-            training.compile_validation(system)
-
-    thread = threading.Thread(target=compile_validation, daemon=True)
-    thread.start()
-    return thread
 
 
 def _is_finite(state: TrainState) -> bool:

@@ -32,6 +32,11 @@ class Samples(eqx.Module):
         x, y = trees.index_batch((self.x, self.y), indices)
         return x if self.normalize is None else self.normalize(x), y
 
+    @eqx.filter_jit
+    def compiled_batch(self, indices: Int[Array, " batch"]) -> tuple[Any, Any]:
+        """`batch`, outside of a compiled program: one program in the place of several small ones."""
+        return self.batch(indices)
+
     def __len__(self) -> int:
         return trees.batch_size(self.x)
 

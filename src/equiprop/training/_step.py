@@ -7,7 +7,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
+from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.estimators import COUNTS, Estimate, estimate, merge
 from equiprop.homeostasis import Batch, Regularised
@@ -288,5 +288,9 @@ def _cold(system: System, samples: Samples) -> PyTree:
 
 def all_finite(system: System) -> bool:
     """Whether every parameter is finite."""
-    parameters = jax.tree.leaves(eqx.filter(system, eqx.is_inexact_array))
-    return bool(jnp.all(jnp.stack([jnp.all(jnp.isfinite(p)) for p in parameters])))
+    return bool(_all_finite(eqx.filter(system, eqx.is_inexact_array)))
+
+
+@eqx.filter_jit
+def _all_finite(parameters: PyTree) -> Bool[Array, ""]:
+    return jnp.all(jnp.stack([jnp.all(jnp.isfinite(p)) for p in jax.tree.leaves(parameters)]))

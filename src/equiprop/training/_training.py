@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, TypeVar
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import PRNGKeyArray
@@ -54,7 +53,7 @@ class Training:
     warm_start: bool = False
 
     def __post_init__(self) -> None:
-        x, _ = self._example.batch(jnp.arange(1))
+        x, _ = self._example.compiled_batch(jnp.arange(1))
         for section in ("estimator", "homeostasis", "optimizer"):
             try:
                 self._check(section, x)
@@ -132,25 +131,18 @@ class Training:
         )
         return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
 
-    def compile_validation(self, system: System) -> None:
-        """Compiles what `looked_at` runs, by running it on states that pass for equilibria as they are."""
-        components = self.at_epoch(self.components, 1)
-        solver = components.solver
-        hasty = eqx.tree_at(lambda s: s.tolerance, solver, solver.tolerance * jnp.inf)
-        self._seen(system, components.replace(solver=hasty))
-
     def looked_at(self, state: TrainState, epoch: int) -> dict[str, Any]:
         """What validation says of the system after so many epochs."""
-        return self._seen(state.evaluated, self.at_epoch(self.components, epoch))
-
-    def _seen(self, system: System, components: Components) -> dict[str, Any]:
         if self.validation is None:
             return {}
-        found = evaluate(system, self.validation, components.solver, self.metrics)
+        components = self.at_epoch(self.components, epoch)
+        found = evaluate(state.evaluated, self.validation, components.solver, self.metrics)
         named = ("error_percent", "loss", *self.metrics)
         result = {f"validation_{name}": found[name] for name in named if name in found}
         if self.diagnostic_samples:
-            result |= diagnose_gradient(system, self.validation, components, self.diagnostic_samples, self.seed)
+            result |= diagnose_gradient(
+                state.evaluated, self.validation, components, self.diagnostic_samples, self.seed
+            )
         return result
 
 
