@@ -1017,6 +1017,34 @@ TRAINING = (
 
 EXPERIMENT = (
     Mistake(
+        "a trial that is trained by two",
+        "experiment/sweeps/_trials.py",
+        "            lock.acquire(timeout=0)\n",
+        "",
+        "experiment/test_sweeps.py",
+    ),
+    Mistake(
+        "a killed trial that is begun anew",
+        "experiment/sweeps/_work.py",
+        "    if _is_begun(claim.folder):\n        return resume",
+        "    if False:\n        return resume",
+        "experiment/test_sweeps.py",
+    ),
+    Mistake(
+        "trials that are drawn by chance",
+        "experiment/sweeps/_trials.py",
+        "return samplers.RandomSampler(seed=seed)",
+        "return samplers.RandomSampler()",
+        "experiment/test_sweeps.py",
+    ),
+    Mistake(
+        "a sweep that selects on the test samples",
+        "experiment/sweeps/_sweep.py",
+        'if name.startswith(("test_", "best_test_")):',
+        "if False:",
+        "experiment/test_sweeps.py",
+    ),
+    Mistake(
         "a run of fit that goes on whatever it was begun with",
         "experiment/_fit.py",
         "if ours[name] != theirs[name]",
