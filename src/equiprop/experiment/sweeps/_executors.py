@@ -67,16 +67,16 @@ def local(sweep: Sweep, options: Mapping[str, Any], tell: Told) -> None:
                 look()
                 for worker in [each for each in workers if each.poll() is not None]:
                     workers.remove(worker)
+                    reason = str(worker.communicate()[1]).strip().splitlines()
                     # One that was killed is replaced: its trial is given up after a few times.
                     workers += [_begun(sweep)] if worker.returncode < 0 else []
                     if worker.returncode > 0:
-                        reason = str(worker.communicate()[1]).strip().splitlines()
                         raise EquipropError(f"a worker ended with: {reason[-1] if reason else worker.returncode}")
         finally:
             for worker in workers:
                 worker.terminate()
             for worker in workers:
-                worker.wait()
+                worker.communicate()
 
 
 def _begun(sweep: Sweep) -> "subprocess.Popen[str]":

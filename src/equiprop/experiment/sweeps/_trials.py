@@ -155,7 +155,11 @@ class Trials:
         storages = self.optuna.storages
         try:
             if self._storage == "sqlite":
-                storage = storages.RDBStorage(f"sqlite:///{file}", engine_kwargs={"connect_args": {"timeout": 60}})
+                from sqlalchemy.pool import NullPool
+
+                # A connection is closed when it has been used: who holds a sweep need not close it.
+                options = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
+                storage = storages.RDBStorage(f"sqlite:///{file}", engine_kwargs=options)
             else:
                 storage = storages.JournalStorage(storages.journal.JournalFileBackend(str(file)))
             return self.optuna.create_study(
