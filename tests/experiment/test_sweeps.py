@@ -184,7 +184,7 @@ def test_workers_share_the_trials_and_one_that_is_killed_is_replaced(random, pla
     def kill_the_first():
         while not (tmp_path / "out" / "trial-0000" / "checkpoints").exists():
             time.sleep(0.05)
-        os.kill(begun[0].pid, signal.SIGKILL)
+        os.kill(begun[0].process.pid, signal.SIGKILL)
 
     thread = threading.Thread(target=kill_the_first, daemon=True)
     thread.start()

@@ -7,10 +7,12 @@ gone on with by another.
 import importlib
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import IO, Any
 
 from equiprop._jax import set_up
 from equiprop.errors import EquipropError, InputError, suggest, unknown_key
@@ -65,23 +67,39 @@ def local(sweep: Sweep, options: Mapping[str, Any], tell: Told) -> None:
             while workers:
                 time.sleep(0.2)
                 look()
-                for worker in [each for each in workers if each.poll() is not None]:
+                for worker in [each for each in workers if each.process.poll() is not None]:
                     workers.remove(worker)
-                    reason = str(worker.communicate()[1]).strip().splitlines()
+                    code, said = worker.process.returncode, worker.ended()
                     # One that was killed is replaced: its trial is given up after a few times.
-                    workers += [_begun(sweep)] if worker.returncode < 0 else []
-                    if worker.returncode > 0:
-                        raise EquipropError(f"a worker ended with: {reason[-1] if reason else worker.returncode}")
+                    workers += [_begun(sweep)] if code < 0 else []
+                    if code > 0:
+                        raise EquipropError(f"a worker ended with: {said or code}")
         finally:
             for worker in workers:
-                worker.terminate()
+                worker.process.terminate()
             for worker in workers:
-                worker.communicate()
+                worker.ended()
 
 
-def _begun(sweep: Sweep) -> "subprocess.Popen[str]":
+@dataclass(frozen=True)
+class _Worker:
+    """A process, and the file that holds what it says on standard error: a pipe that nobody reads would stop it."""
+
+    process: "subprocess.Popen[str]"
+    said: IO[str]
+
+    def ended(self) -> str:
+        """Waits for its end; the last line that it said."""
+        self.process.wait()
+        with self.said as file:
+            file.seek(0)
+            return next(iter(reversed(file.read().strip().splitlines())), "")
+
+
+def _begun(sweep: Sweep) -> _Worker:
     command = [sys.executable, "-m", "equiprop.experiment.sweeps", str(sweep.out / FILE)]
-    return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed when the worker has ended
+    return _Worker(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True), said)
 
 
 def submitit(sweep: Sweep, options: Mapping[str, Any], tell: Told) -> None:
