@@ -171,6 +171,43 @@ def test_a_trial_that_kills_its_process_is_given_up(place, tmp_path):
     assert sweep.results()[0].reason == "its process was killed 3 times"
 
 
+def test_an_epoch_or_an_orderly_end_is_no_failed_attempt(place, tmp_path):
+    sweep = Sweep.from_file(written(place, tmp_path, RANGES, "trials = 1\n"), {"out": str(tmp_path / "out")})
+    trials = sweep.open()
+    for epoch in range(1, 6):
+        claim = trials.claim(1)
+        assert claim is not None
+        claim.report(1.0, epoch)
+        claim.release()
+    for _ in range(5):
+        claim = trials.claim(1)
+        assert claim is not None
+        claim.interrupt()
+    assert [t.state for t in sweep.results()] == ["running"]
+
+
+@pytest.mark.parametrize("storage", ["sqlite", "journal"])
+def test_tpe_finds_the_best_nudge_and_goes_on_as_it_would_have(place, tmp_path, storage):
+    """Of an objective that costs nothing: (log10 nudge + 1)², best at 0.1."""
+    text = "[parameters]\nestimator.nudge = {from = 0.001, to = 1.0, log = true}\n"
+
+    def tried(out, *counts):
+        for most in counts:
+            trials = Sweep.from_file(
+                written(place, tmp_path, text, f'storage = "{storage}"\n'), {"out": str(tmp_path / out), "trials": 25}
+            ).open()
+            while claim := trials.claim(most):
+                claim.complete("objective", (np.log10(claim.stored["estimator.nudge"]) + 1) ** 2)
+        sweep = Sweep.from_file(tmp_path / out / "sweep.toml")
+        return sweep, [t.values["estimator.nudge"] for t in sweep.results()]
+
+    sweep, nudges = tried("once", 25)
+    assert len(nudges) == 25 and abs(np.log10(sweep.best().values["estimator.nudge"]) + 1) < 0.15
+    begun, later = (np.abs(np.log10(part) + 1).mean() for part in (nudges[:10], nudges[15:]))
+    assert later < 0.7 * begun
+    assert tried("twice", 7, 16, 25)[1] == nudges
+
+
 @pytest.mark.slow
 def test_workers_share_the_trials_and_one_that_is_killed_is_replaced(random, place, tmp_path, monkeypatch):
     begun, begin = [], _executors._begun

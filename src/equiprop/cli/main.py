@@ -92,8 +92,8 @@ def _run(arguments: list[str]) -> int:
         if error.filename is None:
             raise
         return _failed(f"{error.filename}: {error.strerror}", 2)
-    except KeyboardInterrupt:
-        _failed("interrupted", 130)
+    except KeyboardInterrupt as error:
+        _failed("; ".join(["interrupted", *map(str, error.args)]), 130)
         sys.stdout.flush()
         # At once: a compilation that is still running in a thread of JAX would crash an orderly end.
         os._exit(130)

@@ -37,13 +37,17 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "sweep", arguments, description)
     if options.file is None:
         raise InputError("sweep: name a TOML file", hint="docs/sweeps.md has one to begin with")
+    from equiprop.experiment import Interrupted
     from equiprop.experiment.sweeps import Sweep, execute
 
     changes: dict[str, Any] = {key: getattr(options, key) for key in ("out", "trials", "workers", "lanes")}
     if options.executor is not None:
         changes["executor"] = {"kind": options.executor}
     sweep = Sweep.from_file(options.file, {key: value for key, value in changes.items() if value is not None})
-    execute(sweep, _teller(sweep, options))
+    try:
+        execute(sweep, _teller(sweep, options))
+    except (Interrupted, KeyboardInterrupt):
+        raise KeyboardInterrupt("what was under way is kept; the same command goes on") from None
     _conclude(sweep, options)
 
 

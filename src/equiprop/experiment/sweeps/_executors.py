@@ -99,7 +99,9 @@ class _Worker:
 def _begun(sweep: Sweep) -> _Worker:
     command = [sys.executable, "-m", "equiprop.experiment.sweeps", str(sweep.out / FILE)]
     said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed when the worker has ended
-    return _Worker(subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=said, text=True), said)
+    # In a session of its own: Ctrl-C reaches this process alone, which lets each worker write its checkpoint.
+    options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said, "text": True, "start_new_session": True}
+    return _Worker(subprocess.Popen(command, **options), said)
 
 
 def submitit(sweep: Sweep, options: Mapping[str, Any], tell: Told) -> None:

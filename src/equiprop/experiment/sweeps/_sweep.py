@@ -13,6 +13,7 @@ import tomli_w
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.experiment._config import Config, anchored, read_tables
 from equiprop.experiment._run_directory import write_atomically
+from equiprop.experiment._train import Interrupted
 from equiprop.experiment.sweeps._space import Range, Values, config_of, grid, space_of
 from equiprop.experiment.sweeps._trials import LOCKS, Claim, Trial, Trials, optuna_library
 from equiprop.experiment.sweeps._work import Metric, train_trials
@@ -196,8 +197,11 @@ class Sweep:
         trials, metric = self.open(), Metric(self.metric)
         while claims := self._claimed(trials):
             try:
-                configs = [config_of(self.base, self.space, claim.stored) for claim in claims]
-                train_trials(claims, configs, metric)
+                train_trials(claims, lambda claim: config_of(self.base, self.space, claim.stored), metric)
+            except Interrupted:
+                for claim in claims:
+                    claim.interrupt()
+                raise
             finally:
                 for claim in claims:
                     claim.release()

@@ -74,10 +74,11 @@ class Claim:
             self._trial.set_user_attr("pruned", epoch)
         return pruned
 
-    def begun_again(self) -> bool:
-        """Counts how often; where that is too often the trial has failed."""
-        attempts = self._trial.user_attrs.get("attempts", 1) + 1
-        self._trial.set_user_attr("attempts", attempts)
+    def begun_again(self, epochs: int) -> bool:
+        """Counts how often without an epoch in between; where that is too often the trial has failed."""
+        attempts, before = self._trial.user_attrs.get("attempts", (1, 0))
+        attempts = attempts + 1 if epochs == before else 2
+        self._trial.set_user_attr("attempts", (attempts, epochs))
         if attempts > _ATTEMPTS:
             self.fail(f"its process was killed {_ATTEMPTS} times")
         return attempts <= _ATTEMPTS
@@ -99,6 +100,11 @@ class Claim:
     def fail(self, reason: str) -> None:
         self._trial.set_user_attr("reason", reason)
         self._end(None, self._trials.optuna.trial.TrialState.FAIL)
+
+    def interrupt(self) -> None:
+        """Leaves it to others, in good order: that is no attempt that failed."""
+        self._trial.set_user_attr("attempts", (0, -1))
+        self.release()
 
     def release(self) -> None:
         """Leaves it to others."""
@@ -217,7 +223,7 @@ class Trials:
                 if trial.state != states.RUNNING:
                     continue
                 left = self._claimed(trial.number, trial._trial_id, trial.params)
-                if left is not None and left.begun_again():
+                if left is not None and left.begun_again(max(trial.intermediate_values, default=0)):
                     return left
             begun = sum(trial.state != states.WAITING for trial in trials)
             if begun >= most:

@@ -1,7 +1,7 @@
 """The training of trials, one after the other or several as lanes of one program."""
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,18 @@ from equiprop.systems import System
 from equiprop.training import AbstractRecord, Callback, Ending, Lanes, NonFinite, Plan, TrainState
 
 
-def train_trials(claims: Sequence[Claim], configs: Sequence[Config], metric: "Metric") -> None:
+def train_trials(claims: Sequence[Claim], config_of: Callable[[Claim], Config], metric: "Metric") -> None:
     """Trains the trials that this process has claimed and says what came out; as lanes, if they differ in numbers alone.
 
     Raises `Interrupted` after Ctrl-C; those under way go on when the sweep does.
     """
-    trainers = _side_by_side(configs) if len(claims) > 1 else []
+    trainers = _side_by_side(claims, config_of) if len(claims) > 1 else []
     if trainers:
         _train_lanes(claims, trainers, metric)
         return
-    for claim, config in zip(claims, configs, strict=True):
+    for claim in claims:
         try:
-            summary = _train_one(claim, config, metric)
+            summary = _train_one(claim, config_of(claim), metric)
         except (InputError, NonFinite) as error:
             claim.fail(str(error))
         else:
@@ -106,9 +106,10 @@ def _is_begun(folder: Path) -> bool:
     return False
 
 
-def _side_by_side(configs: Sequence[Config]) -> list[Trainer]:
+def _side_by_side(claims: Sequence[Claim], config_of: Callable[[Claim], Config]) -> list[Trainer]:
     """For lanes of one program; empty where they cannot be."""
     try:
+        configs = list(map(config_of, claims))
         first = Trainer(configs[0])
         trainers = [first, *(Trainer(config, first.dataset, beside=first) for config in configs[1:])]
         Lanes(trainers)
