@@ -202,7 +202,9 @@ def test_tpe_finds_the_best_nudge_and_goes_on_as_it_would_have(place, tmp_path, 
         return sweep, [t.values["estimator.nudge"] for t in sweep.results()]
 
     sweep, nudges = tried("once", 25)
-    assert len(nudges) == 25 and abs(np.log10(sweep.best().values["estimator.nudge"]) + 1) < 0.15
+    best = sweep.best()
+    assert best is not None and len(nudges) == 25
+    assert abs(np.log10(best.values["estimator.nudge"]) + 1) < 0.15
     begun, later = (np.abs(np.log10(part) + 1).mean() for part in (nudges[:10], nudges[15:]))
     assert later < 0.7 * begun
     assert tried("twice", 7, 16, 25)[1] == nudges

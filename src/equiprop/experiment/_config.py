@@ -18,6 +18,7 @@ from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
 from equiprop.numerics import Settings, text
 from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
+from equiprop.reporting import flatten
 from equiprop.solvers import SOLVERS
 from equiprop.systems import RECIPES
 from equiprop.training import OPTIMIZERS
@@ -335,7 +336,7 @@ def _set(tables: dict[str, Any], path: list[str], value: Any) -> None:
 
 def differences(a: Config, b: Config) -> list[str]:
     """The dotted keys in which two configurations differ."""
-    flat_a, flat_b = flat(a.to_mapping()), flat(b.to_mapping())
+    flat_a, flat_b = flatten(a.to_mapping()), flatten(b.to_mapping())
     return [key for key in flat_a | flat_b if flat_a.get(key) != flat_b.get(key)]
 
 
@@ -351,11 +352,3 @@ def schedules(config: Config) -> Iterator[tuple[str, Mapping[str, Any]]]:
                 yield from found(f"{prefix}.{key}" if prefix else key, value)
 
     yield from found("", config.to_mapping())
-
-
-def flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Every setting under its dotted name."""
-    result: dict[str, Any] = {}
-    for key, value in table.items():
-        result |= flat(value, f"{prefix}{key}.") if isinstance(value, Mapping) else {prefix + key: value}
-    return result

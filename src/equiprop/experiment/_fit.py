@@ -33,7 +33,6 @@ from equiprop.training import (
     is_primary,
     require_targets,
 )
-from equiprop.training import run as run_training
 
 
 @dataclass(frozen=True, repr=False)
@@ -185,13 +184,8 @@ def _fit(lanes: Sequence[Mapping[str, Any]], data: Any, **given: Any) -> list[Fi
     jobs = [job_of(lane, source, given) for lane in lanes]
     require_targets(first, jobs[0].training.samples)
     if given["run"] is None:
-        states = [job.training.initial_train_state() for job in jobs]
-        record, histories, seconds = Memory(), [[] for _ in jobs], 0.0
-        trainings = [job.training for job in jobs]
-        settings = jobs[0].config.to_mapping()
-        ending = run_training(
-            trainings, record, states, histories, seconds=seconds, callbacks=callbacks, settings=settings
-        )
+        record, states = Memory(), [job.training.initial_train_state() for job in jobs]
+        ending = run_recorded(jobs, record, states, [[] for _ in jobs], callbacks=callbacks)
         return _results(jobs, ending, [record.best(state, lane) for lane, state in enumerate(ending.states)], None)
     return _fit_in(Path(given["run"]), jobs, lanes, callbacks)
 

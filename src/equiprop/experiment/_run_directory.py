@@ -6,7 +6,6 @@ import json
 import os
 import platform
 import sys
-import tempfile
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,6 +19,7 @@ from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
+from equiprop.files import write_atomically
 from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
@@ -269,21 +269,6 @@ class _FullDisk:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact, make room and resume"
             ) from error
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Atomically: the file is the old one or the new one, never half of either."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except OSError:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 def _read_toml(path: Path) -> dict[str, Any]:

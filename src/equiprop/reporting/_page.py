@@ -1,12 +1,12 @@
 """One self-contained HTML page about one or several runs."""
 
-import contextlib
 import os
 from collections.abc import Iterable, Sequence
 from html import escape
 from pathlib import Path
 
 from equiprop.errors import InputError
+from equiprop.files import write_atomically
 from equiprop.reporting._canvas import swatch
 from equiprop.reporting._confusion import confusion_tables
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence
@@ -77,18 +77,13 @@ def write_report(runs: Sequence[Run], path: str | os.PathLike[str], title: str |
     target = Path(path)
     if target.is_dir():
         target /= REPORT
-    unfinished = target.with_name(f".{target.name}.{os.getpid()}")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         # A name from a file system may hold what UTF-8 cannot.
-        unfinished.write_bytes(page.encode("utf-8", "backslashreplace"))
-        unfinished.replace(target)
+        write_atomically(target, page.encode("utf-8", "backslashreplace"))
     except OSError as error:
         reason = f"cannot be written ({error.strerror})"
         raise InputError(reason, path="report", value=str(target), hint="give another path") from error
-    finally:
-        with contextlib.suppress(OSError):
-            unfinished.unlink(missing_ok=True)
     return target
 
 

@@ -1,8 +1,7 @@
 """Parameters as files that other programs read."""
 
 import importlib.util
-import os
-import tempfile
+import io
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import jax
 import numpy as np
 
 from equiprop.errors import InputError
+from equiprop.files import write_atomically
 from equiprop.numerics import trees
 from equiprop.systems import System
 
@@ -34,14 +34,7 @@ def write_parameters(system: System, path: str | Path, about: Mapping[str, str] 
     named = named_parameters(system)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-", suffix=path.suffix)
-        os.close(handle)
-        try:
-            _write(Path(temporary), named, about or {})
-            Path(temporary).chmod(0o644)
-            Path(temporary).replace(path)
-        finally:
-            Path(temporary).unlink(missing_ok=True)
+        write_atomically(path, _encoded(path.suffix, named, about or {}))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
     return path
@@ -64,11 +57,11 @@ def named_parameters(system: System) -> dict[str, np.ndarray]:
     return dict(zip(trees.paths(parameters), map(np.asarray, jax.tree.leaves(parameters)), strict=True))
 
 
-def _write(path: Path, named: dict[str, np.ndarray], about: Mapping[str, str]) -> None:
-    if path.suffix == ".npz":
-        np.savez(path, **named)  # pyright: ignore[reportArgumentType]
-        return
+def _encoded(suffix: str, named: dict[str, np.ndarray], about: Mapping[str, str]) -> bytes:
+    if suffix == ".npz":
+        file = io.BytesIO()
+        np.savez(file, **named)  # pyright: ignore[reportArgumentType]
+        return file.getvalue()
     from safetensors.numpy import save
 
-    # Its `save_file` says of a full disk what is no OSError.
-    path.write_bytes(save({name: np.ascontiguousarray(a) for name, a in named.items()}, dict(about)))
+    return save({name: np.ascontiguousarray(a) for name, a in named.items()}, dict(about))

@@ -12,11 +12,11 @@ import tomli_w
 
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.experiment._config import Config, anchored, read_tables
-from equiprop.experiment._run_directory import write_atomically
 from equiprop.experiment._train import Interrupted
 from equiprop.experiment.sweeps._space import Range, Values, config_of, grid, space_of
 from equiprop.experiment.sweeps._trials import LOCKS, Claim, Trial, Trials, optuna_library
 from equiprop.experiment.sweeps._work import Metric, train_trials
+from equiprop.files import write_atomically
 
 FILE = "sweep.toml"
 

@@ -6,10 +6,8 @@ import importlib.util
 import io
 import json
 import math
-import os
 import re
 import sys
-import tempfile
 import textwrap
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +16,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from equiprop.errors import InputError, TrackerWarning
-from equiprop.reporting import STD
+from equiprop.files import write_atomically
+from equiprop.reporting import STD, flatten
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
@@ -95,7 +94,7 @@ class Tracker(Callback, abc.ABC):
         if self.record == before:
             return
         if plan.place:
-            _write(plan.place, known | {self.title: self.record})
+            write_atomically(Path(plan.place) / FILE, json.dumps(known | {self.title: self.record}, indent=2) + "\n")
         for metrics in plan.history:
             self.log(numbers_in(metrics), int(metrics[_COUNTER]))
 
@@ -136,16 +135,18 @@ def has_failed(reason: str) -> bool:
 def numbers_in(metrics: Mapping[str, Any]) -> dict[str, float]:
     """The numbers among the metrics of an epoch, by dotted names such as `cosine_to_adjoint.total`."""
     told = {name: value for name, value in metrics.items() if name != _COUNTER}
-    if isinstance(told.get(STD), Mapping):
+    if isinstance(told.get(STD), dict):
         told[STD] = {name: value for name, value in told[STD].items() if name != _COUNTER}
     return {
-        name: float(value) for name, value in _leaves(told) if isinstance(value, Real) and not isinstance(value, bool)
+        name: float(value)
+        for name, value in flatten(told).items()
+        if isinstance(value, Real) and not isinstance(value, bool)
     }
 
 
 def hyperparameters(settings: Mapping[str, Any]) -> dict[str, bool | int | float | str]:
     """The settings of a training, by dotted names such as `estimator.nudge`; lists and infinite numbers as text."""
-    return {name: _plain(value) for name, value in _leaves(settings) if value is not None}
+    return {name: _plain(value) for name, value in flatten(dict(settings)).items() if value is not None}
 
 
 def simple_name(name: str) -> str:
@@ -156,14 +157,6 @@ def simple_name(name: str) -> str:
 def run_name(plan: Plan) -> str | None:
     """What a record is called by default: as the run directory; `None` where there is none."""
     return Path(plan.place).absolute().name if plan.place else None
-
-
-def _leaves(table: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in table.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
 
 
 def _plain(value: Any) -> bool | int | float | str:
@@ -183,15 +176,3 @@ def _read(place: str) -> dict[str, str]:
     if not (place and path.is_file()):
         return {}
     return dict(json.loads(path.read_text(encoding="utf-8")))
-
-
-def _write(place: str, records: Mapping[str, str]) -> None:
-    """Atomically: a run that is killed meanwhile has the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=place, prefix=f".{FILE}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(json.dumps(records, indent=2) + "\n")
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(Path(place) / FILE)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
