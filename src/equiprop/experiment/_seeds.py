@@ -12,7 +12,7 @@ from equiprop.data import DatasetInfo
 from equiprop.errors import InputError
 from equiprop.experiment._config import Config
 from equiprop.experiment._run_directory import RunDirectory
-from equiprop.reporting import mean_of, means_of
+from equiprop.reporting import mean_of_summaries, means_of
 from equiprop.training import AbstractRecord, TrainState
 
 
@@ -128,15 +128,8 @@ class SeedsDirectory(AbstractRecord):
     def write_summary(self, summaries: Mapping[int, Mapping[str, Any]], failed: Mapping[int, str]) -> dict[str, Any]:
         """The means over the seeds that have a summary, and which failed."""
         seeds = [run.config.training["seed"] for run in self.runs]
-        means = mean_of(list(summaries.values()))
-        without = [lane for lane, each in summaries.items() if each["certificate_angle_deg"] is None]
-        if without:
-            # A mean over those that have a certificate would hide those that have none.
-            reason = summaries[without[0]]["certificate_reason"]
-            means |= {"certificate_angle_deg": None, "certificate_reason": f"seed {seeds[without[0]]}: {reason}"}
         summary = {
-            **means,
-            "seeds": [seeds[lane] for lane in summaries],
+            **mean_of_summaries(list(summaries.values()), [seeds[lane] for lane in summaries]),
             "failed_seeds": {str(seeds[lane]): reason for lane, reason in failed.items()},
         }
         self.whole.write_summary(summary)

@@ -19,6 +19,7 @@ from equiprop.reporting._figures import symmetry_figure as symmetry_figure
 from equiprop.reporting._figures import training_figure as training_figure
 from equiprop.reporting._means import STD as STD
 from equiprop.reporting._means import mean_of as mean_of
+from equiprop.reporting._means import mean_of_summaries as mean_of_summaries
 from equiprop.reporting._means import means_of as means_of
 from equiprop.reporting._page import html_report as html_report
 from equiprop.reporting._page import write_report as write_report

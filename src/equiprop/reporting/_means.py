@@ -24,6 +24,20 @@ def mean_of(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return {**means, STD: spreads}
 
 
+def mean_of_summaries(summaries: Sequence[Mapping[str, Any]], seeds: Sequence[Any]) -> dict[str, Any]:
+    """The means of the summaries of several seeds, and the seeds.
+
+    No certificate where one of them has none: a mean over the others would hide that.
+    """
+    keys = dict.fromkeys(key for each in summaries for key in each)
+    means = mean_of([{key: each.get(key) for key in keys} for each in summaries])
+    without = next((at for at, each in enumerate(summaries) if each.get("certificate_angle_deg") is None), None)
+    if without is not None:
+        reason = f"seed {seeds[without]}: {summaries[without].get('certificate_reason')}"
+        means |= {"certificate_angle_deg": None, "certificate_reason": reason}
+    return means | {"seeds": list(seeds)}
+
+
 def means_of(histories: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """Of every epoch the means over those that have come as far."""
     epochs = max(map(len, histories), default=0)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from equiprop.reporting._means import mean_of
+from equiprop.reporting._means import mean_of_summaries
 from equiprop.reporting._run import Run
 from equiprop.reporting._values import section
 
@@ -72,14 +72,11 @@ def _mean(group: Sequence[Run]) -> Run:
     first = group[0]
     if first.summary is None or _seeds_in(first) > 1:
         return first
-    summaries = [run.summary or {} for run in group]
-    means = first.summary
-    if len(group) > 1:
-        keys = dict.fromkeys(key for each in summaries for key in each)
-        means = mean_of([{key: each.get(key) for key in keys} for each in summaries])
-        if any(each.get("certificate_angle_deg") is None for each in summaries):
-            # A mean over those that have a certificate would hide those that have none.
-            means["certificate_angle_deg"] = None
+    seeds = [section(run, "training").get("seed") for run in group]
+    several = len(group) > 1
+    summary = (
+        mean_of_summaries([run.summary or {} for run in group], seeds) if several else first.summary | {"seeds": seeds}
+    )
     training = dict(section(first, "training"))
     training.pop("seed", None)
     directories = {_directory(run) for run in group}
@@ -89,6 +86,6 @@ def _mean(group: Sequence[Run]) -> Run:
         path=Path(os.path.commonpath([run.path for run in group])),
         name=first.name if len(group) == 1 else name or f"{first.name} + {len(group) - 1}",
         config=first.config | {"training": training},
-        summary=means | {"seeds": [section(run, "training").get("seed") for run in group]},
+        summary=summary,
         warnings=tuple(dict.fromkeys(warning for run in group for warning in run.warnings)),
     )
