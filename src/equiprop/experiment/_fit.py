@@ -180,7 +180,7 @@ def _fit(lanes: Sequence[Mapping[str, Any]], data: Any, **given: Any) -> list[Fi
     first = lanes[0]["system"]
     if not isinstance(first, System):
         raise InputError(f"must be a system such as ep.mlp(...) or ep.from_force(...), not {first!r}", path="system")
-    source = source_of(data, first, given)
+    source = source_of(data, first, lanes[0]["key"], given)
     jobs = [job_of(lane, source, given) for lane in lanes]
     require_targets(first, jobs[0].training.samples)
     if given["run"] is None:

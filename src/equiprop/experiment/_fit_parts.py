@@ -10,11 +10,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from equiprop.data import Dataset, DatasetInfo, Shards, Split
+from equiprop.data import Dataset, DatasetInfo, Split
 from equiprop.errors import InputError
 from equiprop.estimators import AbstractEstimator, Adjoint, Centered
 from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._recorded import Recorded
+from equiprop.experiment._trainer import feed_of
 from equiprop.homeostasis import AbstractHomeostasis, AutoHomeostasis
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, GaussSeidel
@@ -28,7 +29,6 @@ from equiprop.training import (
     GivenOptimizer,
     Placement,
     Samples,
-    ShardFeed,
     StepSpec,
     Training,
     WholeFeed,
@@ -55,18 +55,19 @@ class Source:
     test: Split | None = None
 
 
-def source_of(data: Any, system: System, given: Mapping[str, Any]) -> Source:
+def source_of(data: Any, system: System, key: Any, given: Mapping[str, Any]) -> Source:
+    """**Arguments:**
+
+    - `key`: of the order of files that are read one after the other, which all lanes have in common.
+    """
     dtype, size = _dtype(system), given["batch_size"]
     placement = Placement.over(given["devices"], size // max(given["micro_batches"], 1))
     validation = None if given["validation"] is None else _validation(given["validation"], system, dtype)
     if isinstance(data, Dataset):
         if validation is None and len(data.validation):
             validation = on_device(data.validation, data, dtype)
-        if isinstance(data.train, Shards):
-            # Their order is drawn as that of a configuration with this seed.
-            feed = ShardFeed(data, batch_size=size, seed=0, dtype=dtype, placement=placement)
-        else:
-            feed = WholeFeed(on_device(data.train, data, dtype), batch_size=size, placement=placement)
+        seed = key if isinstance(key, int) else int(jax.random.bits(key))
+        feed = feed_of(data, batch_size=size, seed=seed, dtype=dtype, placement=placement)
         return Source(feed, validation, data.info, data.test)
     if isinstance(data, tuple) and len(data) == 2:
         samples = samples_of(*data, dtype)

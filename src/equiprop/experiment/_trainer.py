@@ -120,13 +120,25 @@ def _feed(dataset: Dataset, training: TrainingSettings, dtype: Any, placement: P
     limit, size = training.limit, training.batch_size
     if limit > len(dataset.train):
         raise InputError(f"{dataset.name} has {len(dataset.train)} training samples", path="limit", value=limit)
-    if isinstance(dataset.train, Split):
-        train = dataset.train[:limit] if limit else dataset.train
-        return WholeFeed(on_device(train, dataset, dtype), batch_size=size, placement=placement)
-    if limit:
+    if limit and not isinstance(dataset.train, Split):
         reason = f"{dataset.name} is read from disk file by file"
         raise InputError(reason, path="limit", value=limit, hint="leave it out")
-    return ShardFeed(dataset, batch_size=size, seed=training.seed, dtype=dtype, placement=placement)
+    return feed_of(dataset, limit, batch_size=size, seed=training.seed, dtype=dtype, placement=placement)
+
+
+def feed_of(
+    dataset: Dataset, limit: int = 0, *, batch_size: int, seed: int, dtype: Any, placement: Placement
+) -> AbstractFeed:
+    """The training samples of a data set: on the device, or file by file in an order that follows from the seed.
+
+    **Arguments:**
+
+    - `limit`: only the first so many; 0 for all.
+    """
+    if isinstance(dataset.train, Split):
+        train = dataset.train[:limit] if limit else dataset.train
+        return WholeFeed(on_device(train, dataset, dtype), batch_size=batch_size, placement=placement)
+    return ShardFeed(dataset, batch_size=batch_size, seed=seed, dtype=dtype, placement=placement)
 
 
 def _transforms(training: TrainingSettings, classes: int) -> tuple[AbstractTransform, ...]:
