@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 from equiprop.data import Split
 from equiprop.errors import InputError
@@ -33,7 +34,7 @@ from equiprop.experiment import (
 )
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.solvers import relax
-from equiprop.systems import predict
+from equiprop.systems import LayeredNetwork, predict
 from equiprop.training import Callback, NonFinite, TrainState, _loop, epochs_of, evaluate, on_device
 from tiers import quick_where
 from toy import config, dataset
@@ -95,7 +96,7 @@ def test_run_directory(finished):
     assert [m["epoch"] for m in metrics] == [1, 2, 3] == recorder.epochs
     assert recorder.steps[-1] == (3, 6)
     assert json.loads((out / "summary.json").read_text()) == summary
-    assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000"
+    assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000.safetensors"
     assert len(list((out / "checkpoints").iterdir())) == 2
 
 
@@ -372,17 +373,50 @@ def test_damaged_checkpoint_is_refused(finished, tmp_path):
     assert same(
         [np.asarray(a) for a in jax.tree.leaves(back.system)], [np.asarray(a) for a in jax.tree.leaves(state.system)]
     )
-    data = json.loads((path / "about.json").read_text())
-    (path / "about.json").write_text(json.dumps(data | {"digest": "0" * 64}))
-    with pytest.raises(InputError, match="is damaged"):
-        checkpoints.restore(checkpoints.about(), trainer.initial_train_state())
-    (path / "about.json").write_text("{")
-    with pytest.raises(InputError, match="cannot be read"):
-        checkpoints.about()
+    whole = path.read_bytes()
+    for other in (
+        whole.replace(b'"seconds":"1.5"', b'"seconds":"2.5"'),
+        whole.replace(b'"epoch":"0"', b'"epoch":"1"'),
+        whole[:-1] + bytes([whole[-1] ^ 1]),
+    ):
+        assert other != whole
+        path.write_bytes(other)
+        with pytest.raises(InputError, match="is damaged"):
+            checkpoints.newest(trainer.initial_train_state())
+    for other in (
+        b"",
+        whole[:100],
+        whole[:-1],
+        whole.replace(b"checkpoint, version 1", b"checkpoint, version 0"),
+        b"[" * 99,
+    ):
+        path.write_bytes(other)
+        with pytest.raises(InputError, match=r"checkpoint .*: cannot be read \(.+\)") as stop:
+            checkpoints.about()
+        assert "\n" not in str(stop.value)
+
+
+def test_a_checkpoint_is_a_file_that_other_programs_read(finished):
+    """Under the names that the parameters have in the system."""
+    best = load_file(next((finished[0] / "checkpoints").glob("best-*")))
+    system = load(finished[0], dataset=DATA, checkpoint="best").system
+    assert isinstance(system, LayeredNetwork)
+    for name, weight in system.weights.items():
+        assert np.array_equal(best[f"system.weights.{name}"], weight)
+
+
+def test_checkpoints_are_ordered_by_number(tmp_path):
+    for name in ("epoch-9999-step-000000", "epoch-10000-step-000000", "epoch-0002-step-9999999"):
+        (tmp_path / f"{name}.safetensors").touch()
+    with pytest.raises(InputError, match="epoch-10000-step-000000"):
+        Checkpoints(tmp_path, config()).about()
 
 
 def test_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint"):
+        Checkpoints(tmp_path, config()).about()
+    (tmp_path / "epoch-0001-step-000000" / "arrays").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"no checkpoint but of version 0\.1, which this version cannot read"):
         Checkpoints(tmp_path, config()).about()
 
 
@@ -391,7 +425,7 @@ def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
     checkpoints = Checkpoints(tmp_path / "c", config())
     state = trainer.initial_train_state()
     first = checkpoints.save(state, seconds=0.0)
-    monkeypatch.setattr(json, "dump", _no_space)
+    monkeypatch.setattr(_checkpoint, "save_file", _no_space)
     later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
     with pytest.raises(InputError, match=r"cannot be written \(No space left on device\); the checkpoint .* is intact"):
         checkpoints.save(later, seconds=0.0)
@@ -570,8 +604,7 @@ def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypat
 
 def test_what_a_killed_process_left_is_removed(finished, tmp_path):
     shutil.copytree(finished[0], tmp_path / "run")
-    for name in (".writing-12345678", ".removed-12345678"):
-        (tmp_path / "run" / "checkpoints" / name / "arrays").mkdir(parents=True)
+    (tmp_path / "run" / "checkpoints" / ".unfinished-12345678").write_bytes(b"half")
     resume(tmp_path / "run", dataset=DATA)
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
 

@@ -1,14 +1,9 @@
 """Checkpoints, written atomically and read back bit for bit."""
 
-import errno
 import hashlib
 import json
-import logging
-import os
-import shutil
-import uuid
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,18 +12,21 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
 
 from equiprop.errors import InputError
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
+from equiprop.files import is_unfinished, replaced_by, why_not_written
+from equiprop.numerics import trees
 from equiprop.systems import System
 from equiprop.training import TrainState
 
 T = TypeVar("T")
 
-_ABOUT = "about.json"
-_ARRAYS = "arrays"
-_BEST = "best"
-_WRITING, _REMOVED = ".writing-", ".removed-"
+_FORMAT = "equiprop checkpoint, version 1"
+_SUFFIX = ".safetensors"
+_NAMED = re.compile(r"(?P<best>best-)?epoch-(?P<epoch>\d+)(-step-(?P<step>\d+))?" + re.escape(_SUFFIX))
 
 
 @dataclass(frozen=True)
@@ -44,10 +42,11 @@ class CheckpointMetadata:
 
 
 class Checkpoints:
-    """The checkpoints of one run, in a folder of their own: `epoch-0003-step-000000`, and `best-epoch-0002`.
+    """The checkpoints of one run, in a folder of their own: `epoch-0003-step-000000.safetensors`, `best-epoch-0002.safetensors`.
 
-    A checkpoint is written under a temporary name and renamed when it is complete, and the previous one is removed only after
-    that: whatever happens while one is written, the last complete one survives.
+    Each is one file: the arrays of the state by their paths in it, such as `system.weights.input->hidden_1`, and in the header's
+    `__metadata__` how far the run is, its configuration, and the sha256 of all of that. It appears whole or not at all, and the
+    previous one is removed only after that: whatever happens while one is written, the last complete one survives.
     """
 
     def __init__(self, folder: str | Path, config: Config) -> None:
@@ -66,62 +65,41 @@ class Checkpoints:
 
         Raises `InputError` where the disk is full or cannot be written to; nothing is lost then.
         """
-        import orbax.checkpoint as ocp
-
         furthest = state if at is None else at
         assert isinstance(furthest, TrainState)
         epoch, step = int(furthest.epoch), int(furthest.step)
-        name = f"{_BEST}-epoch-{epoch:04d}" if best else f"epoch-{epoch:04d}-step-{step:06d}"
-        partial = self.folder / f"{_WRITING}{uuid.uuid4().hex[:8]}"
+        target = self.folder / (f"best-epoch-{epoch:04d}" if best else f"epoch-{epoch:04d}-step-{step:06d}")
+        target = target.with_name(target.name + _SUFFIX)
         arrays = _arrays(state)
         about = {
-            "epoch": epoch,
-            "step": step,
-            "seconds": seconds,
-            "config": self.config.to_mapping(),
-            "digest": _digest(arrays),
+            "format": _FORMAT,
+            "epoch": str(epoch),
+            "step": str(step),
+            "seconds": repr(seconds),
+            "config": json.dumps(self.config.to_mapping()),
         }
+        about["digest"] = _digest(arrays, about)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            partial.mkdir()
-            with _quiet_absl(), _checkpointer() as writer:
-                writer.save(partial.absolute() / _ARRAYS, args=ocp.args.StandardSave(arrays))
-            with (partial / _ABOUT).open("w", encoding="utf-8") as file:
-                json.dump(about, file)
-                file.flush()
-                os.fsync(file.fileno())
-            target = self.folder / name
-            if target.exists():
-                self._remove(name)
-            partial.rename(target)
-        except (OSError, ValueError) as error:
-            shutil.rmtree(partial, ignore_errors=True)
-            kept = self._names(best) or self._names(best=False)
+            with replaced_by(target) as partial:
+                save_file(arrays, partial, about)
+        except (OSError, SafetensorError) as error:
+            kept = self._paths(best) or self._paths(best=False)
             mend = (
-                f"the checkpoint {kept[-1]} is intact: make room, and resume {self.folder.parent}"
+                f"the checkpoint {kept[-1].stem} is intact: make room, and resume {self.folder.parent}"
                 if kept
                 else "no checkpoint was there before: make room, or choose another folder"
             )
-            raise InputError(
-                f"checkpoint {self.folder / name}: cannot be written ({_first_line(error)}); {mend}"
-            ) from error
-        for old in self._names(best):
-            if old != name:
-                self._remove(old)
+            raise InputError(f"checkpoint {target}: cannot be written ({why_not_written(error)}); {mend}") from error
+        for old in self._paths(best):
+            if old != target:
+                old.unlink(missing_ok=True)
         return target
 
-    def _remove(self, name: str) -> None:
-        """At once for who looks for it, however long its files take."""
-        hidden = self.folder / f"{_REMOVED}{uuid.uuid4().hex[:8]}"
-        with suppress(OSError):
-            (self.folder / name).rename(hidden)
-            shutil.rmtree(hidden)
-
     def tidy(self) -> None:
-        """Removes what a killed process left half written or half removed. The caller must hold the run lock."""
-        for left in self.folder.glob(".*"):
-            if left.name.startswith((_WRITING, _REMOVED)):
-                shutil.rmtree(left, ignore_errors=True)
+        """Removes what a killed process left half written. The caller must hold the run lock."""
+        for left in filter(is_unfinished, self.folder.glob("*")):
+            left.unlink(missing_ok=True)
 
     def newest(self, like: T, *, best: bool = False) -> tuple[CheckpointMetadata, T]:
         """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
@@ -142,10 +120,7 @@ class Checkpoints:
         Raises `InputError` for a checkpoint of another configuration, one whose arrays are not those that were written, or one of
         other sizes than those of `like`.
         """
-        wanted = _arrays(like)
-        arrays = self._read(about)
-        _require_like(about, arrays, wanted)
-        return _from_arrays(arrays, like)
+        return _from_arrays(about, self._read(about), like)
 
     def system(self, like: System, *, best: bool = False) -> tuple[CheckpointMetadata, System]:
         """The system alone of the newest complete checkpoint, or of the best one, in the structure of `like`; with its averaged
@@ -157,22 +132,17 @@ class Checkpoints:
         def read(path: Path) -> tuple[CheckpointMetadata, System]:
             about = _about(path)
             arrays = self._read(about)
-            # The system comes first in a state, the average of its parameters last.
-            wanted = _arrays(like)
-            _require_like(about, arrays, wanted)
-            system = _from_arrays({name: arrays[name] for name in wanted}, like)
-            if not self.config.training.get("average"):
+            system = _from_arrays(about, _below("system", arrays), like)
+            averaged = _below("average", arrays)
+            if not averaged:
                 return about, system
             parameters = eqx.filter(system, eqx.is_inexact_array)
-            names = sorted(arrays)[-len(jax.tree.leaves(parameters)) :]
-            return about, eqx.combine(_from_arrays({name: arrays[name] for name in names}, parameters), system)
+            return about, eqx.combine(_from_arrays(about, averaged, parameters), system)
 
         return self._of_newest(best, read)
 
     def _read(self, about: CheckpointMetadata) -> dict[str, np.ndarray]:
         """All arrays of a checkpoint. Raises as `restore`, but for sizes."""
-        import orbax.checkpoint as ocp
-
         changed = [key for key in differences(about.config, self.config) if key not in MAY_CHANGE]
         if changed:
             raise InputError(
@@ -180,23 +150,20 @@ class Checkpoints:
                 "restore config.toml as it was, or start a new run"
             )
         try:
-            with _quiet_absl(), _checkpointer() as reader:
-                place = about.path.absolute() / _ARRAYS
-                there = reader.metadata(place).item_metadata
-                template = {name: np.zeros(a.shape, a.dtype) for name, a in there.items()}
-                arrays = reader.restore(place, args=ocp.args.StandardRestore(template))
-        except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise InputError(f"checkpoint {about.path}: cannot be read ({_first_line(error)})") from error
-        if _digest(arrays) != about.digest:
-            raise InputError(f"checkpoint {about.path}: is damaged, its arrays are not those that were written")
+            with safe_open(about.path, "numpy") as file:
+                said = file.metadata() or {}
+                arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except (OSError, SafetensorError) as error:
+            raise InputError(f"checkpoint {about.path}: cannot be read ({error})") from error
+        if said.pop("digest", "") != about.digest or _digest(arrays, said) != about.digest:
+            raise InputError(f"checkpoint {about.path}: is damaged, it does not hold what was written")
         return arrays
 
-    def _names(self, best: bool) -> list[str]:
+    def _paths(self, best: bool) -> list[Path]:
         """Complete checkpoints of one kind, oldest first."""
-        if not self.folder.is_dir():
-            return []
-        prefix = f"{_BEST}-epoch-" if best else "epoch-"
-        return sorted(p.name for p in self.folder.iterdir() if p.name.startswith(prefix))
+        found = [(_NAMED.fullmatch(path.name), path) for path in self.folder.glob(f"*{_SUFFIX}")]
+        kind = [(int(m["epoch"]), int(m["step"] or 0), path) for m, path in found if m and bool(m["best"]) == best]
+        return [path for *_, path in sorted(kind)]
 
     def about(self, *, best: bool = False) -> CheckpointMetadata:
         """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
@@ -205,69 +172,67 @@ class Checkpoints:
     def _of_newest(self, best: bool, read: Callable[[Path], T]) -> T:
         """What `read` finds in the newest checkpoint; in the next one, where that was replaced meanwhile."""
         while True:
-            name = self._newest_name(best)
+            path = self._newest_path(best)
             try:
-                return read(self.folder / name)
+                return read(path)
             except InputError:
-                if self._newest_name(best) == name:
+                if self._newest_path(best) == path:
                     raise
 
-    def _newest_name(self, best: bool) -> str:
-        names = self._names(best)
-        if not names:
-            raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
-        return names[-1]
-
-
-def _require_like(
-    about: CheckpointMetadata, arrays: Mapping[str, np.ndarray], wanted: Mapping[str, np.ndarray]
-) -> None:
-    for name, expected in wanted.items():
-        found = arrays.get(name, np.zeros(0))
-        if (found.shape, found.dtype) != (expected.shape, expected.dtype):
+    def _newest_path(self, best: bool) -> Path:
+        paths = self._paths(best)
+        if not paths:
+            old = any(self.folder.glob("epoch-*-step-*/arrays"))
             raise InputError(
-                f"checkpoint {about.path}: holds an array of {found.dtype}{list(found.shape)} where the "
-                f"network has {expected.dtype}{list(expected.shape)}; are these the data that the run was trained on?"
+                f"{self.folder}: holds no checkpoint{' but of version 0.1, which this version cannot read' if old else ''}",
+                hint="start the run anew",
             )
+        return paths[-1]
 
 
 def _about(path: Path) -> CheckpointMetadata:
     try:
-        data = json.loads((path / _ABOUT).read_text(encoding="utf-8"))
-        config = Config.from_mapping(data["config"], complete=True)
-        return CheckpointMetadata(path, data["epoch"], data["step"], data["seconds"], config, data["digest"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"checkpoint {path}: cannot be read ({_first_line(error)})") from error
+        with safe_open(path, "numpy") as file:
+            data = file.metadata() or {}
+        if data.get("format") != _FORMAT:
+            raise ValueError(f"its format is {data.get('format')!r}, not {_FORMAT!r}")
+        config = Config.from_mapping(json.loads(data["config"]), complete=True)
+        epoch, step, seconds = int(data["epoch"]), int(data["step"]), float(data["seconds"])
+        return CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+        raise InputError(f"checkpoint {path}: cannot be read ({error})") from error
 
 
-def _checkpointer() -> Any:
-    """Orbax's, for this process alone: which process writes or reads is decided here, not there."""
-    import orbax.checkpoint as ocp
-
-    if jax.process_count() == 1:
-        return ocp.Checkpointer(ocp.StandardCheckpointHandler())
-    me = jax.process_index()
-    alone = ocp.options.MultiprocessingOptions(
-        primary_host=me, active_processes={me}, barrier_sync_key_prefix=f"process-{me}"
-    )
-    handler = ocp.StandardCheckpointHandler(multiprocessing_options=alone)
-    return ocp.Checkpointer(handler, multiprocessing_options=alone)
-
-
-def _arrays(state: Any) -> dict[str, Any]:
-    """The leaves of the state by position; a typed key as its numbers, which is what can be stored."""
-    leaves = jax.tree.leaves(state)
+def _arrays(tree: Any) -> dict[str, np.ndarray]:
+    """The leaves of a tree by their paths; a typed key as its numbers, which is what can be stored."""
+    leaves = jax.tree.leaves(tree)
     data = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
-    return {f"{i:04d}": np.asarray(leaf) for i, leaf in enumerate(data)}
+    return {path: np.asarray(a, order="C") for path, a in zip(trees.paths(tree), data, strict=True)}
 
 
-def _from_arrays(arrays: Mapping[str, Any], like: T) -> T:
+def _from_arrays(about: CheckpointMetadata, arrays: Mapping[str, np.ndarray], like: T) -> T:
+    """The tree in the structure of `like`. Raises `InputError` where that has other arrays."""
     leaves, structure = jax.tree.flatten(like)
-    restored = []
-    for leaf, array in zip(leaves, (arrays[name] for name in sorted(arrays)), strict=True):
-        value = jnp.asarray(array)
-        restored.append(jax.random.wrap_key_data(value) if _is_key(leaf) else value)
+    stored = [jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for leaf in leaves]
+    wanted = dict(zip(trees.paths(like), stored, strict=True))
+    for name in {**wanted, **arrays}:
+        there, expected = (
+            "no array" if a is None else f"an array of {a.dtype}{list(a.shape)}"
+            for a in (arrays.get(name), wanted.get(name))
+        )
+        if there != expected:
+            raise InputError(
+                f"checkpoint {about.path}: holds {there} as {name} where the network has {expected}; are these the data that the "
+                "run was trained on?"
+            )
+    found = [jnp.asarray(arrays[path]) for path in wanted]
+    restored = [jax.random.wrap_key_data(a) if _is_key(leaf) else a for leaf, a in zip(leaves, found, strict=True)]
     return jax.tree.unflatten(structure, restored)
+
+
+def _below(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The arrays of one part of a state, by their paths in that."""
+    return {name.removeprefix(f"{part}."): array for name, array in arrays.items() if name.startswith(f"{part}.")}
 
 
 def _is_key(leaf: Any) -> bool:
@@ -276,35 +241,13 @@ def _is_key(leaf: Any) -> bool:
 
 def digest_of(tree: Any) -> str:
     """The sha256 (hex) of the arrays of a tree."""
-    return _digest(_arrays(tree))
+    return _digest(_arrays(tree), {})
 
 
-def _digest(arrays: dict[str, Any]) -> str:
-    hasher = hashlib.sha256()
+def _digest(arrays: Mapping[str, np.ndarray], about: Mapping[str, str]) -> str:
+    hasher = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
-        hasher.update(f"{name} {array.dtype.str} {array.shape}\n".encode())
-        hasher.update(array.tobytes())
+        array = arrays[name]
+        hasher.update(f"\n{json.dumps(name)} {array.dtype.str} {array.shape}\n".encode())
+        hasher.update(array.reshape(-1).view(np.uint8).data)
     return hasher.hexdigest()
-
-
-@contextmanager
-def _quiet_absl() -> Iterator[None]:
-    """Orbax logs a failed write as tracebacks of its threads; the exception says it all, and is one line here."""
-    logger = logging.getLogger("absl")
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _first_line(error: BaseException) -> str:
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror
-    full = os.strerror(errno.ENOSPC)
-    if full in str(error):
-        return full
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:160]

@@ -29,7 +29,7 @@ CHECKPOINT_NAMES = ("last", "best")
 
 _LOCK = ".lock"
 _TOPOLOGY = "topology.toml"
-_LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy", "orbax-checkpoint")
+_LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy")
 
 
 class RunDirectory(AbstractRecord):

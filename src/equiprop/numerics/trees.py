@@ -130,6 +130,13 @@ def dtype_of(tree: PyTree) -> Any:
 
 
 def paths(tree: PyTree) -> tuple[str, ...]:
-    """The path of each leaf, its parts joined by dots, in the order of the leaves: `weights.hidden_1->hidden_2`."""
+    """The path of each leaf, its parts joined by dots, in the order of the leaves: `weights.hidden_1->hidden_2`.
+
+    A dot in a part has a backslash before it, so that no two leaves have the same path.
+    """
     found: list[tuple[Any, Any]] = jax.tree_util.tree_flatten_with_path(tree)[0]
-    return tuple(jax.tree_util.keystr(path, simple=True, separator=".") for path, _ in found)
+
+    def name(part: Any) -> str:
+        return jax.tree_util.keystr((part,), simple=True).replace("\\", "\\\\").replace(".", "\\.")
+
+    return tuple(".".join(map(name, path)) for path, _ in found)

@@ -1,6 +1,5 @@
 """Parameters as files that other programs read."""
 
-import importlib.util
 import io
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 import equinox as eqx
 import jax
 import numpy as np
+from safetensors.numpy import save
 
 from equiprop.errors import InputError
 from equiprop.files import write_atomically
@@ -27,7 +27,7 @@ def write_parameters(system: System, path: str | Path, about: Mapping[str, str] 
 
     **Returns:** the path.
 
-    Raises `InputError` for another ending, a file that cannot be written, or where safetensors is not installed.
+    Raises `InputError` for another ending, or a file that cannot be written.
     """
     path = Path(path)
     require_suffix(path)
@@ -46,9 +46,6 @@ def require_suffix(path: Path) -> None:
         raise InputError(
             "has no ending that is known", path="path", value=str(path), hint=f"choose {' or '.join(SUFFIXES)}"
         )
-    if path.suffix == ".safetensors" and importlib.util.find_spec("safetensors") is None:
-        hint = "install it with `pip install safetensors`, or export to .npz"
-        raise InputError("exporting to .safetensors needs the package safetensors", hint=hint)
 
 
 def named_parameters(system: System) -> dict[str, np.ndarray]:
@@ -62,6 +59,4 @@ def _encoded(suffix: str, named: dict[str, np.ndarray], about: Mapping[str, str]
         file = io.BytesIO()
         np.savez(file, **named)  # pyright: ignore[reportArgumentType]
         return file.getvalue()
-    from safetensors.numpy import save
-
     return save({name: np.ascontiguousarray(a) for name, a in named.items()}, dict(about))
