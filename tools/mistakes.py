@@ -915,8 +915,15 @@ DIAGNOSTICS = (
     Mistake(
         "squares of tiny gradients",
         "diagnostics/_alignment.py",
-        "largest = jnp.max(jnp.stack([jnp.abs(leaf).max(initial=0) for leaf in jax.tree.leaves(tree)]))",
-        "largest = jnp.asarray(1.0)",
+        "largest = jnp.max(jnp.abs(rows), axis=-1, initial=0)",
+        "largest = jnp.ones(rows.shape[:-1], rows.dtype)",
+        "diagnostics/test_diagnostics.py",
+    ),
+    Mistake(
+        "a sum in place of the difference from the exact gradient",
+        "diagnostics/_alignment.py",
+        "for v in (a, b, a - b)], axis=-2)",
+        "for v in (a, b, a + b)], axis=-2)",
         "diagnostics/test_diagnostics.py",
     ),
     Mistake(

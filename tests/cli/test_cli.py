@@ -88,6 +88,15 @@ def test_train_prints_and_writes(trained):
     assert recorded.kind == "antisymmetric" and recorded.values["strength"] != "auto"
 
 
+def test_training_says_what_it_waits_for(trained):
+    """The first epoch is told before the comparison with the exact gradient, which compiles for longer than all else."""
+    lines = trained[1].splitlines()
+    assert lines[0].startswith("digits: ") and re.fullmatch(r"compiling \.\.\. \d+\.\d s", lines[1])
+    assert re.fullmatch(r"epoch 1/2 .* validation error .* %  compiling the comparison .* \.\.\.", lines[2])
+    assert lines[3].startswith("epoch 1/2 ") and " cosine " in lines[3] and lines[4].startswith("epoch 2/2 ")
+    assert lines[5].startswith("test error ") and len(lines) == 7
+
+
 def test_train_json_is_the_summary(capsys, run, tmp_path):
     code, out, err = call(
         capsys, "train", "--config", run / "config.toml", "--out", tmp_path / "r", "--json", "--quiet"

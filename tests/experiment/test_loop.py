@@ -56,12 +56,16 @@ def finished(tmp_path_factory):
 
     class Recorder(Callback):
         def __init__(self):
-            self.steps, self.epochs = [], []
+            self.steps, self.epochs, self.before = [], [], []
 
         def on_steps(self, epoch, step, loss):
             self.steps.append((epoch, step))
 
+        def on_validation(self, metrics):
+            self.before.append((len(self.epochs), "validation_loss" in metrics, "cosine_to_adjoint" in metrics))
+
         def on_epoch(self, metrics, system):
+            assert "cosine_to_adjoint" in metrics
             self.epochs.append(metrics["epoch"])
 
     out = tmp_path_factory.mktemp("runs") / "whole"
@@ -95,6 +99,7 @@ def test_run_directory(finished):
     metrics = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [m["epoch"] for m in metrics] == [1, 2, 3] == recorder.epochs
     assert recorder.steps[-1] == (3, 6)
+    assert recorder.before == [(0, True, False), (1, True, False), (2, True, False)]
     assert json.loads((out / "summary.json").read_text()) == summary
     assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000.safetensors"
     assert len(list((out / "checkpoints").iterdir())) == 2

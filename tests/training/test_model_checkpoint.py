@@ -1,6 +1,5 @@
 """Parameters that are written as a training goes on."""
 
-
 import jax
 import numpy as np
 import optax

@@ -202,13 +202,13 @@ def _judged(summary: Mapping[str, Any]) -> str:
 
 def _printer(console: Console, bar: Any, out: Path) -> Any:
     from equiprop.experiment import Config
-    from equiprop.training import Callback, Plan, epoch_line, is_told
+    from equiprop.training import Callback, Plan, before_comparison, epoch_line, is_told
 
     class Printer(Callback):
         """A bar over all steps, and a line an epoch."""
 
         def on_start(self, plan: Plan) -> None:
-            self.per_epoch, self.epochs = plan.steps_per_epoch, plan.epochs
+            self.per_epoch, self.epochs, self.first = plan.steps_per_epoch, plan.epochs, plan.epoch + 1
             config = Config.from_mapping(plan.settings, complete=True)
             kind = config.homeostasis.kind
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
@@ -232,6 +232,11 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             bar.update(
                 self.task, completed=(epoch - 1) * self.per_epoch + step, description=f"epoch {epoch} loss {loss:.3f}"
             )
+
+        def on_validation(self, metrics: Mapping[str, Any]) -> None:
+            # The first comparison compiles.
+            if metrics["epoch"] == self.first:
+                console.print(before_comparison(metrics, self.epochs))
 
         def on_epoch(self, metrics: Mapping[str, Any], system: Any) -> None:
             del system

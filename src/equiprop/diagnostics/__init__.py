@@ -3,7 +3,6 @@
 from equiprop.diagnostics._alignment import Alignment as Alignment
 from equiprop.diagnostics._alignment import alignment as alignment
 from equiprop.diagnostics._alignment import parameter_names as parameter_names
-from equiprop.diagnostics._alignment import tree_cosine as tree_cosine
 from equiprop.diagnostics._analyticity import Analyticity as Analyticity
 from equiprop.diagnostics._analyticity import Verdict as Verdict
 from equiprop.diagnostics._analyticity import analyticity as analyticity

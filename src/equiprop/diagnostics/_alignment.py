@@ -1,7 +1,12 @@
 """How well a gradient agrees with the exact one: per sample and population, and as a whole."""
 
+from collections.abc import Sequence
+
+import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
+from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from equiprop.estimators import Estimate
@@ -38,63 +43,82 @@ class Alignment(Figures):
 
 def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
     """Compares two estimates of the gradient on the same batch. Where nothing can be compared the figures are NaN."""
+    populations, total, gradient, samples = _compared(estimate, reference)
+    names, parameters = population_names(reference.error_vector), parameter_names(reference.gradient)
+    of_each = {field: _named(names, figures) for field, figures in populations.items()}
+    of_each |= {field: _named(parameters, figures) for field, figures in gradient.items()}
+    return Alignment(**of_each, total_cosine=total[0], total_relative_error=total[1], samples=samples)
+
+
+@eqx.filter_jit
+def _compared(
+    estimate: Estimate, reference: Estimate
+) -> tuple[dict[str, Array], tuple[Array, Array], dict[str, Array], Array]:
+    """The fields of populations, of the whole gradient and of each parameter, and the number of samples.
+
+    What has a figure a population or parameter is one array: each number by itself would be a kernel of its own to compile.
+    """
     both = (estimate.weight > 0) & (reference.weight > 0)
-    names = population_names(reference.error_vector)
-    cosines, errors, spreads, weighted = {}, {}, {}, {}
-    for name, ours, theirs in zip(
-        names, jax.tree.leaves(estimate.error_vector), jax.tree.leaves(reference.error_vector), strict=True
-    ):
-        direction, length = jax.vmap(_direction)(ours)
-        reference_direction, reference_length = jax.vmap(_direction)(theirs)
-        usable = both & (length > 0) & (reference_length > 0)
-        cosine = trees.inner(direction, reference_direction)
-        cosines[name] = _mean(cosine, usable)
-        spreads[name] = jnp.sqrt(_mean((cosine - cosines[name]) ** 2, usable))
-        weighted[name] = _mean(cosine * reference_length, usable) / _mean(reference_length, usable)
-        errors[name] = _mean(jax.vmap(_length)(ours - theirs) / jnp.where(usable, reference_length, 1), usable)
-    gradient, reference_gradient = jax.tree.leaves(estimate.gradient), jax.tree.leaves(reference.gradient)
-    parameters = parameter_names(reference.gradient)
-    pairs = dict(zip(parameters, zip(gradient, reference_gradient, strict=True), strict=True))
-    return Alignment(
-        cosine=cosines,
-        relative_error=errors,
-        cosine_spread=spreads,
-        weighted_cosine=weighted,
-        total_cosine=tree_cosine(gradient, reference_gradient),
-        total_relative_error=_length([a - b for a, b in pairs.values()]) / _length(reference_gradient),
-        gradient_cosine={name: tree_cosine([a], [b]) for name, (a, b) in pairs.items()},
-        gradient_norm_ratio={name: _length(a) / _length(b) for name, (a, b) in pairs.items()},
-        samples=jnp.sum(both).astype(reference.cost.dtype),
+    cosine, length, reference_length, difference = _stacked(estimate.error_vector, reference.error_vector, axis=1)
+    usable = both & (length > 0) & (reference_length > 0)
+    mean = _mean(cosine, usable)
+    populations = {
+        "cosine": mean,
+        "cosine_spread": jnp.sqrt(_mean((cosine - mean[:, None]) ** 2, usable)),
+        "weighted_cosine": _mean(cosine * reference_length, usable) / _mean(reference_length, usable),
+        "relative_error": _mean(difference / jnp.where(usable, reference_length, 1), usable),
+    }
+    cosine, length, reference_length, difference = _stacked(estimate.gradient, reference.gradient, axis=0)
+    whole, reference_whole = _norm(length), _norm(reference_length)
+    # A zero array has no cosine, and no part in the product of all.
+    shares = (
+        jnp.where((length > 0) & (reference_length > 0), cosine, 0)
+        * length
+        / whole
+        * reference_length
+        / reference_whole
     )
+    total = jnp.sum(shares), _norm(difference) / reference_whole
+    gradient = {"gradient_cosine": cosine, "gradient_norm_ratio": length / reference_length}
+    return populations, total, gradient, jnp.sum(both).astype(reference.cost.dtype)
 
 
-def tree_cosine(a: PyTree, b: PyTree) -> Array:
-    """The cosine between two pytrees as vectors; NaN if either is zero."""
-    (a, length), (b, other_length) = _direction(a), _direction(b)
-    products = jax.tree.map(lambda x, y: jnp.sum(x * y), a, b)
-    return jnp.where((length > 0) & (other_length > 0), sum(jax.tree.leaves(products)), jnp.nan)
-
-
-def _direction(tree: PyTree) -> tuple[PyTree, Array]:
-    """A pytree over its norm, and the norm; zero stays zero.
+def _stacked(ours: PyTree, theirs: PyTree, axis: int) -> tuple[Array, Array, Array, Array]:
+    """Of each leaf, a row each: the cosine, both lengths and that of the difference, over all axes from `axis` on; the cosine of
+    a zero vector is NaN.
 
     Nothing tiny is squared before it is scaled: in single precision squares of what is below 1e-19 fade and vanish, and the error
     vectors of a deep network are that small.
     """
-    largest = jnp.max(jnp.stack([jnp.abs(leaf).max(initial=0) for leaf in jax.tree.leaves(tree)]))
-    scaled = jax.tree.map(lambda a: a / jnp.where(largest > 0, largest, 1), tree)
-    norm = jnp.sqrt(jnp.asarray(sum(jnp.sum(a**2) for a in jax.tree.leaves(scaled))))
-    return jax.tree.map(lambda a: a / jnp.where(norm > 0, norm, 1), scaled), largest * norm
+    found = []
+    for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
+        rows = jnp.stack([v.reshape(*v.shape[:axis], -1) for v in (a, b, a - b)], axis=-2)
+        largest = jnp.max(jnp.abs(rows), axis=-1, initial=0)
+        scaled = rows / jnp.where(largest > 0, largest, 1)[..., None]
+        products = jnp.einsum("...in,...jn->...ij", scaled, scaled, precision="highest")
+        norms = jnp.sqrt(jnp.diagonal(products, axis1=-2, axis2=-1))
+        cosine = products[..., 0, 1] / (norms[..., 0] * norms[..., 1])
+        found.append(jnp.concatenate([cosine[..., None], largest * norms], axis=-1))
+    cosine, length, other_length, difference = jnp.moveaxis(jnp.stack(found), -1, 0)
+    return cosine, length, other_length, difference
 
 
-def _length(tree: PyTree) -> Array:
-    return _direction(tree)[1]
+def _norm(lengths: Array) -> Array:
+    largest = jnp.max(lengths, initial=0)
+    return largest * jnp.sqrt(jnp.sum((lengths / jnp.where(largest > 0, largest, 1)) ** 2))
+
+
+def _mean(values: Array, usable: Array) -> Array:
+    """Over the samples of each row."""
+    return jnp.sum(jnp.where(usable, values, 0), axis=1) / jnp.sum(usable, axis=1)
+
+
+def _named(names: Sequence[str], figures: Array) -> dict[str, Array]:
+    # Numbers that are at hand are taken apart without compiling anything.
+    each = figures if isinstance(figures, Tracer) else map(jnp.asarray, np.asarray(figures))
+    return dict(zip(names, each, strict=True))
 
 
 def parameter_names(tree: PyTree) -> list[str]:
     """The path of each array of a system or gradient: `weights.hidden_1->hidden_2`, `biases.output`, `cost.weight`."""
     return list(trees.paths(tree))
-
-
-def _mean(values: Array, usable: Array) -> Array:
-    return jnp.sum(jnp.where(usable, values, 0)) / jnp.sum(usable)

@@ -216,20 +216,22 @@ def _begin_in_low_precision(
     return trees.select(active & held, found, state), end.steps
 
 
-# A relaxation goes on with the samples that have not converged once no more than half of them are left, and once more below an
-# eighth: the last few often need several times the sweeps of all others.
+# A relaxation goes on with the samples that have not converged once no more than a quarter of them are left: the last few often
+# need several times the sweeps of all others.
 _LADDER = (4,)
 
-# Each rung is one more loop to compile, which pays only where a sweep takes long: so many rows times parameters and units.
+# Each rung is one more loop to compile, half a second, which pays only where a sweep takes long: so many rows times parameters
+# and units. Free phases differ less in the sweeps that they need than nudged ones, and gain a quarter as much.
 _WORTHWHILE = 1_000_000
+_OF_ONE_PHASE = 1 / 16
 
 
 def _run(job: _Job, step: Int[Array, ""], carry: _Carry, rung: int) -> tuple[Int[Array, ""], _Carry]:
     """Sweeps until every sample has converged; from rung to rung of the ladder on a smaller batch of those that have not."""
     samples = carry.active.shape[0] // job.phases
     few = samples // _LADDER[rung] if rung < len(_LADDER) else 0
-    worthwhile = few * job.phases * _row_cost(job.field, carry.state) >= _WORTHWHILE
-    if not (job.solver.stops_early and worthwhile and job.separable):
+    gain = few * (job.phases if job.phases > 1 else _OF_ONE_PHASE) * _row_cost(job.field, carry.state)
+    if not (job.solver.stops_early and gain >= _WORTHWHILE and job.separable):
         return _loop(job, step, carry, 0)
     step, carry = _loop(job, step, carry, few)
     # The unconverged ones first, each with all of its phases.

@@ -35,14 +35,14 @@ REPORTED = ("converged", "oscillating", "max_steps", "diverged", *FLAGS, "exclud
 @eqx.filter_jit
 def _answer(
     system: System, x: Any, y: Any, key: Array, components: Components
-) -> tuple[Estimate, Alignment, BiasSplit, Array, Array]:
+) -> tuple[Estimate, Estimate, BiasSplit, Array, Array]:
     solver, estimator = components.solver, components.estimator
     free = relax(system, x, solver)
     answer = estimate(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
     exact = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
     split = bias_split(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
     periods = period(system, x, free.state, solver)
-    return answer, alignment(answer, exact), split, periods, system.singularity_distance(free.state)
+    return answer, exact, split, periods, system.singularity_distance(free.state)
 
 
 @eqx.filter_jit
@@ -58,7 +58,7 @@ def diagnose(system: System, split: Samples, components: Components, samples: in
     """
     x, y = split.batch(jnp.arange(min(samples, len(split))))
     n, key = trees.batch_size(x), jax.random.key(seed)
-    answer, agreement, bias, periods, distance = _answer(system, x, y, key, components)
+    answer, exact, bias, periods, distance = _answer(system, x, y, key, components)
     counts = {name: int(value) for name, value in answer.counts.items() if name != "samples"}
     few = looked_into(system, split)
     some_x, some_y, state = jax.tree.map(lambda a: a[:few], (x, y, answer.equilibrium.state))
@@ -69,7 +69,7 @@ def diagnose(system: System, split: Samples, components: Components, samples: in
         **_relaxation(answer.equilibrium, periods),
         "singularity_distance": finite_or_none(np.asarray(distance).min()),
         **diagnose_gradient(system, split, components, samples, seed),
-        **_agreement(agreement, bias),
+        **_agreement(alignment(answer, exact), bias),
         **certify(system, split, components.solver, seed),
         "spectral_abscissa_median": finite_or_none(np.median(eigen.abscissa)),
         "spectral_abscissa_largest": finite_or_none(np.max(eigen.abscissa)),

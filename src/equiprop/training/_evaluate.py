@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from equiprop.diagnostics import Alignment, alignment, certificate, symmetry, weight_angle
+from equiprop.diagnostics import alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System, correct, predict
@@ -36,16 +36,14 @@ def _tally(
     y: Any,
     counts: Array,
     metrics: Mapping[str, Metric],
-    confusion: bool,
 ) -> dict[str, Any]:
     """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite."""
     tally: dict[str, Any] = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
     tally["sweeps"] = jnp.sum(jnp.where(counts, free.steps, 0))
     right = correct(system, free.state, y)
+    prediction = predict(system, free.state)
     if right is not None:
         tally["right"] = jnp.sum(counts & right & (free.status != Status.DIVERGED))
-    prediction = predict(system, free.state)
-    if right is not None and confusion:
         tally |= _confused(prediction, y, counts, free.status != Status.DIVERGED)
     values = {"loss": system.cost(system.output(system.activity(free.state)), y)}
     values |= {name: metric(prediction, y) for name, metric in metrics.items()}
@@ -86,11 +84,13 @@ def evaluate(
       (columns), without those that diverged: `confusion`, a list of rows; and of each class the samples, `class_samples`.
     """
     n, metrics = len(split), dict(metrics or {})
+    # As even as can be: validation and test then often share a program.
+    size = math.ceil(n / math.ceil(n / _BATCH))
     tallies = []
-    for start in range(0, n, _BATCH):
-        positions = start + jnp.arange(min(_BATCH, n))
+    for start in range(0, n, size):
+        positions = start + jnp.arange(size)
         x, y = split.compiled_batch(jnp.minimum(positions, n - 1))
-        tallies.append(_tally(system, _free(system, x, solver), y, positions < n, metrics, confusion))
+        tallies.append(_tally(system, _free(system, x, solver), y, positions < n, metrics))
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
     result: dict[str, Any] = {}
     if "right" in sums:
@@ -98,7 +98,8 @@ def evaluate(
     for name in ("loss", *metrics):
         total, known = sums[name]
         result[name] = float(total / known) if known else None
-    result |= {name: sums[name].tolist() for name in ("confusion", "class_samples") if name in sums}
+    if confusion:
+        result |= {name: sums[name].tolist() for name in ("confusion", "class_samples") if name in sums}
     result["sweeps"] = int(sums["sweeps"]) / n
     return result | {s.name.lower() + "_fraction": int(sums[s.name.lower()]) / n for s in Status}
 
@@ -139,13 +140,13 @@ def predictions(system: System, split: Samples, solver: AbstractSolver, batch_si
 @eqx.filter_jit
 def _compare(
     system: System, x: Any, y: Any, free: Equilibrium, key: Array, components: Components
-) -> tuple[Alignment, Estimate, Any]:
+) -> tuple[Estimate, Estimate, Any]:
     solver = components.solver
     ours = estimate(system, x, y, components.estimator, solver=solver, equilibrium=free, key=key)
     reference = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
     few = jax.tree.map(lambda a: a[:50], (x, free.state))
     measured = symmetry(system, *few, key=key)
-    return alignment(ours, reference), ours, measured
+    return ours, reference, measured
 
 
 def diagnose_gradient(
@@ -158,7 +159,8 @@ def diagnose_gradient(
     """
     x, y = split.compiled_batch(jnp.arange(min(samples, len(split))))
     free = _free(system, x, components.solver)
-    agreement, ours, measured = _compare(system, x, y, free, jax.random.key(seed), components)
+    ours, reference, measured = _compare(system, x, y, free, jax.random.key(seed), components)
+    agreement = alignment(ours, reference)
     bars = np.asarray(ours.error_bar)
     kept = bars[np.asarray(ours.weight) > 0]
     return {

@@ -238,8 +238,12 @@ class _Loop:
         """Everything that is said and kept at the end of an epoch."""
         lanes = list(finished)
         found = [self._metrics(lane, finished[lane], seconds) for lane in lanes]
+        if self.training.compares:
+            self._tell_validation(lanes, found)
+            for lane, metrics in zip(lanes, found, strict=True):
+                metrics |= self.trainings[lane].compared(finished[lane], metrics["epoch"])
         reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
-        told = found[0] if len(self.trainings) == 1 else mean_of(found)
+        told = self._over_lanes(found)
         system = finished[lanes[0]].evaluated
         shared = next(filter(None, [callback.on_epoch(told, system) for callback in self.shared]), "")
         for lane, metrics, reason in zip(lanes, found, reasons, strict=True):
@@ -253,6 +257,17 @@ class _Loop:
         states = [_next_epoch(finished[lane]) if lane in finished else s for lane, s in enumerate(self.states)]
         self.record.save(states, seconds=0.0)
 
+    def _over_lanes(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        return found[0] if len(self.trainings) == 1 else mean_of(found)
+
+    def _tell_validation(self, lanes: Sequence[int], found: Sequence[dict[str, Any]]) -> None:
+        for lane, metrics in zip(lanes, found, strict=True):
+            for callback in self.own[lane]:
+                callback.on_validation(metrics)
+        told = self._over_lanes(found)
+        for callback in self.shared:
+            callback.on_validation(told)
+
     def _finish_lane(self, lane: int, finished: TrainState, metrics: dict[str, Any]) -> str:
         """Keeps the best state, tells the lane's own callbacks; a reason to stop, if one of them has one."""
         error = _judged_by(metrics)
@@ -262,7 +277,7 @@ class _Loop:
         return next(filter(None, reasons), "")
 
     def _metrics(self, lane: int, state: TrainState, seconds: float) -> dict[str, Any]:
-        """What is to be said of the epoch that `state` has just finished."""
+        """What is to be said of the epoch that `state` has just finished, before the comparison with the exact gradient."""
         totals, epoch = state.totals, int(state.epoch) + 1
         counts = {name: int(value) for name, value in totals.counts.items()}
         n = counts.pop("samples")
@@ -272,7 +287,7 @@ class _Loop:
             "epoch_seconds": round(seconds, 3),
             "train_loss": finite_or_none(_loss(totals)),
             **error,
-            **self.trainings[lane].looked_at(state, epoch),
+            **self.trainings[lane].validated(state, epoch),
             **{f"{name}_fraction": count / n for name, count in counts.items()},
             "relaxation_steps": int(totals.sweeps) / n,
             "homeostasis_loss": finite_or_none(float(totals.homeostasis_loss) / int(totals.steps)),

@@ -131,19 +131,25 @@ class Training:
         )
         return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
 
-    def looked_at(self, state: TrainState, epoch: int) -> dict[str, Any]:
+    def validated(self, state: TrainState, epoch: int) -> dict[str, Any]:
         """What validation says of the system after so many epochs."""
         if self.validation is None:
             return {}
-        components = self.at_epoch(self.components, epoch)
-        found = evaluate(state.evaluated, self.validation, components.solver, self.metrics)
+        found = evaluate(state.evaluated, self.validation, self.at_epoch(self.components.solver, epoch), self.metrics)
         named = ("error_percent", "loss", *self.metrics)
-        result = {f"validation_{name}": found[name] for name in named if name in found}
-        if self.diagnostic_samples:
-            result |= diagnose_gradient(
-                state.evaluated, self.validation, components, self.diagnostic_samples, self.seed
-            )
-        return result
+        return {f"validation_{name}": found[name] for name in named if name in found}
+
+    @property
+    def compares(self) -> bool:
+        """Whether the gradient is compared with the exact one after every epoch."""
+        return self.validation is not None and self.diagnostic_samples > 0
+
+    def compared(self, state: TrainState, epoch: int) -> dict[str, Any]:
+        """What that comparison says after so many epochs."""
+        if self.validation is None or not self.compares:
+            return {}
+        components = self.at_epoch(self.components, epoch)
+        return diagnose_gradient(state.evaluated, self.validation, components, self.diagnostic_samples, self.seed)
 
 
 def epochs_of(asked: int | str, steps_per_epoch: int) -> int:

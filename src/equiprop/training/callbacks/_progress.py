@@ -11,15 +11,15 @@ from equiprop.training.callbacks._callback import Callback, Plan
 
 class Progress(Callback):
     """Prints a line an epoch, or for every fifth of more than twenty: the loss, what validation says, and how many samples are
-    not as they should be.
+    not as they should be. And that it compiles: the training step, and the comparison with the exact gradient.
     """
 
     def __init__(self) -> None:
-        self._epochs = 0
+        self._epochs = self._first = 0
         self._began: float | None = None
 
     def on_start(self, plan: Plan) -> None:
-        self._epochs, self._began = plan.epochs, time.perf_counter()
+        self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
         print("compiling ...", end=" ", flush=True)  # noqa: T201
 
     def on_steps(self, epoch: int, step: int, loss: float) -> None:
@@ -28,6 +28,11 @@ class Progress(Callback):
         if self._began is not None:
             print(f"{time.perf_counter() - self._began:.1f} s", flush=True)  # noqa: T201
             self._began = None
+
+    def on_validation(self, metrics: Mapping[str, Any]) -> None:
+        # The first comparison compiles.
+        if metrics["epoch"] == self._first:
+            print(before_comparison(metrics, self._epochs), flush=True)  # noqa: T201
 
     def on_end(self, reason: str) -> None:
         del reason
@@ -47,6 +52,23 @@ def is_told(epoch: int, epochs: int) -> bool:
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     """What an epoch's metrics say, in a line; shares below 0.05 % are left out."""
+    parts = _progress(metrics, epochs)
+    cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
+    if "cosine_to_adjoint" in metrics:
+        parts.append(f"cosine {_number(cosine)}")
+    parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
+    shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
+    parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
+    return "  ".join(parts)
+
+
+def before_comparison(metrics: Mapping[str, Any], epochs: int) -> str:
+    """What is known of the first epoch while the comparison with the exact gradient is compiled."""
+    return "  ".join([*_progress(metrics, epochs), "compiling the comparison with the exact gradient ..."])
+
+
+def _progress(metrics: Mapping[str, Any], epochs: int) -> list[str]:
+    """How long it took, the loss, and what validation says."""
     parts = [
         f"epoch {metrics['epoch']:>{len(str(epochs))}}/{epochs}",
         f"{metrics['epoch_seconds']:6.1f} s",
@@ -58,13 +80,7 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
         parts.append(f"validation error {metrics['validation_error_percent']:5.2f}{over_seeds} %")
     elif "validation_loss" in metrics:
         parts.append(f"validation loss {_number(metrics['validation_loss'])}")
-    cosine = (metrics.get("cosine_to_adjoint") or {}).get("total")
-    if "cosine_to_adjoint" in metrics:
-        parts.append(f"cosine {_number(cosine)}")
-    parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
-    shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
-    parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
-    return "  ".join(parts)
+    return parts
 
 
 def _number(value: float | None) -> str:
