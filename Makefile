@@ -20,7 +20,7 @@ $(VENV)/.dev: $(VENV)/.base
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test,lint]'
 	@touch $@
 
-run: $(VENV)/.base  ## the main job on the built-in digits: three runs, a table and an HTML report
+run: $(VENV)/.base  ## the main job on the built-in digits: three trainings of three seeds each, a table and an HTML report
 	@for name in homeostasis plain adjoint; do \
 	  $(BIN)/equiprop train --config experiments/digits_$$name.toml --out runs/digits-$(STAMP)/$$name || exit $$?; \
 	done

@@ -1,5 +1,6 @@
 """The page stands alone, says everything, and lets nothing of a run become markup."""
 
+import json
 import re
 import subprocess
 import sys
@@ -8,10 +9,20 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from reporting_runs import write_run_into
+from reporting_runs import SUMMARY, epoch_line, write_run_into
 
 from equiprop.errors import InputError
-from equiprop.reporting import html_report, read_run, write_report
+from equiprop.reporting import (
+    comparison_rows,
+    html_report,
+    mean_of_summaries,
+    means_of,
+    read_run,
+    training_figure,
+    write_report,
+)
+from equiprop.reporting._canvas import Curve
+from equiprop.reporting._values import series
 
 WriteRun = Callable[..., Path]
 _VOID = {"meta", "br", "hr", "img", "link", "input"}
@@ -192,3 +203,20 @@ def test_a_report_needs_no_jax_and_no_global_plotting_state(write_run: WriteRun)
     )
     done = subprocess.run([sys.executable, "-c", code, str(write_run())], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_several_seeds_are_told_with_their_spread(write_run: WriteRun) -> None:
+    """In the table, in the notes, and as a band around each curve; a run of one seed beside them has none."""
+    histories = [[epoch_line(epoch) | {"train_loss": 2.0 + seed} for epoch in (1, 2, 3)] for seed in (0, 1, 2)]
+    summaries = [SUMMARY | {"test_error_percent": error} for error in (4.0, 5.0, 6.0)]
+    path = write_run("seeds", summary=mean_of_summaries(summaries, [0, 1, 2]))
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in means_of(histories)))
+    seeds, one = read_run(path), read_run(write_run("one"))
+    page = html_report([seeds, one])
+    assert '5.00<span class="where">± 1.00</span>' in page and "means over seeds" in page and "one seed: small" in page
+    assert "5.00 ± 1.00" in comparison_rows([seeds, one])[0].texts
+    assert "one seed: small" not in html_report([seeds]) and "means over seeds" not in html_report([one])
+    assert series(seeds, "train_loss") == ([1, 2, 3], [3.0] * 3, [1.0] * 3) and series(one, "train_loss")[2] == []
+    assert Curve(0, [1, 2], [3.0, 4.0], [1.0, 0.5]).band == ([2.0, 3.5], [4.0, 4.5])
+    drawn = [training_figure(runs) or "" for runs in ([seeds], [one])]
+    assert [svg.count("opacity: 0.16") for svg in drawn] == [3, 0]

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from html import escape
 from typing import TYPE_CHECKING
 
@@ -28,11 +28,27 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial,
 
 @dataclass(frozen=True)
 class Curve:
-    """The values of one run over its epochs; `run` is its place among the runs, which sets its colour."""
+    """The values of one run over its epochs; `run` is its place among the runs, which sets its colour.
+
+    - `spreads`: of several seeds the standard deviation at each of the values, which is drawn as a band.
+    """
 
     run: int
     epochs: list[int]
     values: list[float]
+    spreads: list[float] = field(default_factory=list)
+
+    @property
+    def band(self) -> tuple[list[float], list[float]]:
+        """Its lower and its upper edge; empty of one seed."""
+        pairs = list(zip(self.values, self.spreads, strict=bool(self.spreads)))
+        return [value - spread for value, spread in pairs], [value + spread for value, spread in pairs]
+
+    @property
+    def finite(self) -> list[float]:
+        """Every number that is drawn."""
+        low, high = self.band
+        return [value for value in (*self.values, *low, *high) if math.isfinite(value)]
 
 
 @dataclass(frozen=True)
@@ -98,7 +114,7 @@ def _columns(panels: int) -> int:
 
 
 def _legend_columns(labels: Sequence[str], inches: float) -> int:
-    # CheckpointMetadata 0.075 inch a character, and the line with its marker before it.
+    # About 0.075 inch a character, and the line with its marker before it.
     widest = 0.6 + 0.075 * max((len(label) for label in labels), default=0)
     return max(1, min(len(labels), int(inches / widest)))
 
@@ -160,9 +176,11 @@ def _house_style(salt: str) -> Iterator[None]:
 def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-    values = [value for curve in panel.curves for value in curve.values if math.isfinite(value)]
-    low, high = min([*values, *panel.include]), max([*values, *panel.include])
-    logarithmic = panel.logarithmic and low > 0
+    drawn = [*(value for curve in panel.curves for value in curve.finite), *panel.include]
+    values = [*(value for curve in panel.curves for value in curve.values if math.isfinite(value)), *panel.include]
+    logarithmic = panel.logarithmic and min(values) > 0
+    # A band may reach below zero, where a logarithmic axis ends.
+    low, high = min(values if logarithmic else drawn), max(drawn)
     if logarithmic:
         axes.set_yscale("log")
         wide = high / low > 30
@@ -199,10 +217,13 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         # A curve with breaks shows every marker: a point between two breaks has no line.
         broken = not all(map(math.isfinite, curve.values))
         every = 1 if broken else max(1, math.ceil(len(curve.values) / 10))
+        colour = PALETTE[curve.run % len(PALETTE)]
+        if curve.spreads:
+            axes.fill_between(curve.epochs, *curve.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(
             curve.epochs,
             curve.values,
-            color=PALETTE[curve.run % len(PALETTE)],
+            color=colour,
             linestyle=_DASHES[_dash_of(curve.run)],
             marker=MARKERS[curve.run % len(MARKERS)],
             markevery=(curve.run % every, every),

@@ -178,9 +178,10 @@ def _panel(
     """The curves of `key` times `factor`, on a logarithmic axis where they span more than a ratio of `spread`."""
     curves: list[Curve] = []
     for place, run in enumerate(runs):
-        epochs, values = series(run, key, member)
+        epochs, values, spreads = series(run, key, member)
         if any(map(math.isfinite, values)):
-            curves.append(Curve(place, epochs, [factor * value for value in values]))
+            scaled, bands = ([factor * value for value in numbers] for numbers in (values, spreads))
+            curves.append(Curve(place, epochs, scaled, bands))
     panel = Panel(title, unit, curves, references, include)
     values = _finite(panel)
     wide = bool(values) and min(values) > 0 and max(values) > spread * min(values)
@@ -191,6 +192,8 @@ def _same_axis(panels: Sequence[Panel], include: tuple[float, ...]) -> list[Pane
     """The panels with one vertical axis for all, so that they compare by eye."""
     values = [*include, *(value for panel in panels for value in _finite(panel))]
     logarithmic = any(panel.logarithmic for panel in panels) and min(values) > 0
+    if not logarithmic:
+        values += [value for panel in panels for curve in panel.curves for value in curve.finite]
     reach = (min(values), max(values))
     return [Panel(each.title, each.unit, each.curves, each.references, reach, logarithmic) for each in panels]
 

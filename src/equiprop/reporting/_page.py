@@ -12,10 +12,11 @@ from equiprop.reporting._confusion import confusion_tables
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence
 from equiprop.reporting._differences import as_toml, differences
 from equiprop.reporting._figures import pictures
+from equiprop.reporting._means import STD
 from equiprop.reporting._run import REPORT, Run
 from equiprop.reporting._style import CSS
 from equiprop.reporting._table import COLUMNS, Cell, comparison_rows
-from equiprop.reporting._values import epochs_done, labels
+from equiprop.reporting._values import epochs_done, labels, latest
 
 
 def html_report(runs: Sequence[Run], title: str | None = None) -> str:
@@ -135,7 +136,9 @@ _NUMBER = ' class="number"'
 
 
 def _cell(cell: Cell, *, numeric: bool) -> str:
-    where = f'<span class="where">{escape(cell.where)}</span>' if cell.where else ""
+    below = [f"± {cell.spread}"] if cell.spread else []
+    lines = [escape(text).replace("-&gt;", "-&gt;<br>") for text in [*below, cell.where] if text]
+    where = "".join(f'<span class="where">{line}</span>' for line in lines)
     return f"<td{_NUMBER if numeric else ''}>{escape(cell.value)}{where}</td>"
 
 
@@ -147,8 +150,13 @@ def _notes(runs: Sequence[Run]) -> str:
         "over samples; the smallest is that of the worst population, a mean over samples, which flatters.",
         "Converged samples are rounded down: 100.0 means every one.",
     ]
-    if len(runs) > 1:
-        notes.append("A run is one seed: small differences may be chance. Repeat with other seeds before concluding.")
+    several = [isinstance(latest(run, STD), dict) for run in runs]
+    if any(several):
+        notes.append(
+            "Figures with ± are means over seeds, with the standard deviation over them, which is the band of a curve."
+        )
+    if len(runs) > 1 and not all(several):
+        notes.append("A run of one seed: small differences may be chance. Repeat with other seeds before concluding.")
     if len({epochs_done(run) for run in runs}) > 1:
         notes.append("The runs have not trained for the same number of epochs.")
     if len({(str(run.config.get("dataset")), str(run.manifest.get("dataset_checksum"))) for run in runs}) > 1:

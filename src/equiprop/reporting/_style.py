@@ -17,7 +17,7 @@ CSS = """
 * { box-sizing: border-box; }
 html { -webkit-text-size-adjust: 100%; }
 body { margin: 0; background: var(--page); color: var(--ink); font: 16px/1.55 var(--sans); }
-main { max-width: 1120px; margin: 0 auto; padding: 56px 32px 96px; }
+main { max-width: 1184px; margin: 0 auto; padding: 56px 32px 96px; }
 header { border-bottom: 1px solid var(--line); padding-bottom: 24px; }
 .kicker { margin: 0 0 4px; color: var(--soft); font-size: 13px; font-weight: 600; letter-spacing: .04em; }
 h1 { margin: 0; font-size: 32px; line-height: 1.2; letter-spacing: -.015em; overflow-wrap: anywhere; }
@@ -62,6 +62,8 @@ tbody th { font-weight: 600; }
 .number { text-align: right; white-space: nowrap; }
 thead .number { white-space: normal; }
 .where { display: block; white-space: nowrap; color: var(--soft); font-size: 12px; }
+.comparison { font-size: 13.5px; }
+.comparison th, .comparison td { padding-left: 5px; padding-right: 5px; }
 .named { display: flex; align-items: baseline; gap: 10px; overflow-wrap: break-word; }
 .named .swatch { position: relative; top: 1px; }
 .key { font-family: var(--mono); font-size: 13px; font-weight: 400; white-space: nowrap; }

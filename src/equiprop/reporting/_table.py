@@ -12,17 +12,19 @@ from equiprop.reporting._values import TOTAL, deviation, epochs_done, extreme, l
 
 @dataclass(frozen=True)
 class Cell:
-    """What is printed, the finite number behind it (None where there is none), and what it is more closely:
-    the settings of a method, the population of a cosine, the connection of an angle."""
+    """What is printed, the finite number behind it (None where there is none), what it is more closely: the settings of a
+    method, the population of a cosine, the connection of an angle; and of several seeds the standard deviation."""
 
     value: str
     number: float | None = None
     where: str = ""
+    spread: str = ""
 
     @property
     def text(self) -> str:
-        """The cell as printed: the value, and what it is more closely in brackets."""
-        return f"{self.value} ({self.where})" if self.where else self.value
+        """The cell as printed: the value, ± its standard deviation, and what it is more closely in brackets."""
+        value = f"{self.value} ± {self.spread}" if self.spread else self.value
+        return f"{value} ({self.where})" if self.where else value
 
 
 @dataclass(frozen=True)
@@ -70,9 +72,7 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
 
 
 def _cell(value: Any, digits: int, spread: float | None = None) -> Cell:
-    return Cell(
-        fixed(value, digits) if spread is None else f"{fixed(value, digits)} ± {fixed(spread, digits)}", number(value)
-    )
+    return Cell(fixed(value, digits), number(value), spread="" if spread is None else fixed(spread, digits))
 
 
 def _percent(value: Any) -> Cell:

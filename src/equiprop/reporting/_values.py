@@ -67,22 +67,28 @@ def seconds(run: Run) -> float | None:
     return sum(spent) if spent else None
 
 
-def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], list[float]]:
-    """Epochs and values of `key` (of its entry `member`, where it is a dict).
+def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], list[float], list[float]]:
+    """Epochs and values of `key` (of its entry `member`, where it is a dict), and of several seeds their standard deviations.
 
     Epochs that did not record it are skipped; a value that is not finite is NaN, so that a curve breaks there.
     """
     epochs: list[int] = []
     values: list[float] = []
+    spreads: list[float] = []
     for index, record in enumerate(run.metrics, start=1):
-        value = record.get(key)
-        if member is not None:
-            value = value.get(member) if isinstance(value, dict) else None
+        value = _entry(record, key, member)
         known = math.nan if is_unbounded(value) else number(value)
         if known is not None:
             epochs.append(_epoch_of(record, index))
             values.append(known)
-    return epochs, values
+            spread = number(_entry(record.get(STD), key, member))
+            spreads.append(math.nan if spread is None else spread)
+    return epochs, values, spreads if any(map(math.isfinite, spreads)) else []
+
+
+def _entry(record: Any, key: str, member: str | None) -> Any:
+    value = record.get(key) if isinstance(record, dict) else None
+    return value if member is None or not isinstance(value, dict) else value.get(member)
 
 
 def members(runs: Iterable[Run], key: str) -> list[str]:
