@@ -1,6 +1,7 @@
 """Training: it learns, it stops and goes on bit for bit, and it survives what happens to long runs."""
 
 import dataclasses
+import hashlib
 import json
 import os
 import shutil
@@ -420,9 +421,6 @@ def test_checkpoints_are_ordered_by_number(tmp_path):
 def test_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint"):
         Checkpoints(tmp_path, config()).about()
-    (tmp_path / "epoch-0001-step-000000" / "arrays").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"no checkpoint but of version 0\.1, which this version cannot read"):
-        Checkpoints(tmp_path, config()).about()
 
 
 def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):
@@ -668,3 +666,38 @@ def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_p
     assert tomllib.loads((tmp_path / "run" / "config.toml").read_text())["estimator"]["nudge"] == fall
     with pytest.raises(InputError, match=r"optimizer\.schedule = 'cosine': learning_rate is a schedule already"):
         Trainer(config(optimizer={"learning_rate": fall, "schedule": "cosine"}), DATA)
+
+
+def test_a_checkpoint_of_the_first_version_is_read_and_does_not_go_on(finished, tmp_path):
+    """A folder with the arrays by position, written here by TensorStore, as Orbax did then."""
+    import tensorstore as ts
+
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    (old,) = (run / "checkpoints").glob("epoch-*")
+    arrays = {f"{i:04d}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(load(run, dataset=DATA).system))}
+    arrays |= {f"{len(arrays):04d}": np.asarray(3, np.int32)}
+    folder = old.with_suffix("")
+    for name, array in arrays.items():
+        store = {"driver": "ocdbt", "base": f"file://{folder / 'arrays'}/", "path": f"{name}/"}
+        kind = {"shape": array.shape, "dtype": str(array.dtype)}
+        ts.open({"driver": "zarr", "kvstore": store}, create=True, **kind).result().write(array).result()
+    hasher = hashlib.sha256()
+    for name, array in arrays.items():
+        # A number was digested as a vector.
+        hasher.update(f"{name} {array.dtype.str} {array.shape or (1,)}\n".encode() + array.tobytes())
+    about = {"epoch": 3, "step": 0, "seconds": 0.0, "digest": hasher.hexdigest()}
+    about["config"] = RunDirectory.open(run).config.to_mapping()
+    (folder / "about.json").write_text(json.dumps(about))
+    expected = weights(run)
+    old.unlink()
+    assert same(weights(run), expected) and load(run, dataset=DATA).epoch == 3
+    with pytest.raises(InputError, match=r"written by version 0\.1, and does not go on; .* by --from"):
+        resume(run, dataset=DATA)
+    (folder / "about.json").write_text(json.dumps(about | {"digest": "0" * 64}))
+    with pytest.raises(InputError, match="is damaged"):
+        load(run, dataset=DATA)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "tensorstore", None)
+        with pytest.raises(InputError, match=r"takes TensorStore to read; pip install .*\[tensorstore\]"):
+            load(run, dataset=DATA)

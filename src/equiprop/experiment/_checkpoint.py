@@ -16,6 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from equiprop.errors import InputError
+from equiprop.experiment import _legacy_checkpoint
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
 from equiprop.files import is_unfinished, replaced_by, why_not_written
 from equiprop.numerics import trees
@@ -26,7 +27,8 @@ T = TypeVar("T")
 
 _FORMAT = "equiprop checkpoint, version 1"
 _SUFFIX = ".safetensors"
-_NAMED = re.compile(r"(?P<best>best-)?epoch-(?P<epoch>\d+)(-step-(?P<step>\d+))?" + re.escape(_SUFFIX))
+# Without its ending, the folder that version 0.1 wrote.
+_NAMED = re.compile(rf"(?P<best>best-)?epoch-(?P<epoch>\d+)(-step-(?P<step>\d+))?({re.escape(_SUFFIX)})?")
 
 
 @dataclass(frozen=True)
@@ -131,6 +133,9 @@ class Checkpoints:
 
         def read(path: Path) -> tuple[CheckpointMetadata, System]:
             about = _about(path)
+            if path.is_dir():
+                self._require_same_config(about)
+                return about, _from_arrays(about, _legacy_checkpoint.arrays_like(path, like, about.digest), like)
             arrays = self._read(about)
             system = _from_arrays(about, _below("system", arrays), like)
             averaged = _below("average", arrays)
@@ -143,12 +148,10 @@ class Checkpoints:
 
     def _read(self, about: CheckpointMetadata) -> dict[str, np.ndarray]:
         """All arrays of a checkpoint. Raises as `restore`, but for sizes."""
-        changed = [key for key in differences(about.config, self.config) if key not in MAY_CHANGE]
-        if changed:
-            raise InputError(
-                f"checkpoint {about.path}: belongs to another configuration, {', '.join(changed)} differ; "
-                "restore config.toml as it was, or start a new run"
-            )
+        self._require_same_config(about)
+        if about.path.is_dir():
+            hint = "train its system further in a new run, by --from"
+            raise InputError(f"checkpoint {about.path}: was written by version 0.1, and does not go on", hint=hint)
         try:
             with safe_open(about.path, "numpy") as file:
                 said = file.metadata() or {}
@@ -159,9 +162,17 @@ class Checkpoints:
             raise InputError(f"checkpoint {about.path}: is damaged, it does not hold what was written")
         return arrays
 
+    def _require_same_config(self, about: CheckpointMetadata) -> None:
+        changed = [key for key in differences(about.config, self.config) if key not in MAY_CHANGE]
+        if changed:
+            raise InputError(
+                f"checkpoint {about.path}: belongs to another configuration, {', '.join(changed)} differ; "
+                "restore config.toml as it was, or start a new run"
+            )
+
     def _paths(self, best: bool) -> list[Path]:
         """Complete checkpoints of one kind, oldest first."""
-        found = [(_NAMED.fullmatch(path.name), path) for path in self.folder.glob(f"*{_SUFFIX}")]
+        found = [(_NAMED.fullmatch(path.name), path) for path in self.folder.glob("*epoch-*")]
         kind = [(int(m["epoch"]), int(m["step"] or 0), path) for m, path in found if m and bool(m["best"]) == best]
         return [path for *_, path in sorted(kind)]
 
@@ -182,21 +193,21 @@ class Checkpoints:
     def _newest_path(self, best: bool) -> Path:
         paths = self._paths(best)
         if not paths:
-            old = any(self.folder.glob("epoch-*-step-*/arrays"))
-            raise InputError(
-                f"{self.folder}: holds no checkpoint{' but of version 0.1, which this version cannot read' if old else ''}",
-                hint="start the run anew",
-            )
+            raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
         return paths[-1]
 
 
 def _about(path: Path) -> CheckpointMetadata:
     try:
-        with safe_open(path, "numpy") as file:
-            data = file.metadata() or {}
-        if data.get("format") != _FORMAT:
-            raise ValueError(f"its format is {data.get('format')!r}, not {_FORMAT!r}")
-        config = Config.from_mapping(json.loads(data["config"]), complete=True)
+        if path.is_dir():
+            data = _legacy_checkpoint.about(path)
+            config = Config.from_mapping(data["config"], complete=True)
+        else:
+            with safe_open(path, "numpy") as file:
+                data = file.metadata() or {}
+            if data.get("format") != _FORMAT:
+                raise ValueError(f"its format is {data.get('format')!r}, not {_FORMAT!r}")
+            config = Config.from_mapping(json.loads(data["config"]), complete=True)
         epoch, step, seconds = int(data["epoch"]), int(data["step"]), float(data["seconds"])
         return CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
