@@ -1,5 +1,6 @@
 """Arrays of a user's own: what is accepted as it is, what is refused and how, and which samples are held out."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -234,3 +235,6 @@ def test_a_dataset_of_hugging_face_is_read_by_its_columns() -> None:
         Dataset.from_huggingface(Table({"a": [1.0]}))
     with pytest.raises(InputError, match="has no split train, only other"):
         Dataset.from_huggingface({"other": numbers})
+    streamed = SimpleNamespace(column_names=["a", "label"], features={})
+    with pytest.raises(InputError, match=r"is a SimpleNamespace; give a datasets\.Dataset .* not streamed"):
+        Dataset.from_huggingface(streamed)

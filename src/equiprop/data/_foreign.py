@@ -52,7 +52,7 @@ def of_huggingface(data: Any, x: Any, y: Any) -> tuple[dict[str, tuple[Any, Any]
     if "train" not in parts:
         raise InputError(f"has no split train, only {', '.join(map(str, whole)) or 'none'}", path="data")
     train = parts["train"]
-    if not (hasattr(train, "column_names") and hasattr(train, "features")):
+    if not all(hasattr(train, name) for name in ("column_names", "features", "__len__")):
         hint = "give a datasets.Dataset or DatasetDict, loaded in full (not streamed)"
         raise InputError(f"is a {type(train).__name__}", path="data", hint=hint)
     target = chosen_target(train.column_names, y)
