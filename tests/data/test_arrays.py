@@ -236,5 +236,5 @@ def test_a_dataset_of_hugging_face_is_read_by_its_columns() -> None:
     with pytest.raises(InputError, match="has no split train, only other"):
         Dataset.from_huggingface({"other": numbers})
     streamed = SimpleNamespace(column_names=["a", "label"], features={})
-    with pytest.raises(InputError, match=r"is a SimpleNamespace; give a datasets\.Dataset .* not streamed"):
+    with pytest.raises(InputError, match=r"is a SimpleNamespace; give a datasets\.Dataset .*not streamed"):
         Dataset.from_huggingface(streamed)
