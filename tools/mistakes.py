@@ -1024,6 +1024,27 @@ TRAINING = (
 
 EXPERIMENT = (
     Mistake(
+        "a checkpoint whose epoch nothing vouches for",
+        "experiment/_checkpoint.py",
+        "hasher = hashlib.sha256(json.dumps(dict(about), sort_keys=True).encode())",
+        "hasher = hashlib.sha256()",
+        "experiment/test_loop.py",
+    ),
+    Mistake(
+        "the checkpoint of epoch 9999 after that of 10000",
+        "experiment/_checkpoint.py",
+        "return [path for *_, path in sorted(kind)]",
+        "return sorted(path for *_, path in kind)",
+        "experiment/test_loop.py",
+    ),
+    Mistake(
+        "the last parameters in place of their average",
+        "experiment/_checkpoint.py",
+        'averaged = _below("average", arrays)',
+        "averaged = {}",
+        "experiment/test_trained_run.py",
+    ),
+    Mistake(
         "a trial that is trained by two",
         "experiment/sweeps/_trials.py",
         "            lock.acquire(timeout=0)\n",
