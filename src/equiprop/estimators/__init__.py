@@ -1,5 +1,7 @@
 """How the gradient is read: one estimator a file, one verb, `estimate`."""
 
+from equiprop.estimators._audit import CAUSES as CAUSES
+from equiprop.estimators._audit import GradientBar as GradientBar
 from equiprop.estimators._estimate import Estimate as Estimate
 from equiprop.estimators._estimate import estimate as estimate
 from equiprop.estimators._estimate import merge as merge

@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError
+from equiprop.estimators._audit import Causes, GradientBar, Grounds, audit
 from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import Problem
@@ -39,6 +40,7 @@ class Estimate(Figures):
     - `nudge`: |β| that each sample was read with; zero for estimators without a nudge.
     - `relaxation_steps`: sweeps per sample, the free phase included.
     - `equilibrium`: the free equilibrium.
+    - `grounds`: what `audit` needs to know besides; `None` where it has been left out.
     """
 
     gradient: PyTree
@@ -57,6 +59,29 @@ class Estimate(Figures):
     nudge: Float[Array, " batch"]
     relaxation_steps: Int[Array, " batch"]
     equilibrium: Equilibrium
+    grounds: Grounds | None = None
+
+    @property
+    def gradient_bar(self) -> GradientBar:
+        """How far the gradient is from the exact one, and why: `audit()` of eight samples, which costs a few sweeps of those."""
+        return self.audit()
+
+    def audit(self, samples: int = 8) -> GradientBar:
+        """The same from so many samples of the batch. Compiled when first called.
+
+        Raises `InputError` for less than one, and for an estimate without grounds, or one of several batches.
+        """
+        if not isinstance(samples, int) or samples < 1:
+            raise InputError("must be a number of samples, at least 1", path="samples", value=samples)
+        if self.grounds is None or self.weight.ndim != 1:
+            what = "has no grounds" if self.grounds is None else "is of several batches"
+            raise InputError(f"this estimate {what} to be audited on", hint="ask that of estimate for one batch")
+        return _audited(eqx.tree_at(lambda e: e.input_gradient, self, None, is_leaf=_is_none), samples)
+
+    @property
+    def bare(self) -> "Estimate":
+        """Without grounds, which hold the system and the batch."""
+        return eqx.tree_at(lambda e: e.grounds, self, None, is_leaf=_is_none)
 
     @property
     def counts(self) -> dict[str, Int[Array, ""]]:
@@ -95,7 +120,7 @@ def estimate(
     wrt_input: bool = False,
     key: PRNGKeyArray | None = None,
 ) -> Estimate:
-    """Estimates the gradient of the mean cost over a batch, with an error bar per sample. Compiled when first called.
+    """Estimates the gradient of the mean cost over a batch, with an error bar, and one per sample. Compiled when first called.
 
     The gradient is ⟨δᵀ∂F/∂θ⟩ over the samples kept, at the free equilibrium, plus the direct gradient of the cost where it has
     parameters of its own (over all samples whose free phase is kept). If no sample is kept it is zero. Where more than a
@@ -120,9 +145,10 @@ def estimate(
     target = jax.tree.map(jnp.asarray, target)
     verify(system, x, target)
     estimator.check(system, x)
-    answer = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
+    answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
-    return answer
+    grounds = Grounds(system, x, target, solver, causes, follows_adjoint=estimator.tends_to == "adjoint")
+    return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
 
 
 _LARGEST_EXCLUSION = 0.05
@@ -156,7 +182,7 @@ def _estimate(
     equilibrium: Equilibrium | None,
     wrt_input: bool,
     key: PRNGKeyArray | None,
-) -> Estimate:
+) -> tuple[Estimate, Causes]:
     injection = system.injection(x)
     if equilibrium is not None:
         free = equilibrium
@@ -168,7 +194,7 @@ def _estimate(
     batch = Batch(x, target, read.free.state, read.kept, read.free_kept)
     of_parameters, of_inputs = gradient(system, batch, read.error_vector, read.surrogate, wrt_input=wrt_input)
     response, cost = read.response, read.cost
-    return Estimate(
+    answer = Estimate(
         gradient=of_parameters,
         input_gradient=of_inputs,
         error_vector=read.error_vector,
@@ -179,8 +205,24 @@ def _estimate(
         nudge=jnp.zeros_like(cost) if response.nudge is None else response.nudge,
         relaxation_steps=response.relaxation_steps + (free.steps if response.equilibrium is None else 0),
         equilibrium=read.free,
+        grounds=None,
         **read.flags,
     )
+    return answer, Causes(response.unfinished, response.rounding, response.surrogate)
+
+
+@eqx.filter_jit
+def _audited(answer: Estimate, samples: int) -> GradientBar:
+    grounds = answer.grounds
+    assert grounds is not None
+    offset = None
+    if grounds.causes.surrogate is not None:
+        kept, cost_kept = answer.weight > 0, answer.cost_weight > 0
+        batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, kept, cost_kept)
+        at_state = AtState(answer.equilibrium.state)
+        plain = gradient(grounds.system, batch, answer.error_vector, at_state, wrt_input=False)[0]
+        offset = jax.tree.map(jnp.subtract, answer.gradient, plain)
+    return audit(grounds, answer.equilibrium, answer.error_vector, answer.weight > 0, answer.gradient, offset, samples)
 
 
 class Reading(eqx.Module):
@@ -278,10 +320,14 @@ def merge(estimates: Estimate) -> Estimate:
 
     gradient = mean(estimates.gradient, estimates.weight)
     own = mean(estimates.gradient.cost, estimates.cost_weight)
-    whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), eqx.tree_at(lambda e: e.gradient, estimates, None))
+    whole = jax.tree.map(lambda a: a.reshape(-1, *a.shape[2:]), eqx.tree_at(lambda e: e.gradient, estimates.bare, None))
     return eqx.tree_at(
         lambda e: e.gradient,
         whole,
         eqx.tree_at(lambda g: g.cost, gradient, own),
-        is_leaf=lambda leaf: leaf is None,
+        is_leaf=_is_none,
     )
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

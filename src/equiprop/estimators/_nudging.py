@@ -175,7 +175,8 @@ class AbstractNudged(AbstractEstimator):
         seen = look(size)
         error_vector = read(seen, size)
         length = trees.norm(error_vector)
-        unknown = _unknown(problem, seen, size, length)
+        unfinished, rounding = _unknown(problem, seen, size, length)
+        unknown = unfinished + rounding
         aliased, switched, non_analytic = self._verdicts(problem, seen, unknown)
         steps, converged = seen.steps, seen.converged
         match self._bar(points):
@@ -198,6 +199,8 @@ class AbstractNudged(AbstractEstimator):
             relaxation_steps=steps,
             nudge=jnp.abs(size),
             retried=jnp.zeros_like(converged),
+            unfinished=unfinished,
+            rounding=rounding,
         )
 
     def _verdicts(
@@ -225,13 +228,13 @@ class AbstractNudged(AbstractEstimator):
 
 def _unknown(
     problem: Problem, seen: Circle, size: Float[Array, " batch"], length: Float[Array, " batch"]
-) -> Float[Array, " batch"]:
-    """What is unknown whatever the nudge: the force that relaxation left over, and the rounding of the activities."""
+) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
+    """What is unknown whatever the nudge, relative: by the force that relaxation left over, by the rounding of activities."""
     unfinished = relative(
         problem.in_activity(seen.residual_force), jnp.abs(size) * problem.in_activity(problem.cost_gradient)
     )
     rounding = jnp.finfo(length.dtype).eps * trees.norm(problem.error_vector(problem.activity))
-    return unfinished + relative(rounding, jnp.abs(size) * length)
+    return unfinished, relative(rounding, jnp.abs(size) * length)
 
 
 def check_bar(error_bar: str, points: int) -> None:

@@ -42,7 +42,7 @@ def _answer(
     exact = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
     split = bias_split(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
     periods = period(system, x, free.state, solver)
-    return answer, exact, split, periods, system.singularity_distance(free.state)
+    return answer.bare, exact.bare, split, periods, system.singularity_distance(free.state)
 
 
 @eqx.filter_jit

@@ -146,7 +146,7 @@ def _compare(
     reference = estimate(system, x, y, components.reference, solver=solver, equilibrium=free)
     few = jax.tree.map(lambda a: a[:50], (x, free.state))
     measured = symmetry(system, *few, key=key)
-    return ours, reference, measured
+    return ours.bare, reference.bare, measured
 
 
 def diagnose_gradient(

@@ -229,7 +229,7 @@ class Job(eqx.Module):
         def one(piece: tuple[PyTree, PyTree, PyTree | None, PRNGKeyArray]) -> Estimate:
             x, y, start, key = piece
             warm = None if start is None else relax(system, x, solver, state=start)
-            return estimate(system, x, y, components.estimator, solver=solver, equilibrium=warm, key=key)
+            return estimate(system, x, y, components.estimator, solver=solver, equilibrium=warm, key=key).bare
 
         if pieces == 1:
             return one((*placement.shard((x, y, start)), key))

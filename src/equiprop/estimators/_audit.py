@@ -1,0 +1,281 @@
+"""How far the gradient of a batch is from the exact one, told from a few of its samples."""
+
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array, Bool, Float, Int, PyTree
+
+from equiprop.estimators._estimator import Surrogate
+from equiprop.estimators._problem import Problem, relative
+from equiprop.numerics import Figures, gmres, trees
+from equiprop.solvers import AbstractSolver, Equilibrium
+from equiprop.systems import System, cost_gradient, error_vector_of, over_slope, slope
+
+# Of the error of a sample, not of its error vector: a tenth of it more or less is nothing to a bar.
+_ACCURACY = 0.1
+_RESTART, _CYCLES = 8, 3
+
+# Samples are drawn in proportion to their share of the gradient, and so far by lot: who has a small share may be meant to have a
+# large one.
+_BY_LOT = 0.2
+
+# Standard errors that a bar holds besides what was found; and what relaxation of the free phase, which no sample tells, may add.
+_DEVIATIONS = 1.7
+_SAFETY = 1.2
+
+# How the three parts of an error (what keeps an error vector from its limit, asymmetry, exclusion) are added: each by itself, and
+# all against the limit and against the exact gradient.
+_SUMS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1]], float)
+
+CAUSES = ("nudge", "relaxation", "rounding", "asymmetry", "exclusion")
+
+
+class GradientBar(Figures):
+    """The relative error ‖g − g*‖/‖g*‖ of the gradient g of a batch, as a few of its samples tell.
+
+    Of each sample audited the linear equations are solved for how far its error vector is from δE = −J⁻¹∇C and from
+    δ = −J⁻ᵀ∇C, and that is carried through ∂F/∂θ. Samples are drawn with probabilities p in proportion to their share of the
+    gradient, and the mean of their parts over p is that of the whole batch; its standard error is part of the bar. Of a batch of
+    no more samples than are to be audited all are.
+
+    **Fields:**
+
+    - `exact`: against the gradient of the mean cost of the whole batch, g* = ⟨δᵀ∂F/∂θ⟩ + ⟨∂C/∂θ⟩.
+    - `limit`: against what the estimator tends to, with δE in place of δ unless it follows δ itself.
+    - `exact_of`, `limit_of`: the same of each array of parameters, by its path.
+    - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding` (measured together, and told apart by
+      what the estimator knows of the last two), `asymmetry`, `exclusion`.
+    - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, as where there is no
+      equilibrium; a bar cannot speak for these.
+    """
+
+    exact: Float[Array, ""]
+    limit: Float[Array, ""]
+    exact_of: dict[str, Float[Array, ""]]
+    limit_of: dict[str, Float[Array, ""]]
+    causes: dict[str, Float[Array, ""]]
+    samples: Int[Array, ""]
+    unsolved: Int[Array, ""]
+
+
+class Causes(eqx.Module):
+    """What an estimator says of the error of its own answer, as in `Response`."""
+
+    unfinished: Float[Array, " batch"] | None
+    rounding: Float[Array, " batch"] | None
+    surrogate: Surrogate | None
+
+
+class Grounds(eqx.Module):
+    """What an estimate was made of.
+
+    - `follows_adjoint`: whether its error vectors tend to δ itself.
+    """
+
+    system: System
+    x: Any
+    target: PyTree
+    solver: AbstractSolver
+    causes: Causes
+    follows_adjoint: bool = eqx.field(static=True)
+
+
+def audit(
+    grounds: Grounds,
+    free: Equilibrium,
+    error_vector: PyTree,
+    kept: Bool[Array, " batch"],
+    gradient: PyTree,
+    offset: PyTree | None,
+    samples: int,
+) -> GradientBar:
+    """The bar of a gradient, from so many samples of its batch.
+
+    **Arguments:**
+
+    - `error_vector`: as it is in the gradient, and `kept`, whether it is.
+    - `offset`: what of the gradient is not δᵀ∂F/∂θ at the free equilibrium, of an estimator that reads it otherwise.
+    """
+    system, batch = grounds.system, kept.shape[0]
+    injection = system.injection(grounds.x)
+    problem = Problem(system, grounds.x, injection, grounds.target, free, grounds.solver)
+    none = jnp.zeros(batch, free.residual.dtype)
+    causes = [none if cause is None else cause for cause in (grounds.causes.unfinished, grounds.causes.rounding)]
+    chosen, inclusion = _drawn(problem, error_vector, kept, samples)
+    share = (kept / jnp.maximum(jnp.sum(kept), 1)).astype(inclusion.dtype)
+    state, injection, x, target, found, share, unfinished, rounding = jax.tree.map(
+        lambda a: a[chosen],
+        (
+            free.state, injection, grounds.x, grounds.target, error_vector, share, *causes,
+        ),
+    )  # fmt: skip
+    # What was excluded may be anything.
+    found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
+    of_limit, of_exact, left = _errors(system, state, injection, target, found)
+    of_limit = of_exact if grounds.follows_adjoint else of_limit
+    parts = [
+        trees.scale(inclusion * share, of_limit),
+        trees.scale(inclusion * share, trees.subtract(of_exact, of_limit)),
+        trees.scale(inclusion * (share - 1 / batch), trees.subtract(found, of_exact)),
+    ]
+    # Nothing tiny is squared.
+    unit = jnp.max(jnp.stack([jnp.max(jnp.abs(a)) for a in jax.tree.leaves(parts)]))
+    unit = jnp.where(unit > 0, unit, 1)
+    mean, within = _carried(system, state, x, jax.tree.map(lambda a: a / unit, parts))
+    if offset is not None:
+        mean = jax.tree.map(lambda m, o: m.at[0].add(o / unit), mean, offset)
+    of_each = unit * _sizes(mean, within, None if chosen.shape[0] == batch else chosen.shape[0])
+    # What is left of the gradient without its error is what it should be.
+    limit = jax.tree.map(lambda g, m: g - unit * (m[0] + m[2]), gradient, mean)
+    exact = jax.tree.map(lambda g, m: g - unit * m[1], limit, mean)
+    lengths = jnp.stack([jnp.stack([_norm(a) for a in jax.tree.leaves(true)]) for true in (limit, exact)], axis=1)
+    bars = relative(of_each[:, 3:], lengths)
+    whole = relative(_norm(of_each[:, 3:], axis=0), _norm(lengths, axis=0))
+    apart = relative(_norm(of_each[:, :3], axis=0), _norm(lengths[:, 1]))
+    names = trees.paths(gradient)
+    energy = (inclusion * share * trees.norm(of_limit)) ** 2
+    known = [
+        jnp.minimum(1, relative(jnp.sum((inclusion * share * trees.norm(found) * part) ** 2), jnp.sum(energy)))
+        for part in (unfinished, rounding)
+    ]
+    rest = jnp.maximum(0, 1 - known[0] - known[1])
+    together = jnp.sqrt(jnp.stack([rest, *known]) / jnp.maximum(rest + known[0] + known[1], 1))
+    return GradientBar(
+        exact=whole[1],
+        limit=whole[0],
+        exact_of=dict(zip(names, bars[:, 1], strict=True)),
+        limit_of=dict(zip(names, bars[:, 0], strict=True)),
+        causes=dict(zip(CAUSES, (*(apart[0] * together), apart[1], apart[2]), strict=True)),
+        samples=jnp.asarray(chosen.shape[0], jnp.int32),
+        unsolved=jnp.sum(~(left <= 0.5), dtype=jnp.int32),
+    )
+
+
+def _drawn(
+    problem: Problem, error_vector: PyTree, kept: Bool[Array, " batch"], samples: int
+) -> tuple[Int[Array, " some"], Float[Array, " some"]]:
+    """The samples to audit, and by what a part of each enters the sum over the batch: 1/(some·p)."""
+    batch = kept.shape[0]
+    wanted = trees.norm(problem.cost_gradient)
+    if samples >= batch:
+        return jnp.arange(batch), jnp.ones_like(wanted)
+    length = jnp.where(kept, trees.norm(error_vector), 0)
+    # An excluded sample may have any error vector: at least one of the usual length for its cost, and often it is excluded
+    # because it has a long one.
+    usual = relative(length.sum(), jnp.where(kept, wanted, 0).sum())
+    least = jnp.where(jnp.isfinite(usual), usual, 1) * wanted
+    found = trees.norm(error_vector)
+    size = jnp.where(kept, length, jnp.maximum(least, jnp.where(jnp.isfinite(found), found, 0)))
+    size = jnp.where(jnp.isfinite(size), size, 0)
+    total = size.sum()
+    p = _BY_LOT / batch + (1 - _BY_LOT) * jnp.where(total > 0, size / jnp.where(total > 0, total, 1), 1 / batch)
+    # Evenly spaced on the cumulated probabilities: who has more than its part is drawn more than once, and nobody by bad luck.
+    places = (jnp.arange(samples) + 0.5) / samples
+    chosen = jnp.minimum(jnp.searchsorted(jnp.cumsum(p), places), batch - 1)
+    return chosen, 1 / (samples * p[chosen])
+
+
+def _errors(
+    system: System, state: PyTree, injection: PyTree, target: PyTree, error_vector: PyTree
+) -> tuple[PyTree, PyTree, Float[Array, " some"]]:
+    """How far error vectors are from δE and from δ, and the relative residual of both solutions.
+
+    Both equations are solved at once, in the activity: D·M⁻¹·JM·e = D·M⁻¹·(JMδ + ∇C), J = (∂F/∂u)·D⁻¹, and its like with
+    (∂F/∂u)ᵀ. The two operators have the same eigenvalues.
+    """
+    mobility = system.mobility
+
+    def single(u: PyTree, d: PyTree, y: PyTree, vector: PyTree) -> tuple[PyTree, PyTree, Array]:
+        lifted = jax.tree.map(lambda a: a[None], (u, d, y, vector))
+        u, d, y, vector = lifted
+        activity = system.activity(u)
+        gradient = cost_gradient(system, activity, y)
+        inclination = slope(system, u)
+        _, membrane = jax.linearize(lambda v: system.force(v, d), u)
+        transposed = jax.linear_transpose(membrane, u)
+
+        def through(v: PyTree) -> PyTree:
+            """D·M⁻¹·(∂F/∂u)·M·D⁻¹."""
+            moved = over_slope(v if mobility is None else jax.tree.map(jnp.multiply, mobility, v), inclination)
+            return jax.tree.map(jnp.multiply, inclination, error_vector_of(system, membrane(moved)))
+
+        def back(v: PyTree) -> PyTree:
+            return transposed(v)[0]
+
+        wanted = jax.tree.map(jnp.multiply, inclination, gradient)
+        owed = trees.add(through(vector), error_vector_of(system, wanted)), trees.add(back(vector), wanted)
+        sizes = [jnp.sqrt(sum(jnp.sum(a**2) for a in jax.tree.leaves(part))) for part in owed]
+        units = [
+            jax.tree.map(lambda a, s=s: a / jnp.where(s > 0, s, 1), part) for part, s in zip(owed, sizes, strict=True)
+        ]
+        right, unflat = ravel_pytree(tuple(units))
+
+        def operate(v: Array) -> Array:
+            one, other = unflat(v)
+            return ravel_pytree((through(one), back(other)))[0]
+
+        solution, left, _ = gmres(
+            operate,
+            right,
+            tolerance=jnp.asarray(_ACCURACY, right.dtype),
+            restart=min(_RESTART, right.size),
+            max_restarts=_CYCLES,
+        )
+        of_limit, of_exact = (
+            jax.tree.map(lambda a, s=s: s * a[0], part) for part, s in zip(unflat(solution), sizes, strict=True)
+        )
+        return of_limit, of_exact, relative(left, jnp.linalg.norm(right))
+
+    return jax.vmap(single)(state, injection, target, error_vector)
+
+
+def _carried(system: System, state: PyTree, x: PyTree, parts: list[PyTree]) -> tuple[PyTree, Float[Array, "arrays 5"]]:
+    """Σ partᵀ∂F/∂θ over the samples, of each part on a leading axis, and for each array of parameters Σ‖·‖² over the samples of
+    each of `_SUMS`."""
+    sums = jnp.asarray(_SUMS, trees.dtype_of(state))
+
+    def of_one(u: PyTree, inputs: PyTree, pushes: list[PyTree]) -> PyTree:
+        u, inputs = jax.tree.map(lambda a: a[None], (u, inputs))
+        arrays, rest = eqx.partition(system, eqx.is_inexact_array)
+
+        def force(theta: PyTree) -> PyTree:
+            whole = eqx.combine(theta, rest)
+            return whole.force(u, whole.injection(inputs))
+
+        pull = jax.vjp(force, arrays)[1]
+        pushed = jax.tree.map(lambda *a: jnp.stack(a)[:, None], *pushes)
+        return jax.vmap(lambda push: pull(push)[0])(pushed)
+
+    def step(
+        carry: tuple[PyTree, Array], sample: tuple[PyTree, PyTree, list[PyTree]]
+    ) -> tuple[tuple[PyTree, Array], None]:
+        total, squares = carry
+        made = of_one(*sample)
+        size = jnp.stack([jnp.sum((sums @ a.reshape(3, -1)) ** 2, axis=1) for a in jax.tree.leaves(made)])
+        return (trees.add(total, made), squares + size), None
+
+    parameters = eqx.filter(system, eqx.is_inexact_array)
+    zero = jax.tree.map(lambda a: jnp.zeros((3, *a.shape), a.dtype), parameters)
+    squares = jnp.zeros((len(jax.tree.leaves(parameters)), len(_SUMS)), sums.dtype)
+    return jax.lax.scan(step, (zero, squares), (state, x, parts))[0]
+
+
+def _sizes(mean: PyTree, within: Float[Array, "arrays 5"], drawn: int | None) -> Float[Array, "arrays 5"]:
+    """How long each of `_SUMS` is, of each array of parameters; of so many samples drawn, with the standard error of that."""
+    sums = jnp.asarray(_SUMS, within.dtype)
+    squares = jnp.stack([jnp.sum((sums @ a.reshape(3, -1)) ** 2, axis=1) for a in jax.tree.leaves(mean)])
+    if drawn is not None:
+        squares += _DEVIATIONS**2 * jnp.maximum(within - squares / drawn, 0) * drawn / max(drawn - 1, 1)
+    return _SAFETY * jnp.sqrt(squares)
+
+
+def _norm(a: Array, axis: int | None = None) -> Array:
+    """The Euclidean norm, of what is too small to be squared, too."""
+    largest = jnp.max(jnp.abs(a), axis=axis, keepdims=True, initial=0)
+    scaled = a / jnp.where(largest > 0, largest, 1)
+    norm = largest * jnp.sqrt(jnp.sum(scaled**2, axis=axis, keepdims=True))
+    return norm.reshape(()) if axis is None else jnp.squeeze(norm, axis)

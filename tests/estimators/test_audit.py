@@ -1,0 +1,174 @@
+"""The bar of a gradient: the error that it tells against that found by dense linear algebra."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import equiprop as ep
+from equiprop.errors import InputError
+from equiprop.estimators import CAUSES, gradient_from_error_vector
+from equiprop.numerics import trees
+
+SOLVER = ep.GaussSeidel(tolerance=1e-12)
+# What a bar holds besides what was found.
+SAFETY = 1.2
+
+
+def force(p, u, x):
+    return jnp.tanh(u) @ p["w"] + x @ p["v"] - u
+
+
+def output(r):
+    return r[:, :3]
+
+
+def system_of(key, n=6, gain=0.5):
+    """A bare force, asymmetric, whose first three units are the output."""
+    a, b = jax.random.split(key)
+    params = {"w": gain * jax.random.normal(a, (n, n)) / n**0.5, "v": jax.random.normal(b, (4, n))}
+    return ep.from_force(force, params, initial_state=jnp.zeros(n), output=output, holomorphic=True)
+
+
+def batch_of(key, size):
+    return jax.random.normal(key, (size, 4)), jnp.arange(size) % 3
+
+
+@eqx.filter_jit
+def jacobian_and_gradient(system, x, y, state):
+    def single(u, i, t):
+        jacobian = jax.jacobian(lambda v: force(system.params, v[None], i[None])[0])(u)
+        return jacobian, jax.grad(lambda v: system.cost(system.output(v[None]), t[None])[0])(u)
+
+    return jax.vmap(single)(state, x, y)
+
+
+def dense(system, x, y, state):
+    """−J⁻¹∇C and −J⁻ᵀ∇C of every sample, by NumPy."""
+    jacobian, gradient = map(np.asarray, jacobian_and_gradient(system, x, y, state))
+    both = jacobian, np.swapaxes(jacobian, 1, 2)
+    return [jnp.asarray(-np.linalg.solve(each, gradient[..., None])[..., 0]) for each in both]
+
+
+def flat(tree):
+    return np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(tree)])
+
+
+def error(gradient, true):
+    return np.linalg.norm(flat(gradient) - flat(true)) / np.linalg.norm(flat(true))
+
+
+@pytest.fixture(scope="module")
+def problem():
+    system = system_of(jax.random.key(0))
+    x, y = batch_of(jax.random.key(1), 12)
+    free = ep.relax(system, x, SOLVER)
+    response, exact = (gradient_from_error_vector(system, x, y, free, v) for v in dense(system, x, y, free.state))
+    return system, x, y, free, response, exact
+
+
+@pytest.mark.parametrize(
+    "estimator", [ep.Centered(0.3), ep.Holomorphic(0.3, points=4), ep.OneSided(0.1), ep.ExactResponse(), ep.Adjoint()]
+)
+def test_of_a_batch_that_is_audited_as_a_whole_it_is_the_error(problem, estimator):
+    system, x, y, free, response, exact = problem
+    answer = ep.estimate(system, x, y, estimator, solver=SOLVER, equilibrium=free)
+    bar = answer.audit(len(x))
+    follows_adjoint = isinstance(estimator, ep.Adjoint)
+    limit = exact if follows_adjoint else response
+    # The equations are solved to a tenth of the error.
+    close = {"rel": 0.02, "abs": 1e-8}
+    assert float(bar.exact) == pytest.approx(SAFETY * error(answer.gradient, exact), **close)
+    assert float(bar.limit) == pytest.approx(SAFETY * error(answer.gradient, limit), **close)
+    assert float(bar.causes["asymmetry"]) == pytest.approx(SAFETY * error_between(limit, exact), **close)
+    assert float(bar.causes["exclusion"]) == 0 and int(bar.samples) == 12 and int(bar.unsolved) == 0
+    for name, ours, theirs in zip(
+        trees.paths(exact), jax.tree.leaves(answer.gradient), jax.tree.leaves(exact), strict=True
+    ):
+        assert float(bar.exact_of[name]) == pytest.approx(SAFETY * error(ours, theirs), **close)
+    assert set(bar.causes) == set(CAUSES)
+
+
+def error_between(limit, exact):
+    return np.linalg.norm(flat(limit) - flat(exact)) / np.linalg.norm(flat(exact))
+
+
+def test_a_few_samples_tell_the_error_of_many():
+    """On forty random systems and batches the error lies below the bar, which is within five times of it."""
+    audited = eqx.filter_jit(lambda answer: answer.audit(8))
+    found = []
+    for seed in range(40):
+        key = jax.random.key(seed)
+        system, (x, y) = system_of(key), batch_of(jax.random.fold_in(key, 1), 40)
+        free = ep.relax(system, x, SOLVER)
+        answer = ep.estimate(system, x, y, ep.Centered(0.3), solver=SOLVER, equilibrium=free)
+        bar = audited(answer)
+        response, exact = (gradient_from_error_vector(system, x, y, free, v) for v in dense(system, x, y, free.state))
+        found += [
+            (float(bar.exact), error(answer.gradient, exact)),
+            (float(bar.limit), error(answer.gradient, response)),
+        ]
+    bars, errors = np.array(found).T
+    assert np.mean(errors <= bars) >= 0.95
+    assert np.mean((errors <= bars) & (bars <= 5 * errors)) >= 0.8
+
+
+def test_what_is_excluded_is_a_cause(problem):
+    system, x, y, free, _, exact = problem
+    answer = ep.estimate(system, x, y, ep.Adjoint(), solver=SOLVER, equilibrium=free)
+    kept = jnp.arange(12) >= 3
+    part = ep.estimate(system, x[3:], y[3:], ep.Adjoint(), solver=SOLVER)
+    vectors = answer.error_vector.at[0].set(jnp.nan)
+    less = eqx.tree_at(
+        lambda e: (e.weight, e.gradient, e.error_vector), answer, (kept.astype(x.dtype), part.gradient, vectors)
+    )
+    bar = less.audit(12)
+    assert float(bar.causes["exclusion"]) == pytest.approx(SAFETY * error(part.gradient, exact), rel=0.02)
+    assert float(bar.exact) == pytest.approx(float(bar.causes["exclusion"]), rel=1e-3)
+
+
+def test_gradients_that_are_read_otherwise(problem):
+    """Of the contrast of two clamped states, and of sweeps walked back, it is not that of δᵀ∂F/∂θ."""
+    system, x, y, free, _, exact = problem
+    unrolled = ep.estimate(system, x, y, ep.Unrolled(3), solver=SOLVER, equilibrium=free)
+    bar = unrolled.audit(12)
+    assert float(bar.exact) == pytest.approx(SAFETY * error(unrolled.gradient, exact), rel=0.03)
+
+
+def test_with_weak_feedback_the_lowest_layers_count_in_full():
+    """Single precision, γ² = 1e-4 of the error vector: rounding is told, and called so."""
+    network = ep.mlp(6, (8, 8), 4, key=jax.random.key(3), feedback_gain=0.01, weight_angle=0.0)
+    network = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, network)
+    x = jax.random.normal(jax.random.key(4), (10, 6), jnp.float32)
+    y = jnp.arange(10) % 4
+    answer = ep.estimate(network, x, y, ep.Centered(0.01), solver=ep.GaussSeidel())
+    exact = ep.estimate(network, x, y, ep.Adjoint(clip=math.inf), solver=ep.GaussSeidel())
+    bar = answer.audit(10)
+    lowest = "weights.input->hidden_1"
+    true = error(answer.gradient.weights["input->hidden_1"], exact.gradient.weights["input->hidden_1"])
+    assert true > 1e-3 and true <= float(bar.exact_of[lowest]) <= 2 * true
+    assert float(bar.causes["rounding"]) > 3 * float(bar.causes["nudge"])
+
+
+def test_what_cannot_be_audited(problem):
+    system, x, y, free, _, _ = problem
+    answer = ep.estimate(system, x, y, ep.Centered(0.3), solver=SOLVER, equilibrium=free)
+    with pytest.raises(InputError, match="samples = 0: must be a number of samples, at least 1"):
+        answer.audit(0)
+    with pytest.raises(InputError, match="has no grounds to be audited on"):
+        _ = answer.bare.gradient_bar
+    several = jax.tree.map(lambda a: jnp.stack([a, a]) if eqx.is_array(a) else a, answer)
+    with pytest.raises(InputError, match="is of several batches"):
+        several.audit()
+
+
+def test_no_equilibrium_is_said(problem):
+    """Of samples that have none the bar is not small, whatever it is."""
+    system, x, y, _, _, _ = problem
+    wild = eqx.tree_at(lambda s: s.params["w"], system, 1e3 * system.params["w"])
+    answer = ep.estimate(wild, x, y, ep.Centered(0.3), solver=ep.GaussSeidel(max_steps=20))
+    bar = answer.audit(12)
+    assert int(jnp.sum(answer.weight)) < 12 and float(bar.exact) > 0.1
