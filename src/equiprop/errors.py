@@ -59,6 +59,10 @@ class ExclusionWarning(UserWarning):
     """Many samples are excluded from a gradient."""
 
 
+class GradientWarning(UserWarning):
+    """A gradient may be further from the exact one than that is long."""
+
+
 class RenamedWarning(UserWarning):
     """A setting is given by a name that it no longer has."""
 

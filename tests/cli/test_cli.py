@@ -89,11 +89,15 @@ def test_train_prints_and_writes(trained):
 
 
 def test_training_says_what_it_waits_for(trained):
-    """The first epoch is told before the comparison with the exact gradient, which compiles for longer than all else."""
+    """The first epoch is told before it is compiled what tells how good the gradient is, which takes longer than all else."""
     lines = trained[1].splitlines()
     assert lines[0].startswith("digits: ") and re.fullmatch(r"compiling \.\.\. \d+\.\d s", lines[1])
-    assert re.fullmatch(r"epoch 1/2 .* validation error .* %  compiling the comparison .* \.\.\.", lines[2])
-    assert lines[3].startswith("epoch 1/2 ") and " cosine " in lines[3] and lines[4].startswith("epoch 2/2 ")
+    assert re.fullmatch(r"epoch 1/2 .* validation error .* %  compiling what tells .* \.\.\.", lines[2])
+    assert (
+        lines[3].startswith("epoch 1/2 ")
+        and re.search(r" cosine .*  gradient ±\d.* %", lines[3])
+        and lines[4].startswith("epoch 2/2 ")
+    )
     assert lines[5].startswith("test error ") and len(lines) == 7
 
 
@@ -303,6 +307,12 @@ def test_an_epoch_that_left_samples_out_says_so():
     }
     assert epoch_line(metrics | {"excluded_fraction": 0.25}, 2).endswith("converged 100.0 %  excluded 25.0 %")
     assert epoch_line(metrics | {"excluded_fraction": 0.0}, 2).endswith("converged 100.0 %")
+    causes = {"nudge": 0.029, "relaxation": None, "rounding": 0.012, "asymmetry": 0.0, "exclusion": 0.0}
+    told = metrics | {"gradient_bar": 0.0316, "gradient_bar_causes": causes}
+    assert "  gradient ±3.2 % (nudge 2.9, rounding 1.2)  converged" in epoch_line(told, 2)
+    far = told | {"gradient_bar": 1.24, "gradient_bar_causes": causes | {"asymmetry": 1.236}}
+    assert "  gradient ±124 % (asymmetry 124)  converged" in epoch_line(far, 2)
+    assert "gradient ±" not in epoch_line(told | {"gradient_bar": None}, 2)
 
 
 def test_compare_of_a_fresh_network_prints_a_table(capsys):

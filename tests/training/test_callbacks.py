@@ -7,11 +7,14 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import equiprop as ep
 import toy
-from equiprop.errors import ExclusionWarning, InputError
+from equiprop.errors import ExclusionWarning, GradientWarning, InputError
+from equiprop.estimators import CAUSES
 from equiprop.experiment import Trainer, resume, train
 from equiprop.systems import mlp
 from equiprop.training import Callback, EarlyStopping, Memory, Plan, as_callback, run
+from equiprop.training.callbacks import Warnings
 
 DATA = toy.dataset()
 QUIET = {"diagnostic_samples": 0}
@@ -133,3 +136,46 @@ def test_that_many_samples_are_excluded_is_said_once_and_why():
             "samples of epoch 1 are excluded from the gradient (unconverged " in each and "clipped" not in each
             for each in found
         )
+
+
+def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():
+    """One that may be off by more than it is long, or by any amount; of a training that goes on also what it said before."""
+    causes = {"nudge": 0.2, "relaxation": 0.0, "rounding": 0.0, "asymmetry": 1.3, "exclusion": None}
+
+    def told(bars, history=()):
+        warner = Warnings(ep.Centered())
+        warner.on_start(Plan(10, 1, 0, 0, history, {}))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            for epoch, bar in enumerate(bars, start=1):
+                warner.on_epoch({"epoch": epoch, "gradient_bar": bar, "gradient_bar_causes": causes}, SYSTEM)
+        assert all(each.category is GradientWarning for each in said)
+        return [str(each.message) for each in said]
+
+    (once,) = told([0.3, 1.4, 1.5])
+    assert once == (
+        "the gradient may be off the exact one by 140 % of that after epoch 2, most of it by asymmetry: homeostasis turns it "
+        "towards the exact one; this is said once"
+    )
+    assert "off the exact one by any amount after epoch 1" in told([None])[0]
+    assert (
+        told([0.9, 1.0]) == [] and told([2.0], [{"epoch": 1, "gradient_bar": 3.0, "gradient_bar_causes": causes}]) == []
+    )
+
+
+def test_the_bar_of_the_gradient_is_that_of_a_training_batch():
+    """The response of tied weights is the exact one; that of untied ones, 90° from there, is not."""
+    asymmetry = {}
+    for feedback in ("tied", "untied"):
+        settings = toy.config(
+            system={"feedback": feedback}, homeostasis={"kind": "none"}, training=QUIET | {"epochs": 1}
+        )
+        trainer = Trainer(settings, DATA)
+        (line,) = run(trainer, Memory(), trainer.initial_train_state()).histories[0]
+        asymmetry[feedback] = line["gradient_bar_causes"]["asymmetry"]
+        assert line["gradient_bar"] >= 0.9 * asymmetry[feedback]
+        assert set(line["gradient_bar_causes"]) == set(CAUSES) and "input->hidden_1" in line["gradient_bar_of"]
+    assert asymmetry["tied"] < 1e-3 and asymmetry["untied"] > 0.1
+    trainer = Trainer(toy.config(training=QUIET | {"epochs": 1, "audit_samples": 0}), DATA)
+    (line,) = run(trainer, Memory(), trainer.initial_train_state()).histories[0]
+    assert "gradient_bar" not in line

@@ -10,6 +10,7 @@ from equiprop import __version__
 from equiprop.errors import (
     EquipropError,
     ExclusionWarning,
+    GradientWarning,
     InputError,
     RenamedWarning,
     ScheduleWarning,
@@ -56,7 +57,9 @@ def main(arguments: list[str] | None = None) -> None:
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(category, ExclusionWarning | RenamedWarning | ScheduleWarning | TrackerWarning):
+            if issubclass(
+                category, ExclusionWarning | GradientWarning | RenamedWarning | ScheduleWarning | TrackerWarning
+            ):
                 _failed(f"warning: {message}", 0)
             else:
                 others(message, category, *where)

@@ -100,6 +100,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     average: float | None = None,
     diagnostic_samples: int = 0,
+    audit_samples: int = 8,
     warm_start: bool = False,
     micro_batches: int = 1,
     devices: int = 1,
@@ -126,6 +127,7 @@ def fit(
     - `average`: the share, such as 0.999, that an average of the parameters keeps in a step; the average is what is evaluated
       and returned.
     - `diagnostic_samples`: of the validation samples, those on which the gradient is compared with the exact one.
+    - `audit_samples`: of a training batch, those from which it is told how far its gradient is from the exact one.
     - `warm_start`, `micro_batches`, `devices`: as the configuration's keys of the same names.
     - `run`: a directory that keeps it, as `equiprop train` does: the same call goes on where it stopped, bit for bit, also after
       the process was killed; with more `epochs`, where it ended. What is the same is checked. A function that is passed as

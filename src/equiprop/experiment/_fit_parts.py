@@ -126,6 +126,7 @@ def job_of(lane: Mapping[str, Any], source: Source, given: Mapping[str, Any]) ->
         transforms=tuple(given["transforms"]),
         metrics=metrics_of(given["metrics"]),
         diagnostic_samples=given["diagnostic_samples"],
+        audit_samples=given["audit_samples"],
         warm_start=given["warm_start"],
     )
     choices: dict[str, Any] = {
@@ -134,7 +135,8 @@ def job_of(lane: Mapping[str, Any], source: Source, given: Mapping[str, Any]) ->
     }
     config = Config(source.info.name, system=Choice.of_object("system", system), **choices)
     settings = {
-        name: given[name] for name in ("batch_size", "micro_batches", "devices", "warm_start", "diagnostic_samples")
+        name: given[name]
+        for name in ("batch_size", "micro_batches", "devices", "warm_start", "diagnostic_samples", "audit_samples")
     }
     settings |= {"epochs": planned, "precision": str(dtype), "average": float(average or 0)}
     settings |= {"seed": key} if isinstance(key, int) else {}

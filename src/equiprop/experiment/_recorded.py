@@ -236,6 +236,8 @@ def _summary(
         **{name: gradient[name] for name in ("cosine_to_adjoint", "gradient_norm_ratio", "symmetry", "error_bar")},
         **certify(state.evaluated, job.judged_on, components.solver, training.seed),
         "weight_angle_deg": gradient["weight_angle_deg"],
+        "gradient_bar": last.get("gradient_bar"),
+        "gradient_bar_causes": last.get("gradient_bar_causes"),
     }
 
 

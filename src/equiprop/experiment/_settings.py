@@ -65,6 +65,12 @@ class TrainingSettings(Settings):
         at_least=0,
     )
 
+    audit_samples: int = count(
+        8,
+        "Samples of a training batch whose exact error vectors tell after every epoch how far its gradient is off; 0 for never.",
+        at_least=0,
+    )
+
     def __check_init__(self) -> None:
         if self.seed >= 2**32:
             raise InputError("must be below 2^32, where JAX's keys begin anew", path="seed", value=self.seed)

@@ -83,6 +83,7 @@ class Trainer(Training):
             validation=on_device(dataset.validation, dataset, dtype) if beside is None else beside.validation,
             transforms=_transforms(training, dataset.n_classes),
             diagnostic_samples=training.diagnostic_samples,
+            audit_samples=training.audit_samples,
             seed=training.seed,
             warm_start=training.warm_start,
         )

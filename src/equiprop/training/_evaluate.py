@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from equiprop.diagnostics import alignment, certificate, symmetry, weight_angle
-from equiprop.estimators import Estimate, estimate
+from equiprop.estimators import CAUSES, Estimate, GradientBar, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System, correct, predict
 from equiprop.training._components import Components
@@ -170,6 +170,26 @@ def diagnose_gradient(
         "symmetry": finite_or_none(measured.symmetry),
         "weight_angle_deg": {name: finite_or_none(v) for name, v in weight_angle(system).items()},
         "error_bar": finite_or_none(np.median(kept)) if kept.size else None,
+    }
+
+
+@eqx.filter_jit
+def _bar(system: System, x: Any, y: Any, key: Array, components: Components, samples: int) -> GradientBar:
+    return estimate(system, x, y, components.estimator, solver=components.solver, key=key).audit(samples)
+
+
+def audit_gradient(system: System, x: Any, y: Any, components: Components, samples: int, key: Array) -> dict[str, Any]:
+    """How far the gradient of a batch is from the exact one, as so many of its samples tell.
+
+    Keys as in `metrics.jsonl`: `gradient_bar`, against the exact gradient; `gradient_bar_limit`, against what the estimator tends
+    to; `gradient_bar_causes`; `gradient_bar_of` each array of parameters.
+    """
+    found = _bar(system, x, y, key, components, samples)
+    return {
+        "gradient_bar": finite_or_none(found.exact),
+        "gradient_bar_limit": finite_or_none(found.limit),
+        "gradient_bar_causes": {name: finite_or_none(found.causes[name]) for name in CAUSES},
+        "gradient_bar_of": {_short(name): finite_or_none(value) for name, value in found.exact_of.items()},
     }
 
 

@@ -19,6 +19,7 @@ from equiprop.training._evaluate import finite_or_none
 from equiprop.training._lanes import Lanes
 from equiprop.training._processes import agree, is_primary, local, on_primary
 from equiprop.training._record import AbstractRecord
+from equiprop.training._samples import Samples
 from equiprop.training._step import Totals, TrainState, all_finite
 from equiprop.training._training import Training
 from equiprop.training.callbacks import Callback, Plan, Warnings
@@ -98,6 +99,8 @@ class _Loop:
     ) -> None:
         self.trainings, self.record, self.states, self.histories = trainings, record, states, histories
         self.lanes = Lanes(trainings)
+        # Those of the last step.
+        self.samples: Samples | None = None
         several = len(trainings) > 1
         self.own = [[*(c if not several else copy.deepcopy(c) for c in callbacks if c.each_lane)] for _ in trainings]
         for own, training in zip(self.own, trainings, strict=True):
@@ -192,6 +195,7 @@ class _Loop:
         epoch, done, steps = int(at.epoch), int(at.step), 1
         while done < training.steps_per_epoch and running:
             samples, left = training.feed.at(epoch, done)
+            self.samples = samples
             steps = min(steps, left)
             began = time.perf_counter()
             advanced = self.lanes.advance(running, [self.states[lane] for lane in running], samples, steps)
@@ -238,10 +242,13 @@ class _Loop:
         """Everything that is said and kept at the end of an epoch."""
         lanes = list(finished)
         found = [self._metrics(lane, finished[lane], seconds) for lane in lanes]
-        if self.training.compares:
+        if self.training.compares or self.training.audit_samples:
             self._tell_validation(lanes, found)
             for lane, metrics in zip(lanes, found, strict=True):
                 metrics |= self.trainings[lane].compared(finished[lane], metrics["epoch"])
+        samples = self.training.samples if self.samples is None else self.samples
+        for lane, metrics in zip(lanes, found, strict=True):
+            metrics |= self.trainings[lane].audited(finished[lane], samples, metrics["epoch"])
         reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
         told = self._over_lanes(found)
         system = finished[lanes[0]].evaluated

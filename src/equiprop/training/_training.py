@@ -8,13 +8,14 @@ from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.numerics import resolve
 from equiprop.systems import System, correct
 from equiprop.training._components import Components
-from equiprop.training._evaluate import diagnose_gradient, evaluate
+from equiprop.training._evaluate import audit_gradient, diagnose_gradient, evaluate
 from equiprop.training._feed import AbstractFeed
 from equiprop.training._metrics import Metric
 from equiprop.training._samples import Samples
@@ -33,6 +34,8 @@ class Training:
     - `metrics`: of the validation samples, by name.
     - `diagnostic_samples`: of the validation samples, those on which the gradient is compared with the exact one after every
       epoch; 0 for never.
+    - `audit_samples`: of a training batch, those from which it is told after every epoch how far the gradient is from the exact
+      one; 0 for never.
     - `seed`: of the probes of that comparison.
     - `warm_start`: whether a free phase starts where the last one of the same sample ended.
 
@@ -49,6 +52,7 @@ class Training:
     transforms: tuple[Transform, ...] = ()
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     diagnostic_samples: int = 0
+    audit_samples: int = 0
     seed: int = 0
     warm_start: bool = False
 
@@ -150,6 +154,18 @@ class Training:
             return {}
         components = self.at_epoch(self.components, epoch)
         return diagnose_gradient(state.evaluated, self.validation, components, self.diagnostic_samples, self.seed)
+
+    def audited(self, state: TrainState, samples: Samples, epoch: int) -> dict[str, Any]:
+        """How far the gradient of a batch of `samples` is from the exact one after so many epochs, before any transform."""
+        # What the devices of other processes hold cannot be read here.
+        if not self.audit_samples or jax.process_count() > 1:
+            return {}
+        n, size = len(samples), self.spec.batch_size // self.spec.micro_batches
+        chosen = np.random.default_rng((self.seed, epoch)).choice(n, min(n, size), replace=False)
+        x, y = samples.compiled_batch(jnp.asarray(chosen))
+        key = jax.random.fold_in(jax.random.key(self.seed), epoch)
+        components = self.at_epoch(self.components, epoch)
+        return audit_gradient(state.system, x, y, components, self.audit_samples, key)
 
 
 def epochs_of(asked: int | str, steps_per_epoch: int) -> int:

@@ -51,7 +51,7 @@ class Callback:
         """Every half second or so: steps taken in an epoch, counted from 1, and its mean loss so far."""
 
     def on_validation(self, metrics: Mapping[str, Any]) -> None:
-        """After each epoch, before its gradient is compared with the exact one, which takes longer; only where it is to be."""
+        """After each epoch, before it is told how good its gradient is, which takes longer; only where it is to be."""
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> str | None:
         """After each epoch, with the system as it is then. A reason to stop, if there is one."""

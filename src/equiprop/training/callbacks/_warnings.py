@@ -4,35 +4,68 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from equiprop.errors import ExclusionWarning
+from equiprop.errors import ExclusionWarning, GradientWarning
 from equiprop.estimators import AbstractEstimator
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
 _LARGEST_EXCLUSION = 0.05
+# An error as long as the gradient itself: it may point anywhere.
+_LARGEST_BAR = 1.0
+
+_MEND = {
+    "nudge": "a smaller nudge or more points bring it nearer",
+    "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
+    "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
+    "asymmetry": "homeostasis turns it towards the exact one",
+    "exclusion": "equiprop diagnose says why samples are excluded",
+}
 
 
 class Warnings(Callback):
-    """Warns once of a training that more than 5 % of its samples have no part in, and names why. Every training has it."""
+    """Warns once of a training that more than 5 % of its samples have no part in, and of one whose gradient cannot be trusted,
+    and names why. Every training has it.
+    """
 
     def __init__(self, estimator: AbstractEstimator) -> None:
         self._dropped = estimator.dropped
-        self._said = False
+        self._said: set[type[Warning]] = set()
 
     def on_start(self, plan: Plan) -> None:
-        self._said = any(metrics.get("excluded_fraction", 0.0) > _LARGEST_EXCLUSION for metrics in plan.history)
+        found = (_of_exclusion(metrics, ()) for metrics in plan.history), (_of_bar(metrics) for metrics in plan.history)
+        kinds = (ExclusionWarning, GradientWarning)
+        self._said = {kind for kind, each in zip(kinds, found, strict=True) if any(each)}
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
         del system
-        excluded = metrics["excluded_fraction"]
-        if self._said or excluded <= _LARGEST_EXCLUSION:
-            return
-        self._said = True
-        shares = {name: metrics[f"{name}_fraction"] for name in self._dropped}
-        why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if share)
-        warnings.warn(
-            f"{100 * excluded:.1f} % of the samples of epoch {metrics['epoch']} are excluded from the gradient ({why}); this is "
-            "said once",
-            ExclusionWarning,
-            stacklevel=2,
-        )
+        self._warn(ExclusionWarning, _of_exclusion(metrics, self._dropped))
+        self._warn(GradientWarning, _of_bar(metrics))
+
+    def _warn(self, kind: type[Warning], reason: str) -> None:
+        if reason and kind not in self._said:
+            self._said.add(kind)
+            warnings.warn(f"{reason}; this is said once", kind, stacklevel=3)
+
+
+def _of_exclusion(metrics: Mapping[str, Any], dropped: tuple[str, ...]) -> str:
+    """What is to be said of the samples excluded in an epoch; nothing of few."""
+    excluded = metrics.get("excluded_fraction", 0.0)
+    if excluded <= _LARGEST_EXCLUSION:
+        return ""
+    shares = {name: metrics[f"{name}_fraction"] for name in dropped}
+    why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if share)
+    return f"{100 * excluded:.1f} % of the samples of epoch {metrics['epoch']} are excluded from the gradient ({why})"
+
+
+def _of_bar(metrics: Mapping[str, Any]) -> str:
+    """What is to be said of the gradient of an epoch; nothing of one that is near enough."""
+    if "gradient_bar" not in metrics:
+        return ""
+    bar, causes = metrics["gradient_bar"], metrics["gradient_bar_causes"]
+    if bar is not None and bar <= _LARGEST_BAR:
+        return ""
+    known = {name: size for name, size in causes.items() if size is not None}
+    worst = max(known, key=known.__getitem__, default="")
+    size = "by any amount" if bar is None else f"by {100 * bar:.0f} % of that"
+    why = f", most of it by {worst}: {_MEND[worst]}" if worst else ""
+    return f"the gradient may be off the exact one {size} after epoch {metrics['epoch']}{why}"
