@@ -74,6 +74,7 @@ class Grounds(eqx.Module):
     """What an estimate was made of.
 
     - `follows_adjoint`: whether its error vectors tend to δ itself.
+    - `nudges`: whether it nudges or clamps; if not, what keeps it from its limit is unfinished relaxation, or a linear solve.
     """
 
     system: System
@@ -82,6 +83,7 @@ class Grounds(eqx.Module):
     solver: AbstractSolver
     causes: Causes
     follows_adjoint: bool = eqx.field(static=True)
+    nudges: bool = eqx.field(static=True)
 
 
 def audit(
@@ -143,7 +145,8 @@ def audit(
         for part in (unfinished, rounding)
     ]
     rest = jnp.maximum(0, 1 - known[0] - known[1])
-    together = jnp.sqrt(jnp.stack([rest, *known]) / jnp.maximum(rest + known[0] + known[1], 1))
+    shares = jnp.stack([rest, *known] if grounds.nudges else [jnp.zeros_like(rest), rest + known[0], known[1]])
+    together = jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
     return GradientBar(
         exact=whole[1],
         limit=whole[0],

@@ -147,7 +147,9 @@ def estimate(
     estimator.check(system, x)
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
-    grounds = Grounds(system, x, target, solver, causes, follows_adjoint=estimator.tends_to == "adjoint")
+    nudges = hasattr(estimator, "nudge") or estimator.tends_to == "clamped"
+    follows = estimator.tends_to == "adjoint"
+    grounds = Grounds(system, x, target, solver, causes, follows_adjoint=follows, nudges=nudges)
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
 
 
