@@ -24,7 +24,7 @@ import equiprop as ep  # noqa: E402
 from equiprop.training import on_device  # noqa: E402
 
 ESTIMATORS = (ep.Centered(0.05), ep.Centered(0.5), ep.Holomorphic(0.1))
-BATCHES, SIZE, AUDITED = 25, 50, 8
+BATCHES, SIZE, AUDITED = 25, 50, 16
 DOUBLE = ep.GaussSeidel(tolerance=1e-11, max_steps=2000)
 SOLVE = {"linear_solver": ep.GMRES(tolerance=1e-8, max_restarts=20), "clip": math.inf, "unconverged": "keep"}
 

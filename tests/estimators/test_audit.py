@@ -15,7 +15,7 @@ from equiprop.numerics import trees
 
 SOLVER = ep.GaussSeidel(tolerance=1e-12)
 # What a bar holds besides what was found.
-SAFETY = 1.2
+SAFETY = 1.15
 
 
 def force(p, u, x):
@@ -98,7 +98,7 @@ def error_between(limit, exact):
 
 def test_a_few_samples_tell_the_error_of_many():
     """On forty random systems and batches the error lies below the bar, which is within five times of it."""
-    audited = eqx.filter_jit(lambda answer: answer.audit(8))
+    audited = eqx.filter_jit(lambda answer: answer.audit(16))
     found = []
     for seed in range(40):
         key = jax.random.key(seed)

@@ -24,8 +24,8 @@ _RESTART, _CYCLES = 8, 3
 _BY_LOT = 0.2
 
 # Standard errors that a bar holds besides what was found; and what relaxation of the free phase, which no sample tells, may add.
-_DEVIATIONS = 1.7
-_SAFETY = 1.2
+_DEVIATIONS = 1.2
+_SAFETY = 1.15
 
 # How the three parts of an error (what keeps an error vector from its limit, asymmetry, exclusion) are added: each by itself, and
 # all against the limit and against the exact gradient.

@@ -63,10 +63,10 @@ class Estimate(Figures):
 
     @property
     def gradient_bar(self) -> GradientBar:
-        """How far the gradient is from the exact one, and why: `audit()` of eight samples, which costs a few sweeps of those."""
+        """How far the gradient is from the exact one, and why: `audit()` of sixteen samples: a few sweeps of those."""
         return self.audit()
 
-    def audit(self, samples: int = 8) -> GradientBar:
+    def audit(self, samples: int = 16) -> GradientBar:
         """The same from so many samples of the batch. Compiled when first called.
 
         Raises `InputError` for less than one, and for an estimate without grounds, or one of several batches.

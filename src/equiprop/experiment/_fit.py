@@ -100,7 +100,7 @@ def fit(
     callbacks: Sequence[Any] = (),
     average: float | None = None,
     diagnostic_samples: int = 0,
-    audit_samples: int = 8,
+    audit_samples: int = 16,
     warm_start: bool = False,
     micro_batches: int = 1,
     devices: int = 1,

@@ -66,7 +66,7 @@ class TrainingSettings(Settings):
     )
 
     audit_samples: int = count(
-        8,
+        16,
         "Samples of a training batch whose exact error vectors tell after every epoch how far its gradient is off; 0 for never.",
         at_least=0,
     )

@@ -36,11 +36,12 @@ _CONVERGED = (
 )
 _UNCONVERGED = ("oscillating", "diverged", "max_steps", "unconverged")
 _COST = (
-    "The error bar is the median over samples of a bound on the relative error of the error vector, against the exact "
-    "response: of one or two nudges what the estimate leaves of its linear equation, of more nudges what their Fourier "
-    "coefficients tell. It covers the finite nudge and unfinished relaxation, not the asymmetry. Where it does not fall with "
-    "more points, the response is not holomorphic, or the nudge reaches a singularity. Relaxation steps are a mean over samples. "
-    "The time of the first epoch includes compilation."
+    "The bar of the gradient bounds how far the gradient of a training batch is from the exact one, relative to that, as some of "
+    "its samples tell: by the finite nudge, relaxation, rounding, asymmetry and exclusion. The error bar is the median over "
+    "samples of a bound on the relative error of the error vector, against the exact response: of one or two nudges what the "
+    "estimate leaves of its linear equation, of more nudges what their Fourier coefficients tell. It covers the finite nudge and "
+    "unfinished relaxation, not the asymmetry. Where it does not fall with more points, the response is not holomorphic, or the "
+    "nudge reaches a singularity. Relaxation steps are a mean over samples. The time of the first epoch includes compilation."
 )
 
 
@@ -137,6 +138,7 @@ def cost_figure(runs: Sequence[Run]) -> str | None:
         "cost",
         "Error bar and cost over epochs",
         [
+            _panel(runs, "bar of the gradient", "relative error", "gradient_bar", spread=6),
             _panel(runs, "error bar, median", "relative error", "error_bar", spread=6),
             _panel(runs, "relaxation, mean", "steps per sample", "relaxation_steps", include=(0.0,)),
             _panel(runs, "time", "seconds per epoch", "epoch_seconds", spread=6),
