@@ -1,16 +1,12 @@
 """How well a gradient agrees with the exact one: per sample and population, and as a whole."""
 
-from collections.abc import Sequence
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
-from jax.core import Tracer
 from jaxtyping import Array, Float, PyTree
 
 from equiprop.estimators import Estimate
-from equiprop.numerics import Figures, trees
+from equiprop.numerics import Figures, named, trees
 from equiprop.systems import population_names
 
 
@@ -45,8 +41,8 @@ def alignment(estimate: Estimate, reference: Estimate) -> Alignment:
     """Compares two estimates of the gradient on the same batch. Where nothing can be compared the figures are NaN."""
     populations, total, gradient, samples = _compared(estimate, reference)
     names, parameters = population_names(reference.error_vector), parameter_names(reference.gradient)
-    of_each = {field: _named(names, figures) for field, figures in populations.items()}
-    of_each |= {field: _named(parameters, figures) for field, figures in gradient.items()}
+    of_each = {field: named(names, figures) for field, figures in populations.items()}
+    of_each |= {field: named(parameters, figures) for field, figures in gradient.items()}
     return Alignment(**of_each, total_cosine=total[0], total_relative_error=total[1], samples=samples)
 
 
@@ -111,12 +107,6 @@ def _norm(lengths: Array) -> Array:
 def _mean(values: Array, usable: Array) -> Array:
     """Over the samples of each row."""
     return jnp.sum(jnp.where(usable, values, 0), axis=1) / jnp.sum(usable, axis=1)
-
-
-def _named(names: Sequence[str], figures: Array) -> dict[str, Array]:
-    # Numbers that are at hand are taken apart without compiling anything.
-    each = figures if isinstance(figures, Tracer) else map(jnp.asarray, np.asarray(figures))
-    return dict(zip(names, each, strict=True))
 
 
 def parameter_names(tree: PyTree) -> list[str]:

@@ -11,7 +11,7 @@ from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from equiprop.estimators._estimator import Surrogate
 from equiprop.estimators._problem import Problem, relative
-from equiprop.numerics import Figures, gmres, trees
+from equiprop.numerics import Figures, gmres, named, trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import System, cost_gradient, error_vector_of, over_slope, slope
 
@@ -62,6 +62,31 @@ class GradientBar(Figures):
     unsolved: Int[Array, ""]
 
 
+class Found(eqx.Module):
+    """The figures of a bar in few arrays, as each number by itself would be a kernel of its own to compile: against the limit and
+    against the exact gradient in total and of each array of parameters, and by cause.
+    """
+
+    whole: Float[Array, "2"]
+    arrays: Float[Array, "2 arrays"]
+    causes: Float[Array, "5"]
+    samples: Int[Array, ""]
+    unsolved: Int[Array, ""]
+
+    def bar(self, names: tuple[str, ...]) -> GradientBar:
+        """With the names of the parameters."""
+        whole, arrays = (named(("limit", "exact"), figures) for figures in (self.whole, self.arrays))
+        return GradientBar(
+            exact=whole["exact"],
+            limit=whole["limit"],
+            exact_of=named(names, arrays["exact"]),
+            limit_of=named(names, arrays["limit"]),
+            causes=named(CAUSES, self.causes),
+            samples=self.samples,
+            unsolved=self.unsolved,
+        )
+
+
 class Causes(eqx.Module):
     """What an estimator says of the error of its own answer, as in `Response`."""
 
@@ -94,8 +119,8 @@ def audit(
     gradient: PyTree,
     offset: PyTree | None,
     samples: int,
-) -> GradientBar:
-    """The bar of a gradient, from so many samples of its batch.
+) -> Found:
+    """What the bar of a gradient is made of, from so many samples of its batch.
 
     **Arguments:**
 
@@ -138,7 +163,6 @@ def audit(
     bars = relative(of_each[:, 3:], lengths)
     whole = relative(_norm(of_each[:, 3:], axis=0), _norm(lengths, axis=0))
     apart = relative(_norm(of_each[:, :3], axis=0), _norm(lengths[:, 1]))
-    names = trees.paths(gradient)
     energy = (inclusion * share * trees.norm(of_limit)) ** 2
     known = [
         jnp.minimum(1, relative(jnp.sum((inclusion * share * trees.norm(found) * part) ** 2), jnp.sum(energy)))
@@ -147,15 +171,9 @@ def audit(
     rest = jnp.maximum(0, 1 - known[0] - known[1])
     shares = jnp.stack([rest, *known] if grounds.nudges else [jnp.zeros_like(rest), rest + known[0], known[1]])
     together = jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
-    return GradientBar(
-        exact=whole[1],
-        limit=whole[0],
-        exact_of=dict(zip(names, bars[:, 1], strict=True)),
-        limit_of=dict(zip(names, bars[:, 0], strict=True)),
-        causes=dict(zip(CAUSES, (*(apart[0] * together), apart[1], apart[2]), strict=True)),
-        samples=jnp.asarray(chosen.shape[0], jnp.int32),
-        unsolved=jnp.sum(~(left <= 0.5), dtype=jnp.int32),
-    )
+    causes = jnp.append(apart[0] * together, apart[1:])
+    unsolved = jnp.sum(~(left <= 0.5), dtype=jnp.int32)
+    return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
 
 def _drawn(

@@ -12,7 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError
-from equiprop.estimators._audit import Causes, GradientBar, Grounds, audit
+from equiprop.estimators._audit import Causes, Found, GradientBar, Grounds, audit
 from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import Problem
@@ -76,7 +76,8 @@ class Estimate(Figures):
         if self.grounds is None or self.weight.ndim != 1:
             what = "has no grounds" if self.grounds is None else "is of several batches"
             raise InputError(f"this estimate {what} to be audited on", hint="ask that of estimate for one batch")
-        return _audited(eqx.tree_at(lambda e: e.input_gradient, self, None, is_leaf=_is_none), samples)
+        found = _audited(eqx.tree_at(lambda e: e.input_gradient, self, None, is_leaf=_is_none), samples)
+        return found.bar(trees.paths(self.gradient))
 
     @property
     def bare(self) -> "Estimate":
@@ -214,7 +215,7 @@ def _estimate(
 
 
 @eqx.filter_jit
-def _audited(answer: Estimate, samples: int) -> GradientBar:
+def _audited(answer: Estimate, samples: int) -> Found:
     grounds = answer.grounds
     assert grounds is not None
     offset = None

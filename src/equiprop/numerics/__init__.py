@@ -50,4 +50,5 @@ from equiprop.numerics.settings import part as part
 from equiprop.numerics.settings import text as text
 from equiprop.numerics.small import solve_definite as solve_definite
 from equiprop.numerics.tables import Figures as Figures
+from equiprop.numerics.tables import named as named
 from equiprop.numerics.tables import spread as spread

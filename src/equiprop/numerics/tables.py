@@ -1,13 +1,15 @@
 """Figures that print as a small table."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
+from jaxtyping import Array
 
 
 class Figures(eqx.Module):
@@ -28,6 +30,12 @@ class Figures(eqx.Module):
             return super().__repr__()
         width = max(len(name) for name, _ in rows) + 2
         return "\n".join([type(self).__name__, *(f"  {name:<{width}}{text}" for name, text in rows)])
+
+
+def named(names: Sequence[str], figures: Array) -> dict[str, Array]:
+    """The rows of an array by name. Numbers that are at hand are taken apart without compiling anything."""
+    rows = figures if isinstance(figures, Tracer) else map(jnp.asarray, np.asarray(figures))
+    return dict(zip(names, rows, strict=True))
 
 
 def spread(value: Any) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 from equiprop.diagnostics import alignment, certificate, symmetry, weight_angle
-from equiprop.estimators import CAUSES, Estimate, GradientBar, estimate
+from equiprop.estimators import CAUSES, Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System, correct, predict
 from equiprop.training._components import Components
@@ -174,8 +174,8 @@ def diagnose_gradient(
 
 
 @eqx.filter_jit
-def _bar(system: System, x: Any, y: Any, key: Array, components: Components, samples: int) -> GradientBar:
-    return estimate(system, x, y, components.estimator, solver=components.solver, key=key).audit(samples)
+def _estimated(system: System, x: Any, y: Any, key: Array, components: Components) -> Estimate:
+    return estimate(system, x, y, components.estimator, solver=components.solver, key=key)
 
 
 def audit_gradient(system: System, x: Any, y: Any, components: Components, samples: int, key: Array) -> dict[str, Any]:
@@ -184,7 +184,7 @@ def audit_gradient(system: System, x: Any, y: Any, components: Components, sampl
     Keys as in `metrics.jsonl`: `gradient_bar`, against the exact gradient; `gradient_bar_limit`, against what the estimator tends
     to; `gradient_bar_causes`; `gradient_bar_of` each array of parameters.
     """
-    found = _bar(system, x, y, key, components, samples)
+    found = _estimated(system, x, y, key, components).audit(samples)
     return {
         "gradient_bar": finite_or_none(found.exact),
         "gradient_bar_limit": finite_or_none(found.limit),
