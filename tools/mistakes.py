@@ -416,8 +416,8 @@ SOLVERS = (
     Mistake(
         "rounding put down to relaxation",
         "estimators/_audit.py",
-        "jnp.stack([rest, *known] if",
-        "jnp.stack([rest, *known[::-1]] if",
+        "jnp.stack([rest, relaxed, rounded] if",
+        "jnp.stack([rest, rounded, relaxed] if",
         "estimators/test_audit.py",
     ),
     Mistake(

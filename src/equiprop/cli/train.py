@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -202,50 +201,38 @@ def _judged(summary: Mapping[str, Any]) -> str:
 
 def _printer(console: Console, bar: Any, out: Path) -> Any:
     from equiprop.experiment import Config
-    from equiprop.training import Callback, Plan, before_comparison, epoch_line, is_told
+    from equiprop.training import Plan, Progress
 
-    class Printer(Callback):
-        """A bar over all steps, and a line an epoch."""
+    class Printer(Progress):
+        """A bar over all steps, too."""
+
+        begun = ""
+
+        def say(self, text: str, end: str = "\n") -> None:
+            # Above a bar there can be whole lines only.
+            if console.is_terminal and end != "\n":
+                self.begun = text + end
+                return
+            console.print(self.begun + text, end=end)
+            self.begun = ""
 
         def on_start(self, plan: Plan) -> None:
-            self.per_epoch, self.epochs, self.first = plan.steps_per_epoch, plan.epochs, plan.epoch + 1
             config = Config.from_mapping(plan.settings, complete=True)
             kind = config.homeostasis.kind
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
-            plural = "" if self.epochs == 1 else "s"
+            plural = "" if plan.epochs == 1 else "s"
             seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
-            console.print(
-                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {self.epochs} epoch{plural}{seeds} -> {out}"
+            self.say(
+                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {plan.epochs} epoch{plural}{seeds} -> {out}"
             )
+            super().on_start(plan)
             # The first call compiles; until it returns there is nothing to count.
-            done = plan.epoch * plan.steps_per_epoch
-            self.task = bar.add_task("compiling", total=plan.steps_per_epoch * self.epochs, completed=done)
-            self.began: float | None = time.perf_counter()
-            if not console.is_terminal:
-                console.print("compiling ...", end=" ")
+            self.per_epoch, done = plan.steps_per_epoch, plan.epoch * plan.steps_per_epoch
+            self.task = bar.add_task("compiling", total=self.per_epoch * plan.epochs, completed=done)
 
         def on_steps(self, epoch: int, step: int, loss: float) -> None:
-            if self.began is not None:
-                took = f"{time.perf_counter() - self.began:.1f} s"
-                console.print(f"compiled in {took}" if console.is_terminal else took)
-                self.began = None
-            bar.update(
-                self.task, completed=(epoch - 1) * self.per_epoch + step, description=f"epoch {epoch} loss {loss:.3f}"
-            )
-
-        def on_validation(self, metrics: Mapping[str, Any]) -> None:
-            # The first comparison compiles.
-            if metrics["epoch"] == self.first:
-                console.print(before_comparison(metrics, self.epochs))
-
-        def on_epoch(self, metrics: Mapping[str, Any], system: Any) -> None:
-            del system
-            if is_told(metrics["epoch"], self.epochs):
-                console.print(epoch_line(metrics, self.epochs))
-
-        def on_end(self, reason: str) -> None:
-            del reason
-            if self.began is not None and not console.is_terminal:
-                console.print()
+            super().on_steps(epoch, step, loss)
+            done = (epoch - 1) * self.per_epoch + step
+            bar.update(self.task, completed=done, description=f"epoch {epoch} loss {loss:.3f}")
 
     return Printer()

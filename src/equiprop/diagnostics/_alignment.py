@@ -65,7 +65,7 @@ def _compared(
         "relative_error": _mean(difference / jnp.where(usable, reference_length, 1), usable),
     }
     cosine, length, reference_length, difference = _stacked(estimate.gradient, reference.gradient, axis=0)
-    whole, reference_whole = _norm(length), _norm(reference_length)
+    whole, reference_whole = trees.scaled_norm(length), trees.scaled_norm(reference_length)
     # A zero array has no cosine, and no part in the product of all.
     shares = (
         jnp.where((length > 0) & (reference_length > 0), cosine, 0)
@@ -74,7 +74,7 @@ def _compared(
         * reference_length
         / reference_whole
     )
-    total = jnp.sum(shares), _norm(difference) / reference_whole
+    total = jnp.sum(shares), trees.scaled_norm(difference) / reference_whole
     gradient = {"gradient_cosine": cosine, "gradient_norm_ratio": length / reference_length}
     return populations, total, gradient, jnp.sum(both).astype(reference.cost.dtype)
 
@@ -97,11 +97,6 @@ def _stacked(ours: PyTree, theirs: PyTree, axis: int) -> tuple[Array, Array, Arr
         found.append(jnp.concatenate([cosine[..., None], largest * norms], axis=-1))
     cosine, length, other_length, difference = jnp.moveaxis(jnp.stack(found), -1, 0)
     return cosine, length, other_length, difference
-
-
-def _norm(lengths: Array) -> Array:
-    largest = jnp.max(lengths, initial=0)
-    return largest * jnp.sqrt(jnp.sum((lengths / jnp.where(largest > 0, largest, 1)) ** 2))
 
 
 def _mean(values: Array, usable: Array) -> Array:

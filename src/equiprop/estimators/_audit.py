@@ -159,21 +159,29 @@ def audit(
     # What is left of the gradient without its error is what it should be.
     limit = jax.tree.map(lambda g, m: g - unit * (m[0] + m[2]), gradient, mean)
     exact = jax.tree.map(lambda g, m: g - unit * m[1], limit, mean)
-    lengths = jnp.stack([jnp.stack([_norm(a) for a in jax.tree.leaves(true)]) for true in (limit, exact)], axis=1)
+    lengths = jnp.stack(
+        [jnp.stack([trees.scaled_norm(a) for a in jax.tree.leaves(true)]) for true in (limit, exact)], axis=1
+    )
     bars = relative(of_each[:, 3:], lengths)
-    whole = relative(_norm(of_each[:, 3:], axis=0), _norm(lengths, axis=0))
-    apart = relative(_norm(of_each[:, :3], axis=0), _norm(lengths[:, 1]))
-    energy = (inclusion * share * trees.norm(of_limit)) ** 2
-    known = [
-        jnp.minimum(1, relative(jnp.sum((inclusion * share * trees.norm(found) * part) ** 2), jnp.sum(energy)))
-        for part in (unfinished, rounding)
-    ]
-    rest = jnp.maximum(0, 1 - known[0] - known[1])
-    shares = jnp.stack([rest, *known] if grounds.nudges else [jnp.zeros_like(rest), rest + known[0], known[1]])
-    together = jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
-    causes = jnp.append(apart[0] * together, apart[1:])
+    whole = relative(trees.scaled_norm(of_each[:, 3:], axis=0), trees.scaled_norm(lengths, axis=0))
+    apart = relative(trees.scaled_norm(of_each[:, :3], axis=0), trees.scaled_norm(lengths[:, 1]))
+    weight = inclusion * share
+    known = [weight * trees.norm(found) * part for part in (unfinished, rounding)]
+    told_apart = _told_apart(weight * trees.norm(of_limit), *known, nudges=grounds.nudges)
+    causes = jnp.append(apart[0] * told_apart, apart[1:])
     unsolved = jnp.sum(~(left <= 0.5), dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
+
+
+def _told_apart(
+    errors: Float[Array, " some"], unfinished: Float[Array, " some"], rounding: Float[Array, " some"], *, nudges: bool
+) -> Float[Array, "3"]:
+    """What parts of errors are put down to the nudge, to relaxation and to rounding; their squares add up to one at most."""
+    whole = jnp.sum(errors**2)
+    relaxed, rounded = (jnp.minimum(1, relative(jnp.sum(part**2), whole)) for part in (unfinished, rounding))
+    rest = jnp.maximum(0, 1 - relaxed - rounded)
+    shares = jnp.stack([rest, relaxed, rounded] if nudges else [jnp.zeros_like(rest), rest + relaxed, rounded])
+    return jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
 
 
 def _drawn(
@@ -211,8 +219,7 @@ def _errors(
     mobility = system.mobility
 
     def single(u: PyTree, d: PyTree, y: PyTree, vector: PyTree) -> tuple[PyTree, PyTree, Array]:
-        lifted = jax.tree.map(lambda a: a[None], (u, d, y, vector))
-        u, d, y, vector = lifted
+        u, d, y, vector = jax.tree.map(lambda a: a[None], (u, d, y, vector))
         activity = system.activity(u)
         gradient = cost_gradient(system, activity, y)
         inclination = slope(system, u)
@@ -292,11 +299,3 @@ def _sizes(mean: PyTree, within: Float[Array, "arrays 5"], drawn: int | None) ->
     if drawn is not None:
         squares += _DEVIATIONS**2 * jnp.maximum(within - squares / drawn, 0) * drawn / max(drawn - 1, 1)
     return _SAFETY * jnp.sqrt(squares)
-
-
-def _norm(a: Array, axis: int | None = None) -> Array:
-    """The Euclidean norm, of what is too small to be squared, too."""
-    largest = jnp.max(jnp.abs(a), axis=axis, keepdims=True, initial=0)
-    scaled = a / jnp.where(largest > 0, largest, 1)
-    norm = largest * jnp.sqrt(jnp.sum(scaled**2, axis=axis, keepdims=True))
-    return norm.reshape(()) if axis is None else jnp.squeeze(norm, axis)

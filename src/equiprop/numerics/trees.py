@@ -80,6 +80,13 @@ def norm(tree: PyTree) -> Float[Array, " batch"]:
     return jnp.sqrt(squared_norm(tree))
 
 
+def scaled_norm(a: Array, axis: int | None = None) -> Array:
+    """The Euclidean norm along an axis, or of all, also of numbers whose squares vanish, in single precision below 1e-19."""
+    largest = jnp.max(jnp.abs(a), axis=axis, keepdims=True, initial=0)
+    length = jnp.sqrt(jnp.sum((a / jnp.where(largest > 0, largest, 1)) ** 2, axis=axis, keepdims=True))
+    return jnp.squeeze(largest * length, axis)
+
+
 def inner(a: PyTree, b: PyTree) -> Float[Array, " batch"]:
     """Σ a·b per sample over all leaves, of real trees."""
     return _reduce(lambda leaf: leaf.sum(axis=1), jnp.add, jax.tree.map(jnp.multiply, a, b))

@@ -18,36 +18,36 @@ class Progress(Callback):
         self._epochs = self._first = 0
         self._began: float | None = None
 
+    def say(self, text: str, end: str = "\n") -> None:
+        print(text, end=end, flush=True)  # noqa: T201
+
     def on_start(self, plan: Plan) -> None:
         self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
-        print("compiling ...", end=" ", flush=True)  # noqa: T201
+        self.say("compiling ...", end=" ")
 
     def on_steps(self, epoch: int, step: int, loss: float) -> None:
         del epoch, step, loss
         # The first call compiles.
         if self._began is not None:
-            print(f"{time.perf_counter() - self._began:.1f} s", flush=True)  # noqa: T201
+            self.say(f"{time.perf_counter() - self._began:.1f} s")
             self._began = None
 
     def on_validation(self, metrics: Mapping[str, Any]) -> None:
-        # The first comparison compiles.
+        # The first time it is compiled.
         if metrics["epoch"] == self._first:
-            print(before_comparison(metrics, self._epochs), flush=True)  # noqa: T201
+            waiting = "compiling what tells how good the gradient is ..."
+            self.say("  ".join([*_progress(metrics, self._epochs), waiting]))
 
     def on_end(self, reason: str) -> None:
         del reason
         if self._began is not None:
-            print(flush=True)  # noqa: T201
+            self.say("")
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
         del system
-        if is_told(metrics["epoch"], self._epochs):
-            print(epoch_line(metrics, self._epochs), flush=True)  # noqa: T201
-
-
-def is_told(epoch: int, epochs: int) -> bool:
-    """Whether an epoch has a line: of more than twenty the first, every fifth and the last."""
-    return epochs <= 20 or epoch in (1, epochs) or epoch % 5 == 0
+        epoch = metrics["epoch"]
+        if self._epochs <= 20 or epoch in (1, self._epochs) or epoch % 5 == 0:
+            self.say(epoch_line(metrics, self._epochs))
 
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
@@ -57,14 +57,14 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     if "cosine_to_adjoint" in metrics:
         parts.append(f"cosine {_number(cosine)}")
     if metrics.get("gradient_bar") is not None:
-        parts.append(gradient_bar(metrics))
+        parts.append(_gradient_bar(metrics))
     parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
     shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
     parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
     return "  ".join(parts)
 
 
-def gradient_bar(metrics: Mapping[str, Any]) -> str:
+def _gradient_bar(metrics: Mapping[str, Any]) -> str:
     """How far the gradient may be from the exact one, and by what: `gradient ±3.2 % (nudge 2.9, rounding 1.2)`."""
     bar = metrics["gradient_bar"]
     causes = {
@@ -72,11 +72,6 @@ def gradient_bar(metrics: Mapping[str, Any]) -> str:
     }
     large = [f"{name} {_percent(causes[name])}" for name in sorted(causes, key=causes.__getitem__, reverse=True)]
     return f"gradient ±{_percent(bar)} %{' (' + ', '.join(large) + ')' if large else ''}"
-
-
-def before_comparison(metrics: Mapping[str, Any], epochs: int) -> str:
-    """What is known of the first epoch while the comparison with the exact gradient is compiled."""
-    return "  ".join([*_progress(metrics, epochs), "compiling what tells how good the gradient is ..."])
 
 
 def _progress(metrics: Mapping[str, Any], epochs: int) -> list[str]:
