@@ -157,6 +157,14 @@ def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():
         "the gradient may be off the exact one by 140 % of that after epoch 2, most of it by asymmetry: homeostasis turns it "
         "towards the exact one; this is said once"
     )
+    said = set()
+    lanes = [Warnings(ep.Centered(), said) for _ in range(2)]
+    with warnings.catch_warnings(record=True) as both:
+        warnings.simplefilter("always")
+        for lane, warner in enumerate(lanes):
+            warner.on_start(Plan(10, 1, 0, 0, (), {}, lanes=2, lane=lane))
+            warner.on_epoch({"epoch": 1, "gradient_bar": 1.4, "gradient_bar_causes": causes}, SYSTEM)
+    assert [str(each.message).partition(":")[0] for each in both] == ["lane 1 of 2"]
     assert "off the exact one by any amount after epoch 1" in told([None])[0]
     assert (
         told([0.9, 1.0]) == [] and told([2.0], [{"epoch": 1, "gradient_bar": 3.0, "gradient_bar_causes": causes}]) == []

@@ -103,8 +103,9 @@ class _Loop:
         self.samples: Samples | None = None
         several = len(trainings) > 1
         self.own = [[*(c if not several else copy.deepcopy(c) for c in callbacks if c.each_lane)] for _ in trainings]
+        said: set[type[Warning]] = set()
         for own, training in zip(self.own, trainings, strict=True):
-            own.insert(0, Warnings(training.components.estimator))
+            own.insert(0, Warnings(training.components.estimator, said))
         self.shared = [callback for callback in callbacks if not callback.each_lane]
         # Why nothing is left to do in a lane, also where it was ended before it was interrupted.
         self.stopped = [str(lines[-1].get("stopped", "")) if lines else "" for lines in histories]

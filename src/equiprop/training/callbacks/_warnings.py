@@ -27,14 +27,20 @@ class Warnings(Callback):
     and names why. Every training has it.
     """
 
-    def __init__(self, estimator: AbstractEstimator) -> None:
+    def __init__(self, estimator: AbstractEstimator, said: set[type[Warning]] | None = None) -> None:
+        """**Arguments:**
+
+        - `said`: what has been said already, which several trainings side by side have in common.
+        """
         self._dropped = estimator.dropped
-        self._said: set[type[Warning]] = set()
+        self._said: set[type[Warning]] = set() if said is None else said
+        self._of = ""
 
     def on_start(self, plan: Plan) -> None:
+        self._of = f"lane {plan.lane + 1} of {plan.lanes}: " if plan.lanes > 1 else ""
         found = (_of_exclusion(metrics, ()) for metrics in plan.history), (_of_bar(metrics) for metrics in plan.history)
         kinds = (ExclusionWarning, GradientWarning)
-        self._said = {kind for kind, each in zip(kinds, found, strict=True) if any(each)}
+        self._said |= {kind for kind, each in zip(kinds, found, strict=True) if any(each)}
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
         del system
@@ -44,7 +50,7 @@ class Warnings(Callback):
     def _warn(self, kind: type[Warning], reason: str) -> None:
         if reason and kind not in self._said:
             self._said.add(kind)
-            warnings.warn(f"{reason}; this is said once", kind, stacklevel=3)
+            warnings.warn(f"{self._of}{reason}; this is said once", kind, stacklevel=3)
 
 
 def _of_exclusion(metrics: Mapping[str, Any], dropped: tuple[str, ...]) -> str:
