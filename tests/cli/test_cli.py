@@ -88,6 +88,17 @@ def test_train_prints_and_writes(trained):
     assert recorded.kind == "antisymmetric" and recorded.values["strength"] != "auto"
 
 
+def test_a_long_line_is_one_line(capsys, tmp_path):
+    """Of several seeds, with the bar of the gradient, where nothing tells how wide the output is."""
+    _, out, _ = call(
+        capsys, "train", *SMALL, "--seeds", "2", "--homeostasis", "none", "--out", tmp_path / ("long" * 30)
+    )
+    lines = out.splitlines()
+    assert len(lines[0]) > 160 and lines[0].endswith("long") and lines[1].startswith("compiling ")
+    assert lines[-1].startswith("run directory: ") and lines[-1].endswith("long")
+    assert all(line.endswith("...") or " converged " in line for line in lines if line.startswith("epoch "))
+
+
 def test_training_says_what_it_waits_for(trained):
     """The first epoch is told before it is compiled what tells how good the gradient is, which takes longer than all else."""
     lines = trained[1].splitlines()

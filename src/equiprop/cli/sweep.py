@@ -55,13 +55,17 @@ def _teller(sweep: "Sweep", options: Options) -> Any:
     began = time.perf_counter()
     console = stdout_console(stderr=options.json)
     if not options.quiet:
-        console.print(f"{sweep.trials} trials ({sweep.sampler}) over {', '.join(sweep.space)} -> {sweep.out}")
+        console.print(
+            f"{sweep.trials} trials ({sweep.sampler}) over {', '.join(sweep.space)} -> {sweep.out}", soft_wrap=True
+        )
 
     def tell(trial: "Trial") -> None:
         if not options.quiet:
             pruned = " (pruned)" if trial.state == "pruned" else ""
             came = trial.reason or f"{_name(trial)} {_number(trial.metric)}{pruned}"
-            console.print(f"trial {trial.number:>3}  {time.perf_counter() - began:6.1f} s  {came}  {_told(trial)}")
+            console.print(
+                f"trial {trial.number:>3}  {time.perf_counter() - began:6.1f} s  {came}  {_told(trial)}", soft_wrap=True
+            )
 
     return tell
 

@@ -179,14 +179,16 @@ def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> 
     cosine = summary["cosine_to_adjoint"]["total"]
     console.print(
         f"{_judged(summary)}, cosine to the exact gradient {format_number(cosine)}, "
-        f"symmetry {format_number(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %"
+        f"symmetry {format_number(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %",
+        soft_wrap=True,
     )
     if summary["excluded_fraction"] > 0.5:
         console.print(
             f"{100 * summary['excluded_fraction']:.1f} % of samples were excluded from the gradient in the last epoch: "
-            f"equiprop diagnose {out} says why"
+            f"equiprop diagnose {out} says why",
+            soft_wrap=True,
         )
-    console.print(f"run directory: {out}")
+    console.print(f"run directory: {out}", soft_wrap=True)
     return summary
 
 
@@ -213,7 +215,7 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             if console.is_terminal and end != "\n":
                 self.begun = text + end
                 return
-            console.print(self.begun + text, end=end)
+            console.print(self.begun + text, end=end, soft_wrap=True)
             self.begun = ""
 
         def on_start(self, plan: Plan) -> None:
