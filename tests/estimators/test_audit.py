@@ -172,3 +172,40 @@ def test_no_equilibrium_is_said(problem):
     answer = ep.estimate(wild, x, y, ep.Centered(0.3), solver=ep.GaussSeidel(max_steps=20))
     bar = answer.audit(12)
     assert int(jnp.sum(answer.weight)) < 12 and float(bar.exact) > 0.1
+
+
+def test_one_sample_may_hold_the_gradient():
+    """Of forty, one has an error a thousand times that of the others: eight are enough, each over its probability."""
+    key = jax.random.key(5)
+    a, b = 0.2 * jax.random.normal(key, (6, 6)), jax.random.normal(jax.random.fold_in(key, 1), (4, 6))
+    system = ep.from_force(
+        lambda p, u, x: u @ p["w"] + x @ p["v"] - u,
+        {"w": a, "v": b},
+        initial_state=jnp.zeros(6),
+        output=output,
+        cost=ep.SquaredError(),
+        holomorphic=True,
+    )
+    x = jax.random.normal(jax.random.fold_in(key, 2), (40, 4))
+    free = ep.relax(system, x, SOLVER)
+    off = jax.random.normal(jax.random.fold_in(key, 3), (40, 3)) * jnp.where(jnp.arange(40) == 17, 1.0, 1e-3)[:, None]
+    y = system.output(system.activity(free.state)) + off
+    answer = ep.estimate(system, x, y, ep.ExactResponse(), solver=SOLVER, equilibrium=free)
+    exact = ep.estimate(system, x, y, ep.Adjoint(clip=math.inf), solver=SOLVER, equilibrium=free)
+    true = error(answer.gradient, exact.gradient)
+    assert true > 0.1 and true <= float(answer.audit(8).exact) <= 1.6 * true
+
+
+def test_what_relaxation_leaves_is_not_called_rounding(problem):
+    system, x, y, free, _, _ = problem
+    answer = ep.estimate(system, x, y, ep.Centered(1e-3), solver=ep.GaussSeidel(tolerance=1e-3), equilibrium=free)
+    causes = answer.audit(12).causes
+    assert float(causes["relaxation"]) > 10 * float(causes["rounding"]) > 0
+
+
+def test_the_contrast_of_two_states_is_told_from_the_error_vector():
+    network = ep.mlp(5, (6,), 3, key=jax.random.key(2), feedback_gain=1.0, weight_angle=0.0, cost="squared_error")
+    x, y = jax.random.normal(jax.random.key(3), (8, 5)), jax.random.uniform(jax.random.key(4), (8, 3))
+    answer = ep.estimate(network, x, y, ep.ContrastiveHebbian(), solver=SOLVER)
+    exact = ep.estimate(network, x, y, ep.Adjoint(clip=math.inf), solver=SOLVER)
+    assert float(answer.audit(8).exact) == pytest.approx(SAFETY * error(answer.gradient, exact.gradient), rel=0.02)
