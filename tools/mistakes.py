@@ -1075,8 +1075,22 @@ EXPERIMENT = (
     Mistake(
         "the checkpoint of epoch 9999 after that of 10000",
         "experiment/_checkpoint.py",
-        "return [path for *_, path in sorted(kind)]",
-        "return sorted(path for *_, path in kind)",
+        'if m and bool(m["best"]) == best), key=moment_of)',
+        'if m and bool(m["best"]) == best))',
+        "experiment/test_loop.py",
+    ),
+    Mistake(
+        "one checkpoint alone, and none to fall back on",
+        "experiment/_checkpoint.py",
+        "_GENERATIONS = 2",
+        "_GENERATIONS = 1",
+        "experiment/test_loop.py",
+    ),
+    Mistake(
+        "a damaged best checkpoint in the way of those that come",
+        "experiment/_checkpoint.py",
+        "                path.replace(path.with_suffix(_ASIDE))\n                damaged",
+        "                damaged",
         "experiment/test_loop.py",
     ),
     Mistake(

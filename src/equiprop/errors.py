@@ -55,23 +55,31 @@ class InputError(EquipropError, ValueError):
         return InputError(self.reason, path=path, value=self.value, hint=self.hint)
 
 
-class ExclusionWarning(UserWarning):
+class EquipropWarning(UserWarning):
+    """Something that a user should know and that stops nothing; the command line prints it as one line."""
+
+
+class CheckpointWarning(EquipropWarning):
+    """A checkpoint is damaged, and an older one is read in its place."""
+
+
+class ExclusionWarning(EquipropWarning):
     """Many samples are excluded from a gradient."""
 
 
-class GradientWarning(UserWarning):
+class GradientWarning(EquipropWarning):
     """A gradient may be further from the exact one than that is long."""
 
 
-class RenamedWarning(UserWarning):
+class RenamedWarning(EquipropWarning):
     """A setting is given by a name that it no longer has."""
 
 
-class ScheduleWarning(UserWarning):
+class ScheduleWarning(EquipropWarning):
     """A schedule does not go on as it was begun."""
 
 
-class TrackerWarning(UserWarning):
+class TrackerWarning(EquipropWarning):
     """A record of a training cannot be kept; the training goes on without it."""
 
 

@@ -36,6 +36,15 @@ def write_atomically(path: Path, content: str | bytes) -> None:
         temporary.write_bytes(content.encode("utf-8") if isinstance(content, str) else content)
 
 
+def make_folder(path: Path, *, parents: bool = False) -> None:
+    """Makes a folder, if it is not there, that outlives a loss of power.
+
+    Raises `OSError`, also where the folder around it is missing and `parents` are not to be made.
+    """
+    path.mkdir(parents=parents, exist_ok=True)
+    _sync_folder(path.parent)
+
+
 def is_unfinished(path: Path) -> bool:
     """Whether it is what a killed process left half written."""
     return path.name.startswith(_UNFINISHED)

@@ -610,3 +610,16 @@ def test_options_of_version_01_are_read_and_their_new_names_said(capsys, tmp_pat
         assert err.count(words) == 1
     written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
     assert written["estimator"]["clip"] == 2.0 and written["solver"]["low_precision_start"] == "bfloat16"
+
+
+def test_verify_names_what_is_damaged(run, tmp_path, capsys):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy)
+    code, out, _ = call(capsys, "verify", copy, "--json")
+    (findings,) = json.loads(out)["runs"].values()
+    assert code == 0 and {finding["fault"] for finding in findings} == {""}
+    (copy / "manifest.json").write_text("{")
+    code, out, err = call(capsys, "verify", copy)
+    assert code == 1 and "manifest.json" in out and "cannot be read" in out and err.count("\n") == 1
+    assert f"{copy}/manifest.json is damaged" in err
+    assert call(capsys, "verify")[0] == 2

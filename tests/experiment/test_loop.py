@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from equiprop.data import Split
-from equiprop.errors import InputError
+from equiprop.errors import CheckpointWarning, InputError
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment import (
     Checkpoints,
@@ -29,6 +29,7 @@ from equiprop.experiment import (
     RunDirectory,
     Trainer,
     _checkpoint,
+    check_run,
     load,
     resume,
     train,
@@ -102,8 +103,9 @@ def test_run_directory(finished):
     assert recorder.steps[-1] == (3, 6)
     assert recorder.before == [(0, True, False), (1, True, False), (2, True, False)]
     assert json.loads((out / "summary.json").read_text()) == summary
-    assert sorted(p.name for p in (out / "checkpoints").iterdir())[-1] == "epoch-0003-step-000000.safetensors"
-    assert len(list((out / "checkpoints").iterdir())) == 2
+    names = sorted(p.name for p in (out / "checkpoints").iterdir())
+    assert names[-2:] == [f"epoch-{epoch:04d}-step-000000.safetensors" for epoch in (2, 3)]
+    assert names[-3] == f"best-epoch-{summary['best_epoch']:04d}.safetensors" and len(names) <= 4
 
 
 def test_contract_of_summary_and_metrics(finished):
@@ -404,7 +406,7 @@ def test_damaged_checkpoint_is_refused(finished, tmp_path):
 
 def test_a_checkpoint_is_a_file_that_other_programs_read(finished):
     """Under the names that the parameters have in the system."""
-    best = load_file(next((finished[0] / "checkpoints").glob("best-*")))
+    best = load_file(max((finished[0] / "checkpoints").glob("best-*")))
     system = load(finished[0], dataset=DATA, checkpoint="best").system
     assert isinstance(system, LayeredNetwork)
     for name, weight in system.weights.items():
@@ -590,19 +592,102 @@ def test_a_checkpoint_that_is_replaced_while_it_is_looked_at(tmp_path, monkeypat
     checkpoints = Checkpoints(tmp_path / "c", config())
     state = trainer.initial_train_state()
     checkpoints.save(state, seconds=0.0)
-    later: TrainState = eqx.tree_at(lambda s: s.epoch, state, state.epoch + 1)
     whole, replaced = getattr(where, at), []
 
     def replace_first(*arguments):
         if not replaced:
             replaced.append(True)
-            checkpoints.save(later, seconds=0.0)
+            for later in (1, 2):
+                checkpoints.save(eqx.tree_at(lambda s: s.epoch, state, state.epoch + later), seconds=0.0)
         return whole(*arguments)
 
     monkeypatch.setattr(where, at, replace_first)
-    assert checkpoints.newest(trainer.initial_train_state())[0].epoch == 1
+    assert checkpoints.newest(trainer.initial_train_state())[0].epoch == 2
     replaced.clear()
-    assert checkpoints.about().epoch == 1
+    assert checkpoints.about().epoch == 2
+
+
+def _spoil(path):
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+
+
+@pytest.mark.parametrize("kind", ["epoch", "best"])
+def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_read_and_that_is_said(finished, tmp_path, kind):
+    """A run goes on from it and ends as one that was never damaged; what it puts aside is kept."""
+    out, summary, _ = finished
+    run = tmp_path / "run"
+    shutil.copytree(out, run)
+    assert {finding.fault for finding in check_run(run)} == {""}
+    newest = max((run / "checkpoints").glob(f"{kind}-*"))
+    _spoil(newest)
+    checkpoint = "best" if kind == "best" else "last"
+    assert [finding.part for finding in check_run(run) if finding.fault] == [f"checkpoints/{newest.name}"]
+    with pytest.warns(CheckpointWarning, match=f"{newest.name}: is damaged.*; {kind}-.* is read in its place"):
+        assert (
+            load(run, dataset=DATA, checkpoint=checkpoint).epoch < load(out, dataset=DATA, checkpoint=checkpoint).epoch
+        )
+    with pytest.warns(CheckpointWarning, match=f"{newest.name}: is damaged"):
+        again = resume(run, dataset=DATA)
+    assert newest.with_suffix(".aside").exists() and not any(finding.fault for finding in check_run(run))
+    if kind == "epoch":
+        assert again | {"seconds": 0} == summary | {"seconds": 0} and same(weights(run), weights(out))
+        (cut,) = (run / "metrics-cut.jsonl").read_text().splitlines()
+        assert cut == (out / "metrics.jsonl").read_text().splitlines()[-1]
+    else:
+        assert (
+            again["best_epoch"] < summary["best_epoch"] and again["test_error_percent"] == summary["test_error_percent"]
+        )
+
+
+def test_a_run_whose_best_checkpoints_are_lost_goes_on_and_says_so(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    for path in (run / "checkpoints").glob("best-*"):
+        _spoil(path)
+    with pytest.warns(CheckpointWarning, match="the best system is lost"):
+        again = resume(run, dataset=DATA)
+    lost = {name: None for name in again if name.startswith("best_")}
+    assert len(lost) == 5 and again | {"seconds": 0} == finished[1] | lost | {"seconds": 0}
+
+
+def test_a_run_of_which_no_checkpoint_is_whole_is_refused(finished, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    for path in (run / "checkpoints").glob("epoch-*"):
+        _spoil(path)
+    with pytest.raises(InputError, match=r"epoch-0003-step-000000\.safetensors: is damaged"):
+        resume(run, dataset=DATA)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "fault"),
+    [
+        ("manifest.json", lambda text: text[:-20], "cannot be read"),
+        ("metrics.jsonl", lambda text: text.replace('{"epoch": 2,', '{"epoch": 4,'), "the line of epoch 2 is missing"),
+        ("summary.json", lambda text: "[]", "holds no table but a list"),
+        ("confusion.json", lambda text: text[:-5], "cannot be read"),
+    ],
+)
+def test_what_is_not_whole_in_a_run_directory_is_named(finished, tmp_path, name, damage, fault):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    (run / name).write_text(damage((run / name).read_text()))
+    wrong = {finding.part: finding.fault for finding in check_run(run) if finding.fault}
+    assert name in wrong and fault in wrong[name] and set(wrong) <= {name, "sources"}
+
+
+def test_a_run_directory_that_is_taken_away_is_not_made_again(tmp_path):
+    """Without its configuration nobody could go on with it."""
+
+    class Remover(Callback):
+        def on_validation(self, metrics):
+            del metrics
+            shutil.rmtree(tmp_path / "run")
+
+    with pytest.raises(InputError, match=r"run.*: cannot be written \(No such file or directory\)"):
+        train(config(), tmp_path / "run", dataset=DATA, callbacks=[Remover()])
+    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_killed_process_left_is_removed(finished, tmp_path):
@@ -674,7 +759,9 @@ def test_a_checkpoint_of_the_first_version_is_read_and_does_not_go_on(finished, 
 
     run = tmp_path / "run"
     shutil.copytree(finished[0], run)
-    (old,) = (run / "checkpoints").glob("epoch-*")
+    *others, old = sorted((run / "checkpoints").glob("epoch-*"))
+    for other in others:
+        other.unlink()
     arrays = {f"{i:04d}": np.asarray(a) for i, a in enumerate(jax.tree.leaves(load(run, dataset=DATA).system))}
     arrays |= {f"{len(arrays):04d}": np.asarray(3, np.int32)}
     folder = old.with_suffix("")

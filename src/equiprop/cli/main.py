@@ -7,16 +7,7 @@ import warnings
 from typing import Any
 
 from equiprop import __version__
-from equiprop.errors import (
-    EquipropError,
-    ExclusionWarning,
-    GradientWarning,
-    InputError,
-    RenamedWarning,
-    ScheduleWarning,
-    TrackerWarning,
-    suggest,
-)
+from equiprop.errors import EquipropError, EquipropWarning, InputError, suggest
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
@@ -24,6 +15,7 @@ COMMANDS = {
     "sweep": "train over the values of some settings, by Optuna; the same command goes on where it stopped",
     "evaluate": "the error of a trained system on a split, and of each class",
     "predict": "what a trained system makes of images or tables",
+    "verify": "whether what a run directory holds is whole",
     "export": "the parameters of a trained system as .safetensors or .npz",
     "compare": "every estimator against the exact gradient on the same equilibria",
     "diagnose": "how far a run's gradient is from exact, why, and what to change",
@@ -57,9 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
         others = warnings.showwarning
 
         def show(message: Warning | str, category: type[Warning], *where: Any) -> None:
-            if issubclass(
-                category, ExclusionWarning | GradientWarning | RenamedWarning | ScheduleWarning | TrackerWarning
-            ):
+            if issubclass(category, EquipropWarning):
                 _failed(f"warning: {message}", 0)
             else:
                 others(message, category, *where)

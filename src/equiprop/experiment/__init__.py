@@ -1,5 +1,7 @@
 """Runs: configuration files, run directories, checkpoints, resuming, several devices and processes."""
 
+from equiprop.experiment._check_run import Finding as Finding
+from equiprop.experiment._check_run import check_run as check_run
 from equiprop.experiment._checkpoint import CheckpointMetadata as CheckpointMetadata
 from equiprop.experiment._checkpoint import Checkpoints as Checkpoints
 from equiprop.experiment._config import MAY_CHANGE as MAY_CHANGE

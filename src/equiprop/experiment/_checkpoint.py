@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,10 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from equiprop.errors import InputError
+from equiprop.errors import CheckpointWarning, InputError
 from equiprop.experiment import _legacy_checkpoint
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
-from equiprop.files import is_unfinished, replaced_by, why_not_written
+from equiprop.files import is_unfinished, make_folder, replaced_by, why_not_written
 from equiprop.numerics import trees
 from equiprop.systems import System
 from equiprop.training import TrainState
@@ -27,6 +28,9 @@ T = TypeVar("T")
 
 _FORMAT = "equiprop checkpoint, version 1"
 _SUFFIX = ".safetensors"
+_ASIDE = ".aside"
+# Of each kind, the last and the best: the newest, and the one to read where that is damaged.
+_GENERATIONS = 2
 # Without its ending, the folder that version 0.1 wrote.
 _NAMED = re.compile(rf"(?P<best>best-)?epoch-(?P<epoch>\d+)(-step-(?P<step>\d+))?({re.escape(_SUFFIX)})?")
 
@@ -47,8 +51,8 @@ class Checkpoints:
     """The checkpoints of one run, in a folder of their own: `epoch-0003-step-000000.safetensors`, `best-epoch-0002.safetensors`.
 
     Each is one file: the arrays of the state by their paths in it, such as `system.weights.input->hidden_1`, and in the header's
-    `__metadata__` how far the run is, its configuration, and the sha256 of all of that. It appears whole or not at all, and the
-    previous one is removed only after that: whatever happens while one is written, the last complete one survives.
+    `__metadata__` how far the run is, its configuration, and the sha256 of all of that. It appears whole or not at all. The one
+    before is kept beside it, and is read, with a `CheckpointWarning`, where the newest turns out to be damaged.
     """
 
     def __init__(self, folder: str | Path, config: Config) -> None:
@@ -82,20 +86,19 @@ class Checkpoints:
         }
         about["digest"] = _digest(arrays, about)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            make_folder(self.folder)
             with replaced_by(target) as partial:
                 save_file(arrays, partial, about)
         except (OSError, SafetensorError) as error:
-            kept = self._paths(best) or self._paths(best=False)
+            kept = self.paths(best) or self.paths(best=False)
             mend = (
                 f"the checkpoint {kept[-1].stem} is intact: make room, and resume {self.folder.parent}"
                 if kept
                 else "no checkpoint was there before: make room, or choose another folder"
             )
             raise InputError(f"checkpoint {target}: cannot be written ({why_not_written(error)}); {mend}") from error
-        for old in self._paths(best):
-            if old != target:
-                old.unlink(missing_ok=True)
+        for old in self.paths(best)[:-_GENERATIONS]:
+            old.unlink(missing_ok=True)
         return target
 
     def tidy(self) -> None:
@@ -103,8 +106,29 @@ class Checkpoints:
         for left in filter(is_unfinished, self.folder.glob("*")):
             left.unlink(missing_ok=True)
 
+    def rewind(self, about: CheckpointMetadata) -> None:
+        """Back to a checkpoint that the run goes on from: later ones, and best ones that are damaged, are put aside.
+
+        The caller must hold the run lock. A best one that is damaged is said in a `CheckpointWarning`.
+        """
+        for best in (False, True):
+            for path in self.paths(best):
+                if moment_of(path) > ((about.epoch, 0) if best else moment_of(about.path)):
+                    path.replace(path.with_suffix(_ASIDE))
+        damaged = []
+        for path in self.paths(best=True):
+            try:
+                self.check(path)
+            except _Damaged as error:
+                path.replace(path.with_suffix(_ASIDE))
+                damaged.append(error)
+        left = self.paths(best=True)
+        then = f"{left[-1].stem} is the best in its place" if left else "the best system is lost"
+        for error in damaged:
+            warnings.warn(f"{error}; it is put aside, and {then}", CheckpointWarning, stacklevel=2)
+
     def newest(self, like: T, *, best: bool = False) -> tuple[CheckpointMetadata, T]:
-        """The newest complete checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
+        """The newest whole checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
 
         A run that is still being trained may remove it meanwhile for a newer one, which is then read in its place. Raises
         `InputError` if there is none, or for what `restore` raises.
@@ -157,9 +181,9 @@ class Checkpoints:
                 said = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
         except (OSError, SafetensorError) as error:
-            raise InputError(f"checkpoint {about.path}: cannot be read ({error})") from error
+            raise _Damaged(f"cannot be read ({error})", path=f"checkpoint {about.path}") from error
         if said.pop("digest", "") != about.digest or _digest(arrays, said) != about.digest:
-            raise InputError(f"checkpoint {about.path}: is damaged, it does not hold what was written")
+            raise _Damaged("is damaged, it does not hold what was written", path=f"checkpoint {about.path}")
         return arrays
 
     def _require_same_config(self, about: CheckpointMetadata) -> None:
@@ -170,31 +194,52 @@ class Checkpoints:
                 "restore config.toml as it was, or start a new run"
             )
 
-    def _paths(self, best: bool) -> list[Path]:
-        """Complete checkpoints of one kind, oldest first."""
+    def paths(self, best: bool) -> list[Path]:
+        """Checkpoints of one kind, oldest first."""
         found = [(_NAMED.fullmatch(path.name), path) for path in self.folder.glob("*epoch-*")]
-        kind = [(int(m["epoch"]), int(m["step"] or 0), path) for m, path in found if m and bool(m["best"]) == best]
-        return [path for *_, path in sorted(kind)]
+        return sorted((path for m, path in found if m and bool(m["best"]) == best), key=moment_of)
+
+    def check(self, path: Path) -> CheckpointMetadata:
+        """What one of them says of itself, if all of it is as it was written. Raises `InputError` as `restore`."""
+        about = _about(path)
+        self._read(about)
+        return about
 
     def about(self, *, best: bool = False) -> CheckpointMetadata:
         """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
         return self._of_newest(best, _about)
 
     def _of_newest(self, best: bool, read: Callable[[Path], T]) -> T:
-        """What `read` finds in the newest checkpoint; in the next one, where that was replaced meanwhile."""
+        """What `read` finds in the newest checkpoint; in the one before, where that is damaged."""
+        damaged: dict[Path, _Damaged] = {}
         while True:
-            path = self._newest_path(best)
+            left = [path for path in self.paths(best) if path not in damaged]
+            if not left:
+                kind = "best checkpoint" if best else "checkpoint"
+                nothing = InputError(f"{self.folder}: holds no {kind}", hint="start the run anew")
+                raise next(iter(damaged.values()), nothing)
+            path = left[-1]
             try:
-                return read(path)
-            except InputError:
-                if self._newest_path(best) == path:
-                    raise
+                found = read(path)
+            except _Damaged as error:
+                # One that was replaced meanwhile is not damaged.
+                if path.exists():
+                    damaged[path] = error
+                continue
+            for error in damaged.values():
+                warnings.warn(f"{error}; {path.stem} is read in its place", CheckpointWarning, stacklevel=2)
+            return found
 
-    def _newest_path(self, best: bool) -> Path:
-        paths = self._paths(best)
-        if not paths:
-            raise InputError(f"{self.folder}: holds no checkpoint; start the run anew")
-        return paths[-1]
+
+class _Damaged(InputError):
+    """This checkpoint cannot be read; another may be."""
+
+
+def moment_of(path: Path) -> tuple[int, int]:
+    """Epoch and step of a checkpoint, as its name says."""
+    named = _NAMED.fullmatch(path.name)
+    assert named is not None
+    return int(named["epoch"]), int(named["step"] or 0)
 
 
 def _about(path: Path) -> CheckpointMetadata:
@@ -211,7 +256,7 @@ def _about(path: Path) -> CheckpointMetadata:
         epoch, step, seconds = int(data["epoch"]), int(data["step"]), float(data["seconds"])
         return CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
-        raise InputError(f"checkpoint {path}: cannot be read ({error})") from error
+        raise _Damaged(f"cannot be read ({error})", path=f"checkpoint {path}") from error
 
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:

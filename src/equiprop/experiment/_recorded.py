@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from equiprop.data import DatasetInfo, Split
 from equiprop.errors import InputError, ScheduleWarning
 from equiprop.estimators import FLAGS
+from equiprop.experiment._checkpoint import CheckpointMetadata
 from equiprop.experiment._config import Config, schedules
 from equiprop.experiment._run_directory import RunDirectory
 from equiprop.experiment._seeds import SeedsDirectory
@@ -107,7 +108,7 @@ def restored(record: Record, jobs: Sequence[Recorded]) -> tuple[list[TrainState]
     else:
         about, state = record.checkpoints.newest(like[0])
         states, seconds = [state], about.seconds
-        histories = [on_primary(lambda: record.metrics_until(about.epoch)) or []]
+        histories = [on_primary(lambda: record.rewind(about)) or []]
     return jobs[0].training.spec.placement.everywhere(states), histories, seconds
 
 
@@ -212,19 +213,23 @@ def _summary(
     """The keys that others script against, of the final epoch; `best_*` of the one that validation selects."""
     training, config, last = job.training, job.config, history[-1]
     components = training.at_epoch(training.components, len(history))
-    about = directory.checkpoints.about(best=True)
+    # There is none where it was damaged, and no later epoch was better.
+    kept = directory.checkpoints.paths(best=True)
+    best = directory.checkpoints.newest(training.initial_train_state(), best=True) if kept else None
+    best_epoch = None if best is None else best[0].epoch
+    of_best = {} if best_epoch is None else history[best_epoch - 1]
     gradient = last if "cosine_to_adjoint" in last else diagnose_gradient(
         state.evaluated, job.judged_on, components, training.diagnostic_samples or 200, training.seed
     )  # fmt: skip
-    final, best = _on_test(job, directory, state, len(history), about)
+    last_on_test, best_on_test = _on_test(job, directory, state, len(history), best)
     return {
-        "test_error_percent": final.get("error_percent"),
-        "test_loss": final.get("loss"),
+        "test_error_percent": last_on_test.get("error_percent"),
+        "test_loss": last_on_test.get("loss"),
         **{name: last.get(name) for name in _OF_LAST},
-        "best_epoch": about.epoch,
-        **{f"best_{name}": history[about.epoch - 1].get(name) for name in _OF_LAST[:2]},
-        "best_test_error_percent": best.get("error_percent"),
-        "best_test_loss": best.get("loss"),
+        "best_epoch": best_epoch,
+        **{f"best_{name}": of_best.get(name) for name in _OF_LAST[:2]},
+        "best_test_error_percent": best_on_test.get("error_percent"),
+        "best_test_loss": best_on_test.get("loss"),
         "epochs": len(history),
         "seconds": round(sum(line["epoch_seconds"] for line in history), 3),
         "dataset": config.dataset,
@@ -242,7 +247,11 @@ def _summary(
 
 
 def _on_test(
-    job: Recorded, directory: RunDirectory, state: TrainState, epochs: int, about: Any
+    job: Recorded,
+    directory: RunDirectory,
+    state: TrainState,
+    epochs: int,
+    best: tuple[CheckpointMetadata, TrainState] | None,
 ) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the test samples say of the last system and of the best one; nothing where there are none."""
     if job.test is None or not len(job.test):
@@ -251,9 +260,11 @@ def _on_test(
     test = on_device(job.test, job.data, training.dtype)
     solver = training.components.solver
     final = evaluate(state.evaluated, test, training.at_epoch(solver, epochs), confusion=True)
-    best = directory.checkpoints.restore(about, training.initial_train_state())
     directory.write_confusion("test", epochs, job.data.classes, final)
-    return final, evaluate(best.evaluated, test, training.at_epoch(solver, about.epoch))
+    if best is None:
+        return final, {}
+    about, selected = best
+    return final, evaluate(selected.evaluated, test, training.at_epoch(solver, about.epoch))
 
 
 def lock(record: Record) -> None:

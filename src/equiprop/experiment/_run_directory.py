@@ -6,7 +6,7 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,9 @@ from filelock import FileLock, Timeout
 
 from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
-from equiprop.experiment._checkpoint import Checkpoints
+from equiprop.experiment._checkpoint import CheckpointMetadata, Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
-from equiprop.files import write_atomically
+from equiprop.files import make_folder, write_atomically
 from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
@@ -28,6 +28,7 @@ from equiprop.training import AbstractRecord, TrainState
 CHECKPOINT_NAMES = ("last", "best")
 
 _LOCK = ".lock"
+_CUT = "metrics-cut.jsonl"
 _TOPOLOGY = "topology.toml"
 _LIBRARIES = ("equiprop", "jax", "jaxlib", "equinox", "optax", "lineax", "numpy")
 
@@ -64,7 +65,7 @@ class RunDirectory(AbstractRecord):
             stored = stored.changed({"system.topology": _TOPOLOGY})
         directory = cls(path, stored)
         try:
-            path.mkdir(parents=True, exist_ok=True)
+            make_folder(path, parents=True)
             # Before anything is written: another process may have chosen the same folder at the same time.
             directory.lock()
             if graph:
@@ -187,9 +188,7 @@ class RunDirectory(AbstractRecord):
 
     def _lines(self) -> dict[int, dict[str, Any]]:
         found = {}
-        path = self.path / METRICS
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
+        for line in self._text_of_metrics().splitlines():
             try:
                 values = in_todays_names(json.loads(line))
                 found[int(values["epoch"])] = values
@@ -197,8 +196,22 @@ class RunDirectory(AbstractRecord):
                 continue
         return found
 
+    def _text_of_metrics(self) -> str:
+        path = self.path / METRICS
+        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+
+    def rewind(self, about: CheckpointMetadata) -> list[dict[str, Any]]:
+        """Back to the moment of a checkpoint: **returns** the lines of the epochs before it. The caller must hold the run lock.
+
+        What is of later ones is put aside: lines of metrics, also one that a kill has cut off, in `metrics-cut.jsonl`. Raises as
+        `metrics_until`.
+        """
+        lines = self.metrics_until(about.epoch)
+        self.checkpoints.rewind(about)
+        return lines
+
     def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
-        """The lines of the epochs up to `epoch`; a line cut off by a kill is of a later one and is dropped from the file.
+        """The lines of the epochs up to `epoch`; what else the file holds goes to `metrics-cut.jsonl`.
 
         Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
         """
@@ -210,13 +223,18 @@ class RunDirectory(AbstractRecord):
                 f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
                 "back as it was, or train anew"
             )
-        self.write_metrics(list(kept.values()))
+        before, after = self._text_of_metrics(), _jsonl(kept.values())
+        if before != after:
+            known = set(after.splitlines())
+            with self._writing(_CUT), (self.path / _CUT).open("a", encoding="utf-8") as file:
+                file.writelines(f"{line}\n" for line in before.splitlines() if line not in known)
+            self.write_metrics(list(kept.values()))
         return list(kept.values())
 
     def write_metrics(self, lines: Sequence[Mapping[str, Any]]) -> None:
         """Replaces the lines of all epochs."""
         with self._writing(METRICS):
-            write_atomically(self.path / METRICS, "".join(json.dumps(values) + "\n" for values in lines))
+            write_atomically(self.path / METRICS, _jsonl(lines))
 
     def extend(self, config: Config, histories: Sequence[list[dict[str, Any]]]) -> None:
         """Lets the run go on with other epochs: the configuration says so, the manifest keeps how it was begun."""
@@ -254,6 +272,10 @@ class RunDirectory(AbstractRecord):
 
     def _writing(self, name: str) -> "_FullDisk":
         return _FullDisk(self.path / name)
+
+
+def _jsonl(lines: Iterable[Mapping[str, Any]]) -> str:
+    return "".join(json.dumps(values) + "\n" for values in lines)
 
 
 class _FullDisk:

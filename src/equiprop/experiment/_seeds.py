@@ -108,6 +108,7 @@ class SeedsDirectory(AbstractRecord):
         """The states of all seeds, what was said of each epoch of each of them, and the seconds spent on the one under way."""
         about, (states, best) = self.whole.checkpoints.newest((list(like), list(like)))
         histories = [run.metrics_until(int(state.epoch)) for run, state in zip(self.runs, states, strict=True)]
+        self.whole.checkpoints.rewind(about)
         self._best = {lane: state for lane, state in enumerate(best) if histories[lane]}
         self.write_means(means_of(histories))
         return states, histories, about.seconds

@@ -1,0 +1,104 @@
+"""Whether all that a run directory holds is whole."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from equiprop.data import load
+from equiprop.errors import InputError
+from equiprop.experiment._checkpoint import moment_of
+from equiprop.experiment._run_directory import RunDirectory
+from equiprop.experiment._seeds import seed_folders
+from equiprop.reporting import CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Of one part of a run directory: its path in it, what it holds, and what is wrong with it; empty where nothing is."""
+
+    part: str
+    holds: str
+    fault: str = ""
+
+
+def check_run(path: str | Path, *, data: bool = False) -> Iterator[Finding]:
+    """Reads everything that a run directory holds, that of each seed, too, and says of each part whether it is whole.
+
+    **Arguments:**
+
+    - `data`: whether to load the data, too, and to compare them with those that the run was trained on.
+
+    Raises `InputError` if `path` is no run directory, or its configuration, which says what the rest should be, cannot be read.
+    """
+    directory = RunDirectory.open(path)
+    several = directory.config.training.get("seeds", 1) > 1
+    yield Finding(CONFIG, f"{directory.config.system.label}, {directory.config.estimator.label}")
+    yield _finding(MANIFEST, partial(_manifest, directory))
+    yield _finding("sources", partial(_sources, directory))
+    if data:
+        yield _finding("data", partial(_data, directory))
+    kept = directory.checkpoints.paths(best=False)
+    if not kept and not several:
+        yield Finding("checkpoints", "", "there is none")
+    for checkpoint in [*kept, *directory.checkpoints.paths(best=True)]:
+        name = str(checkpoint.relative_to(directory.path))
+        yield _finding(name, partial(_checkpoint, directory, checkpoint))
+    yield _finding(METRICS, partial(_metrics, directory))
+    for name in (SUMMARY, CONFUSION):
+        if (directory.path / name).exists():
+            yield _finding(name, partial(_json, directory.path / name))
+    for folder in seed_folders(path, directory.config) if several else ():
+        for finding in check_run(folder):
+            yield Finding(f"{folder.name}/{finding.part}", finding.holds, finding.fault)
+
+
+def _finding(part: str, read: Callable[[], str]) -> Finding:
+    try:
+        return Finding(part, read())
+    except InputError as error:
+        return Finding(part, "", error.reason)
+
+
+def _manifest(directory: RunDirectory) -> str:
+    directory.data_info()
+    return f"version {directory.manifest().get('versions', {}).get('equiprop', 'unknown')}"
+
+
+def _sources(directory: RunDirectory) -> str:
+    directory.resolved_config()
+    sources = directory.manifest().get("sources", {})
+    return f"{len(sources)} files as they were" if sources else "none of the user's own"
+
+
+def _data(directory: RunDirectory) -> str:
+    dataset = load(directory.config.dataset)
+    directory.require_data(dataset.info)
+    return f"{directory.config.dataset} as it was"
+
+
+def _checkpoint(directory: RunDirectory, path: Path) -> str:
+    if path.is_dir():
+        return "written by version 0.1, not compared"
+    about = directory.checkpoints.check(path)
+    return f"epoch {about.epoch}, step {about.step}, {path.stat().st_size / 2**20:.1f} MiB"
+
+
+def _metrics(directory: RunDirectory) -> str:
+    lines = {int(line["epoch"]) for line in directory.metrics()}
+    epochs = max([*lines, *(moment_of(path)[0] for path in directory.checkpoints.paths(best=False))], default=0)
+    missing = [epoch for epoch in range(1, epochs + 1) if epoch not in lines]
+    if missing:
+        raise InputError(f"the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epochs} in all")
+    return f"{epochs} epochs"
+
+
+def _json(path: Path) -> str:
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"cannot be read ({error})") from error
+    if not isinstance(found, dict):
+        raise InputError(f"holds no table but a {type(found).__name__}")
+    return f"{len(found)} entries"
