@@ -7,8 +7,9 @@ from equiprop.estimators import estimate
 from equiprop.solvers import GaussSeidel, relax
 
 
-def estimated(system, x, y, estimator, *, solver=None, key=None):
+def estimated(system, x, y, estimator, *, solver=None, equilibrium=None, key=None):
     """As `estimate`."""
     solver = GaussSeidel() if solver is None else solver
-    free = relax(system, x, solver) if estimator.needs_free_phase else None
-    return estimate(system, x, y, estimator, solver=solver, equilibrium=free, key=key)
+    if equilibrium is None and estimator.needs_free_phase:
+        equilibrium = relax(system, x, solver)
+    return estimate(system, x, y, estimator, solver=solver, equilibrium=equilibrium, key=key)

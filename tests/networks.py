@@ -75,7 +75,18 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
 KINDS = ("untied", "tied", "loop", "general")
 
 
-def nudged(system, injection, target, nudge, sensitivity=None) -> Nudged:
+def nudged(system, injection, target, nudge) -> Nudged:
     """A system under the nudge β, a number for all samples or one for each."""
     nudges = jnp.broadcast_to(jnp.asarray(nudge), target.shape[:1])
-    return Nudged(Free(system, injection), system, target, nudges, sensitivity)
+    return Nudged(Free(system, injection), system, target, nudges)
+
+
+class Subtracting(LayeredNetwork):
+    """A network that says nothing of differences: two forces are subtracted, as for any system of a user's own."""
+
+    def force_difference(self, displacement, response, only=None):
+        del displacement, response, only
+
+    @classmethod
+    def of(cls, network):
+        return cls(network.weights, network.biases, network.cost, network.topology)

@@ -454,8 +454,8 @@ ESTIMATORS = (
     Mistake(
         "prediction turned the wrong way",
         "estimators/_circle.py",
-        "u0 + turn * odd + turn**2 * even",
-        "u0 + jnp.conj(turn) * odd + turn**2 * even",
+        "turn * odd + turn**2 * even",
+        "jnp.conj(turn) * odd + turn**2 * even",
         "estimators/test_estimators.py",
     ),
     Mistake(
@@ -473,10 +473,59 @@ ESTIMATORS = (
         "estimators/test_estimators.py",
     ),
     Mistake(
-        "sign of the one-sided estimate",
+        "a bent response taken for a switch of branch",
+        "estimators/_nudging.py",
+        "lambda: bent & passes_an_unstable_state(problem, seen.phases)",
+        "lambda: bent",
+        "estimators/test_estimators.py",
+    ),
+    Mistake(
+        "a switch of branch seen from its beginning alone",
         "estimators/_circle.py",
-        "lambda r: r[0] - r[1], tree",
-        "lambda r: r[1] - r[0], tree",
+        "lambda a, b: (a + b) / 2, at_rest, there",
+        "lambda a, b: a, at_rest, there",
+        "estimators/test_estimators.py",
+    ),
+    Mistake(
+        "small differences of activities lost to rounding",
+        "systems/_displaced.py",
+        "return jnp.where(agree, straight, direct)",
+        "return direct",
+        "estimators/test_differences.py",
+    ),
+    Mistake(
+        "differences of activities without their curvature",
+        "systems/_displaced.py",
+        "moved * (first + 0.5 * second * moved)",
+        "moved * first",
+        "estimators/test_differences.py",
+    ),
+    Mistake(
+        "a displacement in units of something else than the mobility",
+        "systems/_displaced.py",
+        "lambda m, f: f / m, only_block",
+        "lambda m, f: f * m, only_block",
+        "estimators/test_differences.py",
+    ),
+    Mistake(
+        "a corrected force whose differences are those of the system",
+        "estimators/corrected.py",
+        "return trees.subtract(made, only_block(self._turned(response), only))",
+        "return made",
+        "estimators/test_differences.py",
+    ),
+    Mistake(
+        "samples judged by their relative error alone",
+        "estimators/_problem.py",
+        "return jnp.where(jnp.isfinite(error_bar), error_bar * share, error_bar)",
+        "return error_bar",
+        "estimators/test_estimators.py",
+    ),
+    Mistake(
+        "an equilibrium of other inputs that is believed",
+        "estimators/_estimate.py",
+        "jnp.where(given.converged & ~as_said, Status.MAX_STEPS, given.status)",
+        "given.status",
         "estimators/test_estimators.py",
     ),
     Mistake(
@@ -517,8 +566,8 @@ ESTIMATORS = (
     Mistake(
         "sign of the nudged estimates",
         "estimators/_nudging.py",
-        "trees.scale(-1 / s, first",
-        "trees.scale(1 / s, first",
+        "trees.scale(-1 / s, jax.tree.map",
+        "trees.scale(1 / s, jax.tree.map",
         "estimators/test_estimators.py",
     ),
     Mistake(
@@ -531,7 +580,7 @@ ESTIMATORS = (
     Mistake(
         "everyone tried again",
         "estimators/_nudging.py",
-        "active & hopeful & ~(chosen.error_bar <= self.tolerance)",
+        "active & hopeful & ~(bar <= tolerance)",
         "hopeful",
         "estimators/test_error_bar.py",
     ),
@@ -599,10 +648,10 @@ ESTIMATORS = (
         "estimators/test_estimators.py",
     ),
     Mistake(
-        "mean over the batch in place of the samples kept",
+        "a mean over the samples kept in place of the batch",
         "estimators/_gradient.py",
-        "weight(flags) / jnp.maximum(weight(flags).sum(), 1) if mean",
-        "weight(flags) / flags.shape[0] if mean",
+        "return weight(flags) / len(flags)",
+        "return weight(flags) / jnp.maximum(weight(flags).sum(), 1)",
         "estimators/test_estimators.py",
     ),
     Mistake(
@@ -630,7 +679,7 @@ ESTIMATORS = (
         "a gradient for the inputs that is that of a mean",
         "estimators/_gradient.py",
         "jnp.sum(weight(kept) * surrogate(system, inputs, error_vector, sound))",
-        "jnp.sum(share(kept) * surrogate(system, inputs, error_vector, sound))",
+        "jnp.sum(fraction(kept) * surrogate(system, inputs, error_vector, sound))",
         "estimators/test_leaves.py",
     ),
     Mistake(
@@ -678,8 +727,8 @@ ESTIMATORS = (
     Mistake(
         "a layer's derivative that is a mean",
         "estimators/_layer.py",
-        "read.surrogate, mean=False",
-        "read.surrogate, mean=True",
+        "read.surrogate, divide_by=None",
+        'read.surrogate, divide_by="batch"',
         "estimators/test_layer.py",
     ),
     Mistake(

@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import equiprop as ep
 from at_rest import estimated
 from differences import Exact, flat
 from equiprop.errors import InputError
@@ -30,8 +31,8 @@ KRYLOV = GMRES(tolerance=1e-12, restart=30, max_restarts=20)
 X, Y = batch()
 
 
-def run(system, estimator, x=X, y=Y, solver=SOLVER):
-    return estimated(system, x, y, estimator, solver=solver)
+def run(system, estimator, x=X, y=Y, solver=SOLVER, **given):
+    return estimated(system, x, y, estimator, solver=solver, **given)
 
 
 @eqx.filter_jit
@@ -212,10 +213,10 @@ def test_only_half_of_the_circle_is_relaxed(untied):
         eqx.filter_jit(relax_nudged)(problem, jnp.asarray(0.2 * unit)[:, None] * jnp.ones(BATCH))
         for unit in (everywhere, circle(5))
     )
-    for name, values in harmonics(half.activity, 5, range(5)).items():
+    for name, values in harmonics(half.response, 5, range(5)).items():
         for m, value in enumerate(values):
             rotation = np.exp(-2j * np.pi * np.arange(5) * m / 5)
-            direct = np.tensordot(rotation, np.asarray(phases.activity[name]), axes=1) / 5
+            direct = np.tensordot(rotation, np.asarray(phases.response[name]), axes=1) / 5
             assert np.allclose(direct.imag, 0, atol=1e-10)
             assert np.allclose(value, direct.real, atol=1e-10)
 
@@ -233,7 +234,7 @@ def test_phases_begun_where_they_are_predicted_end_where_those_from_rest_do(unti
 
     predicted, from_rest = phases(system)
     assert predicted.converged.all() and from_rest.converged.all()
-    for a, b in zip(jax.tree.leaves(predicted.state), jax.tree.leaves(from_rest.state), strict=True):
+    for a, b in zip(jax.tree.leaves(predicted.displacement), jax.tree.leaves(from_rest.displacement), strict=True):
         assert np.allclose(a, b, atol=1e-8)
     # Half of the four phases are real ones, which begin at rest.
     assert (np.asarray(predicted.steps) < 0.9 * np.asarray(from_rest.steps)).all()
@@ -310,8 +311,8 @@ def test_jump_to_another_branch_is_flagged_and_dropped():
     assert bool(many.branch_switch[0]) or bool(many.unconverged[0]) or float(many.error_bar[0]) > 0.5
 
 
-def test_a_strongly_bent_response_is_no_jump():
-    """u = βy/(1 + β) has an even part of |β| against the odd one, which N = 8 resolves and N = 2 does not."""
+def test_a_strongly_bent_response_is_no_switch_of_branch():
+    """u = βy/(1 + β), of a linear system, has an even part of |β| against the odd one, whatever N and |β|."""
     from equiprop.systems import from_force
 
     system = from_force(lambda p, u, x: p * x - u, jnp.asarray(1.0), initial_state=jnp.zeros(1))
@@ -319,17 +320,91 @@ def test_a_strongly_bent_response_is_no_jump():
     many = run(system, Holomorphic(nudge=0.6, points=8), x, y)
     assert not many.branch_switch.any() and float(many.error_bar[0]) < 0.06
     assert np.isclose(many.error_vector[0, 0], -1.0, rtol=0.05)
-    assert run(system, Holomorphic(nudge=0.6, points=2), x, y).branch_switch.all()
+    for points in (2, 3, 4, 6):
+        for nudge in (0.51, 0.55, 0.8):
+            answer = run(system, Holomorphic(nudge=nudge, points=points), x, y)
+            assert not answer.branch_switch.any() and answer.weight.all()
+            # The sum over the circle in closed form.
+            assert np.isclose(answer.error_vector[0, 0], -1 / (1 - (-nudge) ** points), rtol=0.02)
+
+
+def test_a_network_that_is_bent_by_its_units_has_switched_no_branch(untied):
+    """A strong nudge on a smooth network of one equilibrium: its even part is large, and it is found again from there."""
+    answer = run(untied.system, Centered(nudge=3.0, branch_switch_threshold=0.05))
+    assert not answer.branch_switch.any()
+
+
+@pytest.mark.parametrize("points", [2, 4, 6])
+@pytest.mark.parametrize("start", [-0.62, -0.8, -1.0])
+def test_a_switch_of_branch_is_told_from_near_and_from_far(points, start):
+    """F = u − u³ + x with u* = start, nudged a little beyond the fold at −1/√3 by a linear cost."""
+    from equiprop.systems import from_force
+
+    class Lift(ep.SquaredError):
+        def __call__(self, output, target):
+            del target
+            return -output[..., 0]
+
+    x = jnp.full((1, 1), start**3 - start)
+    beyond = 1.05 * (2 / 27**0.5 - x[0, 0])
+    system = from_force(
+        lambda p, u, x: p * u - u**3 + x, jnp.asarray(1.0), initial_state=jnp.full(1, start), cost=Lift()
+    )
+    solver = GaussSeidel(tolerance=1e-8, max_steps=3000, nudged_max_steps=3000, damping=0.5)
+    answer = run(system, Holomorphic(nudge=float(beyond), points=points), x, jnp.zeros((1, 1)), solver)
+    assert answer.branch_switch.all() or answer.unconverged.all()
+    if points == 2:
+        assert answer.branch_switch.all()
+    within = run(system, Holomorphic(nudge=0.5 * float(beyond), points=points), x, jnp.zeros((1, 1)), solver)
+    assert not within.branch_switch.any()
 
 
 def test_what_is_excluded_does_not_spoil_the_rest(untied):
-    """A sample of NaN is dropped, counted, and the gradient is that of the others."""
+    """A sample of NaN is dropped, counted, and adds nothing to the mean over the batch, or over the others."""
     x = X.at[2].set(jnp.nan)
     answer = run(untied.system, Adjoint(linear_solver=KRYLOV), x, Y, SOLVER)
+    others = run(untied.system, Adjoint(linear_solver=KRYLOV, divide_by="kept"), x, Y, SOLVER)
     assert answer.weight.tolist() == [1, 1, 0, 1]
     counts = {name: int(v) for name, v in answer.counts.items()}
     assert counts["samples"] == 4 and counts["diverged"] == 1 and counts["excluded"] == 1 and counts["converged"] == 3
-    assert_gradient(answer, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 3), 1e-8)
+    assert_gradient(answer, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 4), 1e-8)
+    assert_gradient(others, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 3), 1e-8)
+
+
+def test_samples_that_are_fitted_are_not_excluded_for_their_relative_error():
+    """Nine of ten are fitted to 1e-5: what they have is error, relative, and they add nothing."""
+    from equiprop.systems import from_force
+
+    system = from_force(lambda p, u, x: x @ p - u, jnp.eye(2), initial_state=jnp.zeros(2))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(10, 2)))
+    y = (x + 1e-5).at[0].add(2.0)
+    exact = run(system, Adjoint(linear_solver=KRYLOV), x, y)
+    for divide_by in ("batch", "kept"):
+        # A tolerance between the error of the heavy sample, of β², and the bar of the light ones.
+        answer = run(
+            system, Centered(nudge=0.05, tolerance=0.02, divide_by=divide_by), x, y, GaussSeidel(tolerance=1e-7)
+        )
+        assert answer.weight.all() and not answer.inaccurate.any()
+        assert np.allclose(answer.gradient.params, exact.gradient.params, rtol=0.01, atol=1e-4)
+    # One that matters and is inaccurate is excluded all the same, and counts as nothing.
+    strict = run(system, Centered(nudge=0.05, tolerance=1e-5, retries=0), x, y, GaussSeidel(tolerance=1e-7))
+    assert not strict.weight[0] and strict.inaccurate[0]
+    assert np.linalg.norm(strict.gradient.params) < 1e-4 * np.linalg.norm(exact.gradient.params)
+
+
+def test_an_equilibrium_of_other_inputs_or_parameters_is_not_believed(untied):
+    system, x = untied.system, X
+    free = eqx.filter_jit(relax)(system, x, SOLVER)
+    for estimator in (Adjoint(linear_solver=KRYLOV), Centered(0.1)):
+        assert run(system, estimator, x, Y, SOLVER, equilibrium=free).weight.all()
+        moved = x.at[1].add(1.0)
+        answer = run(system, estimator, moved, Y, SOLVER, equilibrium=free)
+        assert answer.weight.tolist() == [1, 0, 1, 1] and answer.unconverged.tolist() == [False, True, False, False]
+        assert float(answer.equilibrium.residual[1]) > 0.01
+        other = jax.tree.map(lambda a: 1.1 * a if eqx.is_inexact_array(a) else a, system)
+        assert not run(other, estimator, x, Y, SOLVER, equilibrium=free).weight.any()
+    with pytest.raises(InputError, match=r"equilibrium: is of states .* this batch has .*; relax this batch"):
+        run(system, Centered(0.1), x[:2], Y[:2], SOLVER, equilibrium=free)
 
 
 def test_unconverged_samples_by_policy(untied):

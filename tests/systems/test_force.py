@@ -130,7 +130,7 @@ def test_the_start_is_of_the_type_of_the_force():
     assert free.converged.all()
     problem = Problem(system, x, system.injection(x), jnp.zeros((3, 2)), free, GaussSeidel())
     turned = relax_nudged(problem, jnp.full((1, 3), 0.1j))
-    assert {leaf.dtype for leaf in jax.tree.leaves(turned.state)} == {jnp.dtype("complex128")}
+    assert {leaf.dtype for leaf in jax.tree.leaves(turned.displacement)} == {jnp.dtype("complex128")}
 
 
 def test_what_samples_share_belongs_into_params():

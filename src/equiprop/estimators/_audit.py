@@ -100,6 +100,7 @@ class Grounds(eqx.Module):
 
     - `follows_adjoint`: whether its error vectors tend to δ itself.
     - `nudges`: whether it nudges or clamps; if not, what keeps it from its limit is unfinished relaxation, or a linear solve.
+    - `divide_by`: as of the estimator.
     """
 
     system: System
@@ -109,6 +110,7 @@ class Grounds(eqx.Module):
     causes: Causes
     follows_adjoint: bool = eqx.field(static=True)
     nudges: bool = eqx.field(static=True)
+    divide_by: str = eqx.field(static=True)
 
 
 def audit(
@@ -133,7 +135,7 @@ def audit(
     none = jnp.zeros(batch, free.residual.dtype)
     causes = [none if cause is None else cause for cause in (grounds.causes.unfinished, grounds.causes.rounding)]
     chosen, inclusion = _drawn(problem, error_vector, kept, samples)
-    share = (kept / jnp.maximum(jnp.sum(kept), 1)).astype(inclusion.dtype)
+    share = (kept / (batch if grounds.divide_by == "batch" else jnp.maximum(jnp.sum(kept), 1))).astype(inclusion.dtype)
     state, injection, x, target, found, share, unfinished, rounding = jax.tree.map(
         lambda a: a[chosen],
         (

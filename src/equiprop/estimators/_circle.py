@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
 from equiprop.solvers import relax_field
-from equiprop.systems import AbstractField, Free, Nudged
+from equiprop.systems import AbstractField, Displaced, Free
 
 # How small the residual of a nudged phase must be against the nudging force itself, so that the response is known to about
 # this relative accuracy; and the smallest residual that rounding lets a sum over many units reach, in units of eps.
@@ -21,16 +21,16 @@ _ROUNDING = 32
 
 
 class NudgedPhases(eqx.Module):
-    """Activities under each nudge, copy after copy on a leading axis.
+    """What each nudge displaced, copy after copy on a leading axis, in units of the mobility.
 
-    - `state`, `activity`: u and r at the end of each phase.
-    - `residual_force`: what is left of the force there.
+    - `displacement`, `response`: of the state and of the activity from the free ones.
+    - `residual_force`: what is left of the force.
     - `residual`: the largest force on any unit over the phases of a sample.
     - `steps`: the sum over the phases of a sample.
     """
 
-    state: PyTree
-    activity: PyTree
+    displacement: PyTree
+    response: PyTree
     residual_force: PyTree
     residual: Float[Array, " batch"]
     converged: Bool[Array, " batch"]
@@ -52,24 +52,16 @@ def relax_nudged(
 
     **Arguments:**
 
-    - `start`: where each phase begins, copy after copy on a leading axis; by default at the free state.
+    - `start`: the displacement at which each phase begins, copy after copy on a leading axis; by default none.
     - `active`: the samples to relax; the others stay where they start.
     """
-    free, solver = problem.free, problem.solver
-    copies = nudges.shape[0]
-    dtype = _phase_dtype(problem, nudges)
-    tolerance = nudged_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
-    field = Nudged(
-        _repeated_field(problem, copies),
-        problem.system,
-        trees.broadcast_batch(problem.target, copies),
-        nudges.astype(dtype).reshape(-1),
-        trees.broadcast_batch(_sensitivity(problem, tolerance), copies),
-    )
-    state = trees.broadcast_batch(free.state, copies) if start is None else trees.join_copies(start)
+    solver, copies = problem.solver, nudges.shape[0]
+    tolerance = _tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
+    field = displaced(problem, nudges, _sensitivity(problem, tolerance))
+    state = start if start is not None else jax.tree.map(lambda a: jnp.zeros((copies, *a.shape)), problem.free.state)
     end = relax_field(
         field,
-        jax.tree.map(lambda a: a.astype(dtype), state),
+        jax.tree.map(lambda a: a.astype(field.nudge.dtype), trees.join_copies(state)),
         solver,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
@@ -78,12 +70,26 @@ def relax_nudged(
     )
     return NudgedPhases(
         trees.split_copies(end.state, copies),
-        trees.split_copies(problem.system.activity(end.state), copies),
+        trees.split_copies(field.response(end.state), copies),
         # The same expression as in `relax_field`: the compiler evaluates it once.
         trees.split_copies(field.force(end.state), copies),
         end.residual.reshape(copies, -1).max(axis=0),
         end.converged.reshape(copies, -1).all(axis=0),
         end.steps.reshape(copies, -1).sum(axis=0),
+    )
+
+
+def displaced(problem: Problem, nudges: Inexact[Array, "copies batch"], sensitivity: PyTree | None = None) -> Displaced:
+    """The field in which the phases under these nudges are displacements of the free state, copy after copy."""
+    copies = nudges.shape[0]
+    return Displaced(
+        _repeated_field(problem, copies),
+        problem.system,
+        problem.anchor,
+        problem.mobility,
+        trees.broadcast_batch(problem.target, copies),
+        nudges.astype(_phase_dtype(problem, nudges)).reshape(-1),
+        trees.broadcast_batch(sensitivity, copies),
     )
 
 
@@ -110,35 +116,41 @@ def relax_circle(
     """The phases that `circle` lists, at a |β| per sample.
 
     An even N has ±|β| among its points. These two are real, and relax first; the complex ones begin where they predict to second
-    order, at u* + e^(iθ)·(u₊ − u₋)/2 + e^(2iθ)·((u₊ + u₋)/2 − u*). What is left of the drift of the free relaxation cancels from
-    c_1 within either group.
+    order, displaced by e^(iθ)·(v₊ − v₋)/2 + e^(2iθ)·(v₊ + v₋)/2.
     """
     unit = circle(points)
     if points <= 2 or points % 2:
         return relax_nudged(problem, jnp.asarray(unit)[:, None] * size, active=active, accuracy=accuracy)
-    free = problem.free.state
     real = relax_nudged(problem, jnp.asarray([1.0, -1.0])[:, None] * size, active=active, accuracy=accuracy)
-    odd = jax.tree.map(lambda u: (u[0] - u[1]) / 2, real.state)
-    even = jax.tree.map(lambda u, u0: (u[0] + u[1]) / 2 - u0, real.state, free)
+    odd = jax.tree.map(lambda v: (v[0] - v[1]) / 2, real.displacement)
+    even = jax.tree.map(lambda v: (v[0] + v[1]) / 2, real.displacement)
     # Where the pair is no guide, as after a switch of branch, the complex phases begin at the free state.
     guides = real.converged & (trees.norm(even) <= _GUIDES * trees.norm(odd))
     inner = jnp.asarray(unit[1:-1])
     dtype = _phase_dtype(problem, inner)
 
-    def predicted(u0: Array, odd: Array, even: Array) -> Array:
-        turn = inner.astype(dtype).reshape(-1, *(1,) * u0.ndim)
-        return jnp.where(trees.per_sample(guides, u0), u0 + turn * odd + turn**2 * even, u0.astype(dtype))
+    def predicted(odd: Array, even: Array) -> Array:
+        turn = inner.astype(dtype).reshape(-1, *(1,) * odd.ndim)
+        return jnp.where(trees.per_sample(guides, odd), turn * odd + turn**2 * even, 0)
 
-    start = jax.tree.map(predicted, free, odd, even)
+    start = jax.tree.map(predicted, odd, even)
     turned = relax_nudged(problem, inner[:, None] * size, start=start, active=active, accuracy=accuracy)
 
     def around(pair: Array, between: Array) -> Array:
         return jnp.concatenate([pair[:1].astype(dtype), between, pair[1:].astype(dtype)])
 
+    displacement, response, left = (
+        jax.tree.map(around, *pair)
+        for pair in (
+            (real.displacement, turned.displacement),
+            (real.response, turned.response),
+            (real.residual_force, turned.residual_force),
+        )
+    )
     return NudgedPhases(
-        state=jax.tree.map(around, real.state, turned.state),
-        activity=jax.tree.map(around, real.activity, turned.activity),
-        residual_force=jax.tree.map(around, real.residual_force, turned.residual_force),
+        displacement,
+        response,
+        left,
         residual=jnp.maximum(real.residual, turned.residual),
         converged=real.converged & turned.converged,
         steps=real.steps + turned.steps,
@@ -150,22 +162,32 @@ _GUIDES = 0.5
 
 
 def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree | None:
-    """How forces count where there are mobilities: divided by them, as far as rounding allows.
+    """How forces in units of the mobility count where they are the difference of two: as far as rounding allows.
 
-    A population of mobility μ responds, and is read, in units of μ; a force that the output could do with is there many times
-    the response.
+    `None` for alike.
     """
     mobility = problem.mobility
-    if mobility is None:
+    if mobility is None or problem.tells_differences:
         return None
     # Who asks for less than rounding lets a relaxation reach gets it asked of all alike.
     floor = jnp.minimum(_floor(problem).astype(tolerance.dtype), tolerance)
 
     def of(m: Any) -> Array:
         least = jnp.min(jnp.asarray(m, tolerance.dtype))
-        return tolerance / jnp.maximum(least * tolerance, floor)
+        return least * tolerance / jnp.maximum(least * tolerance, floor)
 
     return jax.tree.map(of, mobility)
+
+
+def _tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float | Array) -> Float[Array, " batch"]:
+    """The largest force, in units of the mobility, at which a displacement under a nudge of this size has converged."""
+    if not problem.tells_differences:
+        return nudged_tolerance(problem, strength, accuracy)
+    eps = jnp.finfo(trees.dtype_of(problem.free.state)).eps
+    weak = jnp.maximum(accuracy, _ROUNDING * eps) * strength * trees.max_abs(problem.cost_gradient)
+    return jnp.minimum(jnp.asarray(problem.solver.tolerance, weak.dtype), weak).astype(
+        trees.dtype_of(problem.free.state)
+    )
 
 
 def nudged_tolerance(
@@ -215,19 +237,18 @@ def harmonics(phases: PyTree, points: int, orders: Sequence[int]) -> PyTree:
 
 
 class Circle(eqx.Module):
-    """What N nudges of size |β| showed of a response.
+    """What N nudges of size |β| showed of a response, in units of the mobility.
 
-    - `coefficients`: c_0 … c_{N−1} of the activity on a leading axis; c_0 less the free activity.
-    - `state_response`: the largest |c_1| of any unit of the state u.
+    - `coefficients`: c_0 … c_{N−1} of the activity, from the free one, on a leading axis.
+    - `state_response`: the largest |c_1| of any unit of the state u, in its own units.
     - `residual_force`: the first harmonic of the force that is left over: what the relaxation still owes to c_1.
+    - `phases`: themselves.
     """
 
     coefficients: PyTree
     state_response: Float[Array, " batch"]
     residual_force: PyTree
-    residual: Float[Array, " batch"]
-    converged: Bool[Array, " batch"]
-    steps: Int[Array, " batch"]
+    phases: NudgedPhases
 
 
 def measure(
@@ -238,41 +259,42 @@ def measure(
     active: Bool[Array, " batch"] | None = None,
     accuracy: float | Array = RESPONSE_ACCURACY,
 ) -> Circle:
-    """Relaxes the phases of an N-point circle of a |β| per sample, and takes their harmonics.
-
-    One point has no opposite to cancel the drift of the free relaxation, so the free state relaxes on beside it.
-    """
-    if points == 1:
-        nudges = jnp.asarray([1.0, 0.0])[:, None] * size
-        phases = relax_nudged(problem, nudges, active=active, accuracy=accuracy)
-        above_free = lambda tree: jax.tree.map(lambda r: r[0] - r[1], tree)  # noqa: E731
-        coefficients = jax.tree.map(lambda a: a[None], above_free(phases.activity))
-        state, left = above_free(phases.state), above_free(phases.residual_force)
-    else:
-        phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
-        coefficients = harmonics(phases.activity, points, range(points))
-        coefficients = jax.tree.map(lambda c, r: c.at[0].add(-r), coefficients, problem.activity)
-        first = harmonics((phases.state, phases.residual_force), points, [1])
-        state, left = jax.tree.map(lambda c: c[0], first)
-    return Circle(
-        coefficients,
-        trees.max_abs(state),
-        left,
-        jnp.maximum(problem.free.residual, phases.residual),
-        phases.converged,
-        phases.steps,
-    )
+    """Relaxes the phases of an N-point circle of a |β| per sample, and takes their harmonics."""
+    phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
+    coefficients = harmonics(phases.response, points, range(points))
+    first = [1 % points]
+    moved, left = jax.tree.map(lambda c: c[0], harmonics((phases.displacement, phases.residual_force), points, first))
+    mobility = problem.mobility
+    state = moved if mobility is None else jax.tree.map(jnp.multiply, mobility, moved)
+    return Circle(coefficients, trees.max_abs(state), left, phases)
 
 
-def even_part_exceeds(
-    threshold: float | Array, coefficients: PyTree, resolution: Float[Array, " batch"]
-) -> Bool[Array, " batch"]:
+def even_part_exceeds(threshold: float | Array, seen: Circle) -> Bool[Array, " batch"]:
     """Whether the even harmonics of the response exceed `threshold` times the odd ones, per sample.
 
     A smooth response has an even part of order β against the odd one; a sample that the nudge carried to another branch has
-    both of the same size. An even part within ten times `resolution` (the residual force) is unfinished relaxation.
+    both of the same size. An even part within ten times what force is left is unfinished relaxation.
     """
-    squares = jax.vmap(trees.squared_norm)(coefficients)
+    squares = jax.vmap(trees.squared_norm)(seen.coefficients)
     even, odd = (jnp.sqrt(squares[first::2].sum(axis=0)) for first in (0, 1))
-    largest = jax.vmap(trees.max_abs)(jax.tree.map(lambda c: c[0::2], coefficients)).max(axis=0)
-    return (even > threshold * odd) & (largest > 10 * resolution)
+    largest = jax.vmap(trees.max_abs)(jax.tree.map(lambda c: c[0::2], seen.coefficients)).max(axis=0)
+    return (even > threshold * odd) & (largest > 10 * seen.phases.residual)
+
+
+def passes_an_unstable_state(problem: Problem, phases: NudgedPhases) -> Bool[Array, " batch"]:
+    """Whether between the free state and a nudged one there is force that neither of the two knows of, per sample.
+
+    On one branch the force G(v) that a displacement needs is about ½(G′(0) + G′(v))·v, the trapezoid rule for ∫G′(tv)v dt, and is
+    that for a linear system at any nudge. On the way to another branch lies an unstable state, where the force turns round: for
+    a cubic force the trapezoid is then at least five times the force. Three times, in the metric of the error vector, count.
+    """
+    copies = jax.tree.leaves(phases.response)[0].shape[0]
+    still = displaced(problem, jnp.zeros((copies, problem.free.steps.shape[0])))
+    v = trees.join_copies(phases.displacement)
+    still = eqx.tree_at(lambda f: f.nudge, still, still.nudge.astype(trees.dtype_of(v)))
+    nothing = jax.tree.map(jnp.zeros_like, v)
+    _, at_rest = jax.jvp(still.force, (nothing,), (v,))
+    needed, there = jax.jvp(still.force, (v,), (v,))
+    trapezoid = jax.tree.map(lambda a, b: (a + b) / 2, at_rest, there)
+    off = trees.norm(trees.subtract(trapezoid, needed)) > (trees.norm(trapezoid) + trees.norm(needed)) / 2
+    return jnp.any(off.reshape(copies, -1), axis=0)

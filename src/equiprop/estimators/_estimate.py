@@ -28,7 +28,7 @@ class Estimate(Figures):
     **Fields:**
 
     - `gradient`: of the mean cost with respect to every parameter, in the structure of the system (`None` for what is not
-      an inexact array).
+      an inexact array). Excluded samples add nothing to it, unless the estimator divides by those that are `kept`.
     - `input_gradient`: ∂C/∂x of every sample, in the structure of the input, zero for excluded samples; `None` if not asked for.
     - `error_vector`: δ per population and sample, after clipping; dC/dθ = Σ δᵀ∂F/∂θ.
     - `error_bar`: relative error of the error vector per sample (see the estimator); infinite where it cannot be told.
@@ -123,20 +123,21 @@ def estimate(
 ) -> Estimate:
     """Estimates the gradient of the mean cost over a batch, with an error bar, and one per sample. Compiled when first called.
 
-    The gradient is ⟨δᵀ∂F/∂θ⟩ over the samples kept, at the free equilibrium, plus the direct gradient of the cost where it has
-    parameters of its own (over all samples whose free phase is kept). If no sample is kept it is zero. Where more than a
-    twentieth of the samples are excluded, that is said by an `ExclusionWarning`, once for each kind of estimator.
+    The gradient is Σδᵀ∂F/∂θ over the samples kept, at the free equilibrium, over the size of the batch, plus the direct gradient
+    of the cost where it has parameters of its own (of all samples whose free phase is kept). If no sample is kept it is zero.
+    Where more than a twentieth of the samples are excluded, an `ExclusionWarning` says so, once for each kind of estimator.
 
     **Arguments:**
 
     - `x`, `target`: a batch of inputs and of what the cost compares with: integer labels, or real targets.
     - `solver`: how to relax; `GaussSeidel()` by default.
-    - `equilibrium`: the free equilibrium of this batch, if it is at hand. An estimator that needs no free phase starts there.
+    - `equilibrium`: the free equilibrium of this batch, if it is at hand. An estimator that needs no free phase starts there. A
+      sample on which there is more force than that says, as after a change of the parameters or of x, counts as unconverged.
     - `wrt_input`: whether the gradient for the inputs is wanted, too.
     - `key`: for estimators that draw random numbers.
 
     Raises `InputError` where an argument is of another type, the estimator cannot serve the system, the cost does not give one
-    number a sample, or the samples of a batch act on each other.
+    number a sample, the samples of a batch act on each other, or the equilibrium is of another batch size.
     """
     if not isinstance(estimator, AbstractEstimator):
         raise InputError(f"must be an estimator object such as ep.Centered(), not {estimator!r}", path="estimator")
@@ -146,12 +147,23 @@ def estimate(
     target = jax.tree.map(jnp.asarray, target)
     verify(system, x, target)
     estimator.check(system, x)
+    if equilibrium is not None:
+        _require_batch(equilibrium, jax.eval_shape(system.initial_state, x))
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
     nudges = hasattr(estimator, "nudge") or estimator.tends_to == "clamped"
     follows = estimator.tends_to == "adjoint"
-    grounds = Grounds(system, x, target, solver, causes, follows_adjoint=follows, nudges=nudges)
+    grounds = Grounds(
+        system, x, target, solver, causes, follows_adjoint=follows, nudges=nudges, divide_by=estimator.divide_by
+    )
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
+
+
+def _require_batch(given: Equilibrium, like: PyTree) -> None:
+    shapes, wanted = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (given.state, like))
+    if shapes != wanted:
+        hint = "relax this batch, or leave it out"
+        raise InputError(f"is of states {shapes}, this batch has {wanted}", path="equilibrium", hint=hint)
 
 
 _LARGEST_EXCLUSION = 0.05
@@ -188,14 +200,16 @@ def _estimate(
 ) -> tuple[Estimate, Causes]:
     injection = system.injection(x)
     if equilibrium is not None:
-        free = equilibrium
+        free = _looked_at(equilibrium, system, injection, solver)
     elif estimator.needs_free_phase:
         free = relax(system, x, solver, injection=injection)
     else:
         free = _not_relaxed(system, x)
     read = read_out(Problem(system, x, injection, target, free, solver, key), estimator)
     batch = Batch(x, target, read.free.state, read.kept, read.free_kept)
-    of_parameters, of_inputs = gradient(system, batch, read.error_vector, read.surrogate, wrt_input=wrt_input)
+    of_parameters, of_inputs = gradient(
+        system, batch, read.error_vector, read.surrogate, divide_by=estimator.divide_by, wrt_input=wrt_input
+    )
     response, cost = read.response, read.cost
     answer = Estimate(
         gradient=of_parameters,
@@ -223,7 +237,9 @@ def _audited(answer: Estimate, samples: int) -> Found:
         kept, cost_kept = answer.weight > 0, answer.cost_weight > 0
         batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, kept, cost_kept)
         at_state = AtState(answer.equilibrium.state)
-        plain = gradient(grounds.system, batch, answer.error_vector, at_state, wrt_input=False)[0]
+        plain = gradient(
+            grounds.system, batch, answer.error_vector, at_state, divide_by=grounds.divide_by, wrt_input=False
+        )[0]
         offset = jax.tree.map(jnp.subtract, answer.gradient, plain)
     return audit(grounds, answer.equilibrium, answer.error_vector, answer.weight > 0, answer.gradient, offset, samples)
 
@@ -255,7 +271,8 @@ def read_out(problem: Problem, estimator: AbstractEstimator) -> Reading:
     error_bar = jnp.where(jnp.isnan(response.error_bar), jnp.inf, response.error_bar)
     error_vector, clipped, finite = _clipped(system, target, free, estimator, response)
     cost = system.cost(system.output(system.activity(free.state)), target)
-    flags = _flags(estimator, free, response, error_bar, clipped)
+    within_batch = eqx.tree_at(lambda p: p.free, problem, free).within_batch(error_bar, trees.norm(error_vector))
+    flags = _flags(estimator, free, response, within_batch, clipped)
     usable = jnp.isfinite(cost) & (free.status != Status.DIVERGED)
     free_kept = usable & (free.converged if estimator.unconverged == "drop" else True)
     kept = free_kept & finite
@@ -284,18 +301,26 @@ def _flags(
     estimator: AbstractEstimator,
     free: Equilibrium,
     response: Response,
-    error_bar: Float[Array, " batch"],
+    within_batch: Float[Array, " batch"],
     clipped: Bool[Array, " batch"],
 ) -> dict[str, Bool[Array, " batch"]]:
-    none = jnp.zeros(error_bar.shape, bool)
+    none = jnp.zeros(within_batch.shape, bool)
     return {
         "unconverged": ~(free.converged & response.converged),
         "clipped": clipped,
         "branch_switch": none if response.branch_switch is None else response.branch_switch,
-        "inaccurate": none if estimator.tolerance is None else ~(error_bar <= estimator.tolerance),
+        "inaccurate": none if estimator.tolerance is None else ~(within_batch <= estimator.tolerance),
         "non_analytic": none if response.non_analytic is None else response.non_analytic,
         "retried": none if response.retried is None else response.retried,
     }
+
+
+def _looked_at(given: Equilibrium, system: System, injection: Any, solver: AbstractSolver) -> Equilibrium:
+    """An equilibrium from elsewhere, with the force that there is on its state: not converged, where that is more than it says."""
+    residual = trees.max_abs(system.force(given.state, injection))
+    as_said = residual <= 2 * given.residual + jnp.asarray(solver.tolerance, residual.dtype)
+    status = jnp.where(given.converged & ~as_said, Status.MAX_STEPS, given.status)
+    return Equilibrium(given.state, residual, given.steps, status.astype(given.status.dtype))
 
 
 def _not_relaxed(system: System, x: Any) -> Equilibrium:
@@ -310,14 +335,18 @@ def _not_relaxed(system: System, x: Any) -> Equilibrium:
     )
 
 
-def merge(estimates: Estimate) -> Estimate:
+def merge(estimates: Estimate, divide_by: str) -> Estimate:
     """The estimate of a whole batch from those of parts of equal size, stacked along a leading axis.
 
-    The same as of all samples at once: the gradients of the parts are means over the samples that each has kept.
+    The same as of all samples at once, but that what is inaccurate beside a batch was judged beside its part.
+
+    **Arguments:**
+
+    - `divide_by`: as of the estimator.
     """
 
     def mean(gradient: PyTree, weight: Array) -> PyTree:
-        kept = weight.sum(axis=1)
+        kept = weight.sum(axis=1) if divide_by == "kept" else jnp.ones(len(weight), weight.dtype)
         fraction = kept / jnp.maximum(kept.sum(), 1)
         return jax.tree.map(lambda g: jnp.tensordot(fraction.astype(g.dtype), g, axes=1), gradient)
 

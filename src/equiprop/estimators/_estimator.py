@@ -74,7 +74,8 @@ class AbstractEstimator(Settings):
     )
     tolerance: Number | None = number(
         math.inf,
-        "Largest error bar of a sample that is good enough; inf for any. A sample above it is inaccurate.",
+        "Largest error bar of a sample that is good enough; inf for any. A sample above it is inaccurate; one that adds less to "
+        "the gradient than samples do on average, if its error is above that fraction of what these add.",
         above=0,
         word=math.inf,
         kw_only=True,
@@ -87,6 +88,14 @@ class AbstractEstimator(Settings):
     )
     inaccurate: str = choice(
         "drop", "What the gradient does with samples above the tolerance: drop or keep.", "drop", "keep", kw_only=True
+    )
+    divide_by: str = choice(
+        "batch",
+        "By which number of samples the sum over those in the gradient is divided: batch, of all, so that an excluded sample "
+        "adds nothing; kept, of those, as if the excluded ones were like them.",
+        "batch",
+        "kept",
+        kw_only=True,
     )
 
     tends_to: ClassVar[str] = "response"

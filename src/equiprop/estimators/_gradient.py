@@ -41,13 +41,14 @@ def gradient(
     error_vector: PyTree,
     surrogate: Surrogate,
     *,
-    mean: bool = True,
+    divide_by: str | None = "batch",
     wrt_input: bool = True,
 ) -> tuple[PyTree, PyTree | None]:
     """∂/∂θ and ∂/∂x of Σ surrogate over the samples kept plus Σ C(θ, r*) over those of the cost, with δ, u* and r* fixed.
 
-    The gradient for the parameters is that of the means over those samples, or of the sums. That for the inputs is of each
-    sample's own cost, zero where it is excluded, or `None` without `wrt_input`. If no sample is kept both are zero.
+    The gradient for the parameters is that of the sums over the size of the `batch`, or over the number of samples `kept`, or of
+    the sums (`None`). That for the inputs is of each sample's own cost, zero where it is excluded, or `None` without `wrt_input`.
+    If no sample is kept both are zero.
 
     What is excluded is replaced before it enters: 0·NaN would be NaN.
     """
@@ -62,7 +63,12 @@ def gradient(
         return flags.astype(trees.dtype_of(error_vector))
 
     def fraction(flags: Array) -> Float[Array, " batch"]:
-        return weight(flags) / jnp.maximum(weight(flags).sum(), 1) if mean else weight(flags)
+        match divide_by:
+            case "batch":
+                return weight(flags) / len(flags)
+            case "kept":
+                return weight(flags) / jnp.maximum(weight(flags).sum(), 1)
+        return weight(flags)
 
     @eqx.filter_grad
     def of_parameters(theta: System) -> Array:

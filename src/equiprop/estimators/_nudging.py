@@ -9,15 +9,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float
 
 from equiprop.errors import InputError
-from equiprop.estimators._circle import RESPONSE_ACCURACY, Circle, even_part_exceeds, measure
+from equiprop.estimators._circle import RESPONSE_ACCURACY, Circle, even_part_exceeds, measure, passes_an_unstable_state
 from equiprop.estimators._estimator import AbstractEstimator, Response
 from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import AbstractSchedule, Number, choice, count, number, trees
 from equiprop.solvers import Equilibrium
-
-# A smooth response may bend so much over a large circle that its even part is not small, and N points still resolve it;
-# what a switch of branch leaves on the circle is a discontinuity, whose Fourier coefficients fall only like their number.
-_ALIASING_OF_A_SWITCH = 0.05
+from equiprop.systems import slope
 
 # Coefficients that fall by less than this factor from one to the next do not look like those of a function that is analytic
 # on the disc, unless they are as small as the noise.
@@ -71,7 +68,8 @@ def branch_switch_setting() -> Any:
 def branch_switch_threshold_setting() -> Any:
     return number(
         0.5,
-        "A sample has switched branch when the even part of its response to ±β exceeds this many times the odd part; inf: off.",
+        "A sample has switched branch when the even part of its response to ±β exceeds this many times the odd part, and on the "
+        "way lies an unstable state; inf: off.",
         above=0,
         word=float("inf"),
         kw_only=True,
@@ -96,9 +94,9 @@ def aliasing_bar(sizes: Float[Array, "points batch"]) -> tuple[Float[Array, " ba
     return (2 + 6 / (points - 1)) * relative(extrapolated, first), ratio
 
 
-def sizes_of(problem: Problem, seen: Circle) -> Float[Array, "points batch"]:
+def sizes_of(seen: Circle) -> Float[Array, "points batch"]:
     """What `aliasing_bar` asks for, in the metric of the error vector."""
-    return jax.vmap(lambda c: trees.norm(problem.error_vector(c)))(seen.coefficients)
+    return jax.vmap(trees.norm)(seen.coefficients)
 
 
 class AbstractNudged(AbstractEstimator):
@@ -129,15 +127,13 @@ class AbstractNudged(AbstractEstimator):
 
         if self.tolerance is None or self.retries == 0:
             return attempt(size, jnp.ones(size.shape, bool))
-        return self._with_retries(attempt, size, problem.free.converged)
+        return self._with_retries(problem, attempt, size)
 
     def _with_retries(
-        self,
-        attempt: Callable[[Array, Array], Response],
-        size: Float[Array, " batch"],
-        hopeful: Bool[Array, " batch"],
+        self, problem: Problem, attempt: Callable[[Array, Array], Response], size: Float[Array, " batch"]
     ) -> Response:
         """One loop around the attempts, so that they are compiled once. A sample without an equilibrium is tried once."""
+        hopeful, tolerance = problem.free.converged, jnp.asarray(self.tolerance)
         blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(attempt, size, hopeful))
         shrink = jnp.asarray(self.shrink, size.dtype)
 
@@ -157,7 +153,8 @@ class AbstractNudged(AbstractEstimator):
                 chosen,
                 (steps, best.retried | (active & (trial > 0))),
             )
-            return trial + 1, active & hopeful & ~(chosen.error_bar <= self.tolerance), chosen
+            bar = problem.within_batch(chosen.error_bar, trees.norm(chosen.error_vector))
+            return trial + 1, active & hopeful & ~(bar <= tolerance), chosen
 
         start = (jnp.zeros((), jnp.int32), jnp.ones_like(hopeful), blank)
         return jax.lax.while_loop(go_on, body, start)[2]
@@ -169,8 +166,7 @@ class AbstractNudged(AbstractEstimator):
             return measure(problem, points, s, active=active, accuracy=self.accuracy)
 
         def read(seen: Circle, s: Array) -> Any:
-            first = jax.tree.map(lambda c: c[1 % points], seen.coefficients)
-            return problem.error_vector(trees.scale(-1 / s, first))
+            return trees.scale(-1 / s, jax.tree.map(lambda c: c[1 % points], seen.coefficients))
 
         seen = look(size)
         error_vector = read(seen, size)
@@ -178,7 +174,7 @@ class AbstractNudged(AbstractEstimator):
         unfinished, rounding = _unknown(problem, seen, size, length)
         unknown = unfinished + rounding
         aliased, switched, non_analytic = self._verdicts(problem, seen, unknown)
-        steps, converged = seen.steps, seen.converged
+        steps, converged = seen.phases.steps, seen.phases.converged
         match self._bar(points):
             case "residual":
                 bar = SAFETY * problem.linear_residual(error_vector)
@@ -188,7 +184,7 @@ class AbstractNudged(AbstractEstimator):
                 half = look(size / 2)
                 change = trees.norm(trees.subtract(read(half, size / 2), error_vector))
                 bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + SAFETY * unknown
-                steps, converged = steps + half.steps, converged & half.converged
+                steps, converged = steps + half.phases.steps, converged & half.phases.converged
         return Response(
             error_vector=error_vector,
             # What overflowed says nothing, and a smaller nudge is better than that.
@@ -208,15 +204,18 @@ class AbstractNudged(AbstractEstimator):
     ) -> tuple[Float[Array, " batch"], Bool[Array, " batch"], Bool[Array, " batch"]]:
         """The aliasing bar, which samples switched branch, and which do not look analytic."""
         points = trees.batch_size(seen.coefficients)
-        switched, non_analytic = jnp.zeros_like(seen.converged), jnp.zeros_like(seen.converged)
+        switched = non_analytic = jnp.zeros_like(seen.phases.converged)
         aliased = jnp.zeros_like(unknown)
         if points > 1 and self.switch_threshold is not None:
-            switched = even_part_exceeds(jnp.asarray(self.switch_threshold), seen.coefficients, seen.residual)
+            bent = even_part_exceeds(jnp.asarray(self.switch_threshold), seen)
+            # Derivatives of the force that hardly any batch needs.
+            switched = jax.lax.cond(
+                jnp.any(bent), lambda: bent & passes_an_unstable_state(problem, seen.phases), lambda: bent
+            )
         if points > 2:
-            sizes = sizes_of(problem, seen)
+            sizes = sizes_of(seen)
             aliased, ratio = aliasing_bar(sizes)
             aliasing = relative(sizes[-1], sizes[1])
-            switched &= aliasing > _ALIASING_OF_A_SWITCH
             non_analytic = (ratio > _RATIO_OF_A_SINGULARITY) & (aliasing > _ABOVE_NOISE * unknown)
         return aliased, switched, non_analytic
 
@@ -229,11 +228,13 @@ class AbstractNudged(AbstractEstimator):
 def _unknown(
     problem: Problem, seen: Circle, size: Float[Array, " batch"], length: Float[Array, " batch"]
 ) -> tuple[Float[Array, " batch"], Float[Array, " batch"]]:
-    """What is unknown whatever the nudge, relative: by the force that relaxation left over, by the rounding of activities."""
-    unfinished = relative(
-        problem.in_activity(seen.residual_force), jnp.abs(size) * problem.in_activity(problem.cost_gradient)
-    )
-    rounding = jnp.finfo(length.dtype).eps * trees.norm(problem.error_vector(problem.activity))
+    """What is unknown whatever the nudge, relative: by the force that relaxation left over, by rounding."""
+    left = trees.norm(jax.tree.map(jnp.multiply, slope(problem.system, problem.free.state), seen.residual_force))
+    unfinished = relative(left, jnp.abs(size) * problem.in_activity(problem.cost_gradient))
+    eps = jnp.finfo(length.dtype).eps
+    if problem.tells_differences:
+        return unfinished, jnp.full_like(length, eps ** (2 / 3))
+    rounding = eps * trees.norm(problem.error_vector(problem.activity))
     return unfinished, relative(rounding, jnp.abs(size) * length)
 
 

@@ -108,10 +108,12 @@ class AbstractOnCircle(AbstractNudged):
         else:
             pilot = jnp.abs(constant_size(self.nudge, free))
         seen = measure(problem, 4, pilot, accuracy=self.accuracy)
-        ratio = aliasing_bar(sizes_of(problem, seen))[1]
+        ratio = aliasing_bar(sizes_of(seen))[1]
         convergence = pilot / jnp.maximum(ratio, eps)
         ceiling = jnp.minimum(0.6 * convergence, 0.5 * distance * pilot / jnp.maximum(seen.state_response, tiny))
-        floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self.accuracy * gradient, tiny)
+        floor = jnp.zeros_like(pilot)
+        if not problem.tells_differences:
+            floor = 32 * eps * (1 + trees.max_abs(free.state)) / jnp.maximum(self.accuracy * gradient, tiny)
         counts = free.converged & jnp.isfinite(convergence)
         sizes, feasible = [], []
         for points in candidates:
@@ -124,4 +126,4 @@ class AbstractOnCircle(AbstractNudged):
             sizes.append(jnp.where(counts, jnp.maximum(best, jnp.minimum(floor, ceiling)), pilot))
             feasible.append(jnp.all(enough | ~counts))
         chosen = jnp.argmax(jnp.stack([*feasible[:-1], jnp.ones((), bool)]))
-        return jnp.stack(sizes)[chosen], chosen, seen.steps
+        return jnp.stack(sizes)[chosen], chosen, seen.phases.steps

@@ -11,12 +11,14 @@ from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import (
     AbstractField,
+    Anchor,
     Free,
     System,
     cost_gradient,
     error_vector_of,
     over_slope,
     slope,
+    tells_differences,
 )
 
 SAFETY = 3.0
@@ -72,6 +74,16 @@ class Problem(eqx.Module):
         activity, pullback = jax.vjp(self.system.activity, self.free.state)
         return pullback(cost_gradient(self.system, activity, self.target))[0]
 
+    @property
+    def anchor(self) -> Anchor:
+        """What responses are measured from: the free equilibrium."""
+        return Anchor.at(self.field, self.system, self.free.state)
+
+    @property
+    def tells_differences(self) -> bool:
+        """Whether a response is as precise as it is small, and not as the state that it is a change of."""
+        return tells_differences(self.system, self.free.state)
+
     def force(self, state: PyTree) -> PyTree:
         """F(u) for the input of this batch."""
         return self.field.force(state)
@@ -86,6 +98,21 @@ class Problem(eqx.Module):
         Saturated units feel it, and do not move.
         """
         return trees.norm(self.error_vector(jax.tree.map(jnp.multiply, slope(self.system, self.free.state), force)))
+
+    def within_batch(self, error_bar: Float[Array, " batch"], length: Float[Array, " batch"]) -> Float[Array, " batch"]:
+        """Error bars as fractions of what a sample adds to the gradient, or samples on average, whichever is more.
+
+        A sample that is fitted has hardly a gradient, and a large relative error of it spoils nothing.
+
+        **Arguments:**
+
+        - `length`: of the error vectors. A sample whose error vector is shorter than it could be is counted by ‖M⁻¹D∇C‖.
+        """
+        size = jnp.maximum(length, self.in_activity(self.cost_gradient))
+        counts = jnp.isfinite(size) & self.free.converged
+        average = jnp.sum(jnp.where(counts, size, 0)) / jnp.maximum(jnp.sum(counts), 1)
+        share = jnp.where(size < average, size / jnp.where(average > 0, average, 1), 1)
+        return jnp.where(jnp.isfinite(error_bar), error_bar * share, error_bar)
 
     def linear_residual(self, error_vector: PyTree) -> Float[Array, " batch"]:
         """‖D(Jδ + ∇C)‖/‖D∇C‖ per sample: how far an error vector is from solving J·δ = −∇C, by one Jacobian product.

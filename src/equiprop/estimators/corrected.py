@@ -25,7 +25,7 @@ from equiprop.estimators._on_circle import (
 from equiprop.estimators._papers import NON_CONSERVATIVE
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import Number, trees
-from equiprop.systems import AbstractField, Block, Free, coupling, only_block
+from equiprop.systems import AbstractField, Anchor, Block, Free, coupling, only_block
 
 
 class AsymmetryCorrected(AbstractField):
@@ -42,15 +42,23 @@ class AsymmetryCorrected(AbstractField):
     def force(self, state: PyTree, only: Block = None) -> PyTree:
         copies = trees.batch_size(state) // trees.batch_size(self.anchor)
         activity = self.field.system.activity(state)
-        displacement = trees.subtract(activity, trees.broadcast_batch(self.anchor, copies))
+        response = trees.subtract(activity, trees.broadcast_batch(self.anchor, copies))
+        return trees.subtract(self.field.force(state, only), only_block(self._turned(response), only))
+
+    def difference(self, anchor: Anchor, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree:
+        made = self.field.difference(anchor, displacement, response, only)
+        return trees.subtract(made, only_block(self._turned(response), only))
+
+    def _turned(self, response: PyTree) -> PyTree:
+        """(J − Jᵀ)ρ."""
         per_copy = jax.vmap(self.twice_antisymmetric)
-        split = trees.split_copies(displacement, copies)
-        if jnp.issubdtype(trees.dtype_of(state), jnp.complexfloating):
+        split = trees.split_copies(response, trees.batch_size(response) // trees.batch_size(self.anchor))
+        if jnp.issubdtype(trees.dtype_of(response), jnp.complexfloating):
             real, imaginary = (per_copy(jax.tree.map(part, split)) for part in (jnp.real, jnp.imag))
             turned = jax.tree.map(jax.lax.complex, real, imaginary)
         else:
             turned = per_copy(split)
-        return trees.subtract(self.field.force(state, only), only_block(trees.join_copies(turned), only))
+        return trees.join_copies(turned)
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -30,7 +30,7 @@ class Holomorphic(AbstractOnCircle):
 
     Where the response is not analytic on the disc of the nudge, its Fourier coefficients do not fall; such samples are flagged
     as non-analytic, and the error bar shows it. A sample has switched branch when the even part of its response exceeds
-    `branch_switch_threshold` times the odd one and, for N > 2, the coefficient at −1 exceeds a twentieth of that at +1 as well.
+    `branch_switch_threshold` times the odd one, and on the way lies an unstable state (`passes_an_unstable_state`).
     For the automatic choice of nudge and points see `AbstractOnCircle`.
     """
 

@@ -20,8 +20,7 @@ from equiprop.numerics import Number
 class OneSided(AbstractNudged):
     """(r₀ − r_β)/β, with an error of order β (Scellier & Bengio 2017, doi:10.3389/fncom.2017.00024).
 
-    Both r₀ and r_β are relaxed on from the free state for the same number of sweeps. One nudge cannot tell a switch to
-    another branch from a response, so no sample is flagged for it.
+    One nudge cannot tell a switch to another branch from a response, so no sample is flagged for it.
     """
 
     kind: ClassVar[str] = "one_sided"

@@ -4,6 +4,9 @@ from equiprop.systems._chains import Stage as Stage
 from equiprop.systems._chains import chain as chain
 from equiprop.systems._chains import convolutional as convolutional
 from equiprop.systems._chains import loop as loop
+from equiprop.systems._displaced import Anchor as Anchor
+from equiprop.systems._displaced import Displaced as Displaced
+from equiprop.systems._displaced import tells_differences as tells_differences
 from equiprop.systems._field import AbstractField as AbstractField
 from equiprop.systems._field import Free as Free
 from equiprop.systems._field import Nudged as Nudged

@@ -20,6 +20,17 @@ class AbstractField(eqx.Module):
     def force(self, state: PyTree, only: Block = None) -> PyTree:
         """The force at `state`; on the populations of one of `blocks` alone, if `only` says so."""
 
+    def difference(self, anchor: Any, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree:
+        """F(u* + Δ) − F(u*), by subtraction unless it can be told from Δ and ρ = φ(u* + Δ) − φ(u*).
+
+        **Arguments:**
+
+        - `anchor`: the `Anchor` at u*.
+        """
+        del response
+        there = self.force(trees.add(anchor.state, displacement), only)
+        return trees.subtract(there, only_block(anchor.force, only))
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         """A partition of the state such that no block acts on itself, updated in turn by Gauss–Seidel sweeps."""
@@ -50,6 +61,10 @@ class Free(AbstractField):
     def force(self, state: PyTree, only: Block = None) -> PyTree:
         return self.system.force(state, self.injection, only)
 
+    def difference(self, anchor: Any, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree:
+        told = self.system.force_difference(displacement, response, only)
+        return super().difference(anchor, displacement, response, only) if told is None else told
+
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.system.blocks
@@ -67,15 +82,12 @@ class Nudged(AbstractField):
 
     - `field`: what is nudged.
     - `system`: whose activity, output and cost say towards what.
-    - `sensitivity`: by which factor the force on each leaf of the state counts, per sample; `None` for 1. Where mobilities
-      are small the response is, too, and has to be at equilibrium to as many digits.
     """
 
     field: AbstractField
     system: System
     target: PyTree
     nudge: Inexact[Array, " batch"]
-    sensitivity: PyTree | None = None
 
     def force(self, state: PyTree, only: Block = None) -> PyTree:
         force = self.field.force(state, only)
@@ -87,19 +99,13 @@ class Nudged(AbstractField):
         return self.field.blocks
 
     def norm(self, force: PyTree) -> Float[Array, " batch"]:
-        if self.sensitivity is None:
-            return self.field.norm(force)
-        weight = self.sensitivity
-        if isinstance(force, dict):
-            weight = {name: weight[name] for name in force}
-        return trees.max_abs(jax.tree.map(lambda w, f: trees.per_sample(w, f) * jnp.abs(f), weight, force))
+        return self.field.norm(force)
 
     def index_batch(self, rows: Int[Array, " some"]) -> "Nudged | None":
         inner = self.field.index_batch(rows)
         if inner is None:
             return None
-        own = trees.index_batch((self.target, self.nudge, self.sensitivity), rows)
-        return Nudged(inner, self.system, *own)
+        return Nudged(inner, self.system, *trees.index_batch((self.target, self.nudge), rows))
 
 
 def only_block(tree: PyTree, only: Block) -> PyTree:

@@ -190,6 +190,14 @@ class LayeredNetwork(System):
             force[name] = (constant if carried is None else constant + carried) - state[name]
         return force
 
+    def force_difference(
+        self, displacement: dict[str, Array], response: dict[str, Array], only: Block = None
+    ) -> dict[str, Array] | None:
+        if not all(edge.operation.is_linear for edge in self.edges):
+            return None
+        recurrent = self._carried(response, only)
+        return {name: (0 if c is None else c) - displacement[name] for name, c in recurrent.items()}
+
     def leak(self, state: dict[str, Array]) -> dict[str, Array]:
         return state
 

@@ -65,6 +65,14 @@ class System(eqx.Module):
         del activity, injection
         return None
 
+    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
+        """F(u + Δ) − F(u) of a force that is linear in the activity and in the state, told from Δ and ρ = φ(u + Δ) − φ(u).
+
+        With it a response is as precise as it is small; `None`, where it cannot be had so, has two forces subtracted.
+        """
+        del displacement, response, only
+        return None
+
     def injection(self, x: Any) -> Any:
         """The input injection: everything in the force that does not depend on the state, computed once. By default `x`."""
         return x

@@ -234,7 +234,7 @@ class Job(eqx.Module):
         if pieces == 1:
             return one((*placement.shard((x, y, start)), key))
         split = placement.shard(trees.split_copies((x, y, start), pieces), axis=1)
-        return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))))
+        return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))), components.estimator.divide_by)
 
 
 @eqx.filter_jit(donate="all-except-first")

@@ -38,8 +38,18 @@ class AbstractActivation(abc.ABC):
 
 
 def logistic(z: Array) -> Array:
-    """1/(1 + e^(−z)). Poles at iπ(2k + 1)."""
-    return 0.5 + 0.5 * hyperbolic_tangent(0.5 * z) if jnp.iscomplexobj(z) else jax.nn.sigmoid(z)
+    """1/(1 + e^(−z)), relative to itself to all digits also where it is small. Poles at iπ(2k + 1).
+
+    With a = e^(−|x|) it is (1 + a·e^(iy))/|1 + a·e^(iy)|² for x ≥ 0 and a·(a + e^(iy))/|1 + a·e^(iy)|² for x < 0.
+    """
+    if not jnp.iscomplexobj(z):
+        return jax.nn.sigmoid(z)
+    x, y = z.real, z.imag
+    negative = x < 0
+    exponent = jnp.where(negative, x, -x)
+    a, sine, cosine = jnp.exp(exponent), jnp.sin(y), jnp.cos(y)
+    scale = 1 / (jnp.expm1(exponent) ** 2 + 4 * a * jnp.cos(y / 2) ** 2)
+    return jax.lax.complex(jnp.where(negative, a * (a + cosine), 1 + a * cosine) * scale, a * sine * scale)
 
 
 def hyperbolic_tangent(z: Array) -> Array:

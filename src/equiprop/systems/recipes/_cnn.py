@@ -31,9 +31,7 @@ def _deep(layers: int, feedback_gain: float) -> Preset:
     """One that pools by four, and residual ones of the same size.
 
     What a nudge of the output does to a layer falls by the feedback gain γ, times the forward gain g, with every layer below,
-    and γ·g² must stay under a quarter for the chain to converge. Residual connections hold g near 1. With γ = 0.15 what is left
-    of the response below 15 layers is 10⁻¹², of which double precision sees the digits above 10⁻¹⁶; below 20 hardly any would be
-    left, hence 0.2 there, for more sweeps.
+    and γ·g² must stay under a quarter for the chain to converge. Residual connections hold g near 1.
     """
     stages = (Stage(16, pool=4), *(Stage(16, residual=True) for _ in range(layers - 1)))
     return Preset(stages, activation="tanh", gain=0.5, feedback_gain=feedback_gain)
@@ -57,7 +55,7 @@ class CNN(AbstractRecipe):
     preset: str = choice(
         "published",
         "published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), or deep_10, deep_15 and deep_20 (as many layers, "
-        "all but the first residual, for float64).",
+        "all but the first residual).",
         *PRESETS,
     )
     activation: str = text("auto", "As of mlp; auto: that of the preset, dsilu, or tanh where it is deep.")

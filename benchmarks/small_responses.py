@@ -1,0 +1,42 @@
+"""Whether single precision reads small responses: deep convolutional networks beside themselves in double precision.
+
+    python benchmarks/small_responses.py
+
+With weak feedback the response of the first of 20 layers is some 1e-14 of that of the output. Prints for each estimator the worst
+cosine over layers between the error vectors in single and in double precision, and the median error bars in both.
+"""
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import equiprop as ep
+
+jax.config.update("jax_enable_x64", True)
+
+
+def main() -> None:
+    x, y = jax.random.normal(jax.random.key(1), (4, 32, 32, 3)), jnp.arange(4)
+    for preset in ("deep_10", "deep_15", "deep_20"):
+        double = ep.cnn((32, 32, 3), 10, preset=preset, key=jax.random.key(0))
+        single = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, double)
+        smallest = min(double.mobility.values())
+        for estimator in (ep.Centered(0.05), ep.Holomorphic(0.1, points=4)):
+            exact = ep.estimate(double, x, y, estimator)
+            found = ep.estimate(single, x.astype(jnp.float32), y, estimator)
+            worst = min(_cosine(found.error_vector[name], exact.error_vector[name]) for name in exact.error_vector)
+            bars = ", ".join(f"{float(np.median(e.error_bar)):.2g}" for e in (found, exact))
+            excluded = int(found.counts["excluded"])
+            print(
+                f"{preset}, smallest mobility {smallest:.1e}, {estimator}: worst cosine {worst:.6f}, bars {bars}, excluded {excluded}"
+            )
+
+
+def _cosine(a: jax.Array, b: jax.Array) -> float:
+    a, b = (np.asarray(v, float).ravel() for v in (a, b))
+    return float(a @ b / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+if __name__ == "__main__":
+    main()
