@@ -316,7 +316,7 @@ def _flags(
 
 
 def _looked_at(given: Equilibrium, system: System, injection: Any, solver: AbstractSolver) -> Equilibrium:
-    """An equilibrium from elsewhere, with the force that there is on its state: not converged, where that is more than it says."""
+    """An equilibrium from elsewhere, with the force that there is on its state; not converged where that is more than it says."""
     residual = trees.max_abs(system.force(given.state, injection))
     as_said = residual <= 2 * given.residual + jnp.asarray(solver.tolerance, residual.dtype)
     status = jnp.where(given.converged & ~as_said, Status.MAX_STEPS, given.status)

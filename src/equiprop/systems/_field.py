@@ -4,8 +4,6 @@ import abc
 from typing import Any
 
 import equinox as eqx
-import jax
-import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, Int, PyTree
 
 from equiprop.numerics import trees
