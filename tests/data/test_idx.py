@@ -2,6 +2,7 @@
 
 import gzip
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from equiprop.data import read_idx
+from equiprop.data import _room, read_idx
 from equiprop.errors import InputError
 
 ARRAYS = st.sampled_from(sorted(CODES)).flatmap(
@@ -98,7 +99,7 @@ def test_a_wrong_check_sum_of_gzip_is_named(tmp_path: Path) -> None:
         (b"\x00\x00\x08\x00", "magic number is 00 00 08 00"),
         (b"\x00\x00\x0a\x01\x00\x00\x00\x01\x07", "has type byte 0a"),
         (b"\x00\x00\x08\x02\x00\x00\x00\x01", "do not hold the header of 2 dimensions"),
-        (b"\x00\x00\x08\x01\x00\x00\x00\x01\x07\x07\x07", "has 2 trailing bytes"),
+        (b"\x00\x00\x08\x01\x00\x00\x00\x01\x07\x07\x07", "has bytes after the end of its [1] uint8"),
         (b"\x00\x00\x08\x01\xff\xff\xff\xff\x07", "takes 4294967303 bytes and it holds 9"),
         (b"\x00\x00\x08\x03" + b"\x00" * 4 + b"\xff" * 8, "has dimensions that no array can have"),
         (b"\x00\x00\x08\xff" + b"\x00\x00\x00\x01" * 255 + b"\x07", "has dimensions that no array can have"),
@@ -124,7 +125,26 @@ def test_a_file_in_several_gzip_streams_is_read_as_one(tmp_path: Path) -> None:
     path.write_bytes(gzip.compress(whole[:20]) + gzip.compress(whole[20:]))
     np.testing.assert_array_equal(read_idx(path), VALUES, strict=True)
     path.write_bytes(gzip.compress(whole) + gzip.compress(b"a second member", mtime=0))
-    assert "has 15 trailing bytes after its [2, 3, 4] int16" in refusal(path)
+    assert "has bytes after the end of its [2, 3, 4] int16" in refusal(path)
+
+
+def test_no_more_is_decompressed_than_the_header_declares(tmp_path: Path) -> None:
+    path = tmp_path / "values.gz"
+    path.write_bytes(gzip.compress(idx_bytes(VALUES) + bytes(2**26)))
+    tracemalloc.start()
+    try:
+        assert "has bytes after the end of its [2, 3, 4] int16" in refusal(path)
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_there_is_no_room_for_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "values.gz"
+    path.write_bytes(gzip.compress(idx_bytes(np.zeros(2**20, np.int16))))
+    monkeypatch.setattr(_room, "_room", lambda: 2**20)
+    with pytest.raises(InputError, match=r"takes 0\.00195 GiB of memory, and this machine has room for 0\.000977: "):
+        read_idx(path)
 
 
 @pytest.mark.parametrize(("name", "compressed"), [("values.gz", False), ("values.idx", True)])

@@ -3,15 +3,19 @@
 import math
 import struct
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from equiprop.data._room import require_room
 from equiprop.errors import InputError
 
 # Multi-byte values and dimensions are stored high byte first.
 _DTYPES = {0x08: ">u1", 0x09: ">i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
 _GZIP = b"\x1f\x8b"
+_PIECE = 2**13
+_LONGEST_HEADER = 4 + 4 * 255
 _MEND = "delete it and run `equiprop data fetch NAME` for the dataset it belongs to"
 
 
@@ -30,31 +34,37 @@ def read_idx(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
+        require_room(path.stat().st_size, path)
         raw = path.read_bytes()
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    return _parse(_decompress(raw, path) if raw[:2] == _GZIP else raw, path)
+    return _parse(lambda most: _decompressed(raw, path, most) if raw[:2] == _GZIP else raw[:most], path)
 
 
-def _decompress(raw: bytes, path: Path) -> bytes:
-    """The content of a gzip file, which may be in several parts."""
+def _decompressed(raw: bytes, path: Path, most: int) -> bytearray:
+    """At most so many bytes of the content of a gzip file, which may be in several parts: a small file may hold any number."""
     # zlib rather than the gzip module: it tells apart a truncated stream, a damaged one and bytes after the end.
-    content, size = b"", len(raw)
-    while raw:
+    content, place = bytearray(), 0
+    while place < len(raw) and len(content) < most:
         stream = zlib.decompressobj(wbits=16 + zlib.MAX_WBITS)
-        try:
-            content += stream.decompress(raw)
-        except zlib.error as error:
-            raise _fault(path, f"is a corrupt gzip file ({error})") from error
-        if not stream.eof:
-            raise _fault(path, f"is truncated: its gzip stream does not end within its {size} bytes")
-        raw = stream.unused_data
-        if raw and raw[:2] != _GZIP:
-            raise _fault(path, f"has {len(raw)} trailing bytes after its gzip stream")
+        while not stream.eof and len(content) < most:
+            # Piece by piece, because zlib copies what it leaves over.
+            piece = raw[place : place + _PIECE]
+            if not piece:
+                raise _fault(path, f"is truncated: its gzip stream does not end within its {len(raw)} bytes")
+            try:
+                content += stream.decompress(piece, most - len(content))
+            except zlib.error as error:
+                raise _fault(path, f"is a corrupt gzip file ({error})") from error
+            place += len(piece) - len(stream.unconsumed_tail) - len(stream.unused_data)
+        if stream.eof and raw[place : place + 2] not in (b"", _GZIP):
+            raise _fault(path, f"has {len(raw) - place} trailing bytes after its gzip stream")
     return content
 
 
-def _parse(data: bytes, path: Path) -> np.ndarray:
+def _parse(content: Callable[[int], bytes | bytearray], path: Path) -> np.ndarray:
+    """The array of a file of which `content` gives the first bytes, as many as are asked for."""
+    data = content(_LONGEST_HEADER)
     if len(data) < 4:
         raise _fault(path, f"is truncated: {len(data)} bytes do not hold the 4 of an idx magic number")
     zeros, code, rank = data[:2], data[2], data[3]
@@ -69,10 +79,12 @@ def _parse(data: bytes, path: Path) -> np.ndarray:
     shape = struct.unpack(f">{rank}I", data[4:start])
     dtype = np.dtype(_DTYPES[code])
     expected = start + math.prod(shape) * dtype.itemsize
+    require_room(expected, path)
+    data = content(expected + 1)
     if len(data) < expected:
         raise _fault(path, f"is truncated: {list(shape)} {dtype.name} takes {expected} bytes and it holds {len(data)}")
     if len(data) > expected:
-        raise _fault(path, f"has {len(data) - expected} trailing bytes after its {list(shape)} {dtype.name}")
+        raise _fault(path, f"has bytes after the end of its {list(shape)} {dtype.name}")
     try:
         values = np.frombuffer(data, dtype=dtype, offset=start).reshape(shape)
     except ValueError as error:
