@@ -23,7 +23,7 @@ def canonical(
     **Raises:** `InputError` for what `Dataset.from_arrays` says.
     """
     where = {name: f"{name}: " if len(given) > 1 else "" for name in given}
-    xs = {name: mapped(lambda a, n=name: _numbers(a, f"{where[n]}x"), x) for name, (x, _) in given.items()}
+    xs = {name: mapped(lambda a, n=name: numbers(a, f"{where[n]}x"), x) for name, (x, _) in given.items()}
     ys = {name: mapped(np.asarray, y) for name, (_, y) in given.items()}
     words = _words(ys)
     if words is not None:
@@ -41,7 +41,8 @@ def canonical(
     return splits, _named(classes, words, splits)
 
 
-def _numbers(a: Any, where: str) -> np.ndarray:
+def numbers(a: Any, where: str) -> np.ndarray:
+    """Inputs as they are trained on. **Raises:** `InputError` where they are no numbers `[n, ...]`."""
     found = np.asarray(a)
     if found.dtype.kind not in "biuf" or not found.ndim:
         raise InputError(

@@ -1,26 +1,21 @@
 """Downsampled ImageNet, 32 by 32: ten files of training images and one of validation images, as npz or as pickles."""
 
-import tokenize
-import zipfile
-import zlib
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from equiprop.data._npy import Npz
 from equiprop.data._pickles import read_pickle_file
 from equiprop.data._rows import IMAGE_SHAPE, channels_last, check_rows, labels_of, rows_of, value_of
 from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
 from equiprop.data._split import Split
-from equiprop.errors import InputError
 
 CLASSES = 1000
 _FIRST_LABEL = 1
-_FAULTS = (EOFError, RuntimeError, ValueError, tokenize.TokenError, zipfile.BadZipFile, zlib.error)
-"""What reading a damaged or foreign npz may raise."""
+_MEND = "get the official file again"
 
 
 def _layouts() -> tuple[tuple[str, ...], ...]:
@@ -77,7 +72,11 @@ def _read_one(paths: tuple[Path, ...], index: int) -> Split:
 
 
 def _read(path: Path) -> Split:
-    values = _from_npz(path, _arrays) if path.suffix == ".npz" else read_pickle_file(path)
+    if path.suffix == ".npz":
+        with Npz(path, _MEND) as archive:
+            values = {key: archive.read(_name(archive, key)) for key in ("data", "labels")}
+    else:
+        values = read_pickle_file(path)
     rows = rows_of(values, str(path))
     return Split(channels_last(rows), _zero_based(values, len(rows), path))
 
@@ -86,47 +85,15 @@ def _labels(path: Path) -> np.ndarray:
     """The labels of a file whose images are in order, without keeping these."""
     if path.suffix != ".npz":
         return _read(path).y
-    (shape, dtype), values = _from_npz(path, _header_and_labels)
-    check_rows(shape, dtype, str(path))
-    return _zero_based(values, shape[0], path)
+    with Npz(path, _MEND) as archive:
+        shape, dtype = archive.header(_name(archive, "data"))
+        check_rows(shape, dtype, str(path))
+        return _zero_based({"labels": archive.read(_name(archive, "labels"))}, shape[0], path)
+
+
+def _name(archive: Npz, key: str) -> str:
+    return value_of({name: name for name in archive.names}, key, str(archive.path))
 
 
 def _zero_based(values: dict[str, Any], images: int, path: Path) -> np.ndarray:
     return labels_of(value_of(values, "labels", str(path)), images, _FIRST_LABEL, CLASSES, str(path))
-
-
-def _from_npz(path: Path, read: Callable[[zipfile.ZipFile, Path], Any]) -> Any:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return read(archive, path)
-    except InputError:
-        raise
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
-    except _FAULTS as error:
-        raise InputError(f"{path} is not a whole npz file ({error}): get the official file again") from error
-
-
-def _arrays(archive: zipfile.ZipFile, path: Path) -> dict[str, np.ndarray]:
-    return {key: _array(archive, key, path) for key in ("data", "labels")}
-
-
-def _header_and_labels(
-    archive: zipfile.ZipFile, path: Path
-) -> tuple[tuple[tuple[int, ...], np.dtype], dict[str, np.ndarray]]:
-    with _member(archive, "data", path) as member:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, _, dtype = read(member)
-    return (shape, dtype), {"labels": _array(archive, "labels", path)}
-
-
-def _array(archive: zipfile.ZipFile, key: str, path: Path) -> np.ndarray:
-    with _member(archive, key, path) as member:
-        return np.lib.format.read_array(member, allow_pickle=False)
-
-
-def _member(archive: zipfile.ZipFile, key: str, path: Path) -> Any:
-    keys = [name.removesuffix(".npy") for name in archive.namelist()]
-    value_of(dict.fromkeys(keys), key, str(path))
-    return archive.open(f"{key}.npy")

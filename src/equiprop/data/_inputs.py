@@ -1,15 +1,17 @@
 """Inputs without targets, from files: what a trained system is asked about."""
 
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from equiprop.data._arrays import numbers
 from equiprop.data._images import SUFFIXES as IMAGE_SUFFIXES
 from equiprop.data._images import Kind, pixels
+from equiprop.data._npy import read_npy
 from equiprop.data._npz import inputs_of_npz
+from equiprop.data._split import leaves, mapped
 from equiprop.data._tables import SUFFIXES as TABLE_SUFFIXES
 from equiprop.data._tables import read_features
 from equiprop.errors import InputError
@@ -29,14 +31,18 @@ def read_inputs(paths: Sequence[str | Path], input_shape: Any) -> tuple[Any, lis
         raise InputError("there are no files")
     parts, names = [], []
     for path in map(Path, paths):
-        x = _read(path, input_shape)
+        x = mapped(lambda a, where=str(path): numbers(a, where), _read(path, input_shape))
         several = path.suffix.lower() not in IMAGE_SUFFIXES
-        shape = {key: tuple(a.shape[1:]) for key, a in x.items()} if isinstance(x, dict) else tuple(x.shape[1:])
+        shape = mapped(lambda a: tuple(a.shape[1:]), x)
         if shape != input_shape:
             raise InputError(f"{path} holds inputs of shape {shape}: they must be {input_shape}, samples first")
+        count, *others = {len(a) for _, a in leaves(x)}
+        if others:
+            raise InputError(f"{path} holds parts of inputs that differ in length: give each of them for every input")
         parts.append(x)
-        count = len(next(iter(x.values())) if isinstance(x, dict) else x)
         names += [f"{path}:{i}" for i in range(count)] if several else [str(path)]
+    if not names:
+        raise InputError(f"{paths[0]} holds no inputs")
     if isinstance(parts[0], dict):
         return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}, names
     return np.concatenate(parts), names
@@ -53,11 +59,8 @@ def _read(path: Path, input_shape: Any) -> Any:
         return pixels(path, str(path), kind)[None]
     if suffix in TABLE_SUFFIXES:
         return read_features(path, input_shape)
-    try:
-        if suffix == ".npy":
-            return np.load(path, allow_pickle=False)
-        if suffix == ".npz":
-            return inputs_of_npz(path)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read ({str(error).partition(chr(10))[0]})") from error
+    if suffix == ".npy":
+        return read_npy(path)
+    if suffix == ".npz":
+        return inputs_of_npz(path)
     raise InputError(f"{path} has no ending that is known: give images, .npy, .npz, .csv or .parquet")

@@ -1,14 +1,10 @@
 """Arrays in NumPy's archive, under any of the names that people give them."""
 
 import re
-import zipfile
-import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from equiprop.data._npy import Npz
 from equiprop.data._split import SPLIT_NAMES
 from equiprop.errors import InputError
 
@@ -17,7 +13,6 @@ _ROLES = {
     **dict.fromkeys(("y", "labels", "label", "targets", "target"), "y"),
 }
 _NAMES = "x and y, or x_train, y_train, x_test and y_test (x_validation, y_validation)"
-_FAULTS = (EOFError, KeyError, OSError, RuntimeError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(path: Path, *, train: bool = True) -> dict[str, tuple[Any, Any]]:
@@ -30,7 +25,12 @@ def read_npz(path: Path, *, train: bool = True) -> dict[str, tuple[Any, Any]]:
 
     **Raises:** `InputError` where it is no archive, or holds no such arrays.
     """
-    return _read(path, lambda archive: _splits(path, archive, train))
+    with Npz(path) as archive:
+        places = _places(archive)
+        if "train" not in places or any(set(roles) != {"x", "y"} for roles in places.values()):
+            raise InputError(f"{path} holds {', '.join(archive.names) or 'nothing'}: it must hold {_NAMES}")
+        wanted = {"test": places["test"]} if not train and "test" in places else places
+        return {split: (_tree(archive, roles["x"]), _tree(archive, roles["y"])) for split, roles in wanted.items()}
 
 
 def inputs_of_npz(path: Path) -> Any:
@@ -38,52 +38,26 @@ def inputs_of_npz(path: Path) -> Any:
 
     **Raises:** as `read_npz`.
     """
-
-    def read(archive: Any) -> Any:
-        found = _places(path, archive)
+    with Npz(path) as archive:
+        found = _places(archive)
         named = found.get("test", found.get("train", {}))
         if "x" not in named:
-            raise InputError(f"{path} holds {', '.join(archive.files) or 'nothing'}: it must hold x")
+            raise InputError(f"{path} holds {', '.join(archive.names) or 'nothing'}: it must hold x")
         return _tree(archive, named["x"])
 
-    return _read(path, read)
 
-
-def _read(path: Path, take: Callable[[Any], Any]) -> Any:
-    try:
-        # NumPy leaves a file that it opens itself open when it is damaged.
-        with path.open("rb") as file:
-            archive = np.load(file, allow_pickle=False)
-            if isinstance(archive, np.ndarray):
-                raise InputError(f"{path} is one array: give a .npz file with {_NAMES}")
-            return take(archive)
-    except InputError:
-        raise
-    except _FAULTS as error:
-        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).partition("\n")[0]
-        raise InputError(f"{path} is not a whole npz file ({reason})") from error
-
-
-def _places(path: Path, archive: Any) -> dict[str, dict[str, dict[str, str]]]:
+def _places(archive: Npz) -> dict[str, dict[str, dict[str, str]]]:
     """Of each split, of its inputs and targets, the parts and the arrays that they are in."""
     places: dict[str, dict[str, dict[str, str]]] = {}
-    for name in archive.files:
+    for name in archive.names:
         found = _place(name)
         if found is not None:
             split, role, part = found
             taken = places.setdefault(split, {}).setdefault(role, {})
             if part in taken:
-                raise InputError(f"{path} has both {taken[part]} and {name}: leave one of them out")
+                raise InputError(f"{archive.path} has both {taken[part]} and {name}: leave one of them out")
             taken[part] = name
     return places
-
-
-def _splits(path: Path, archive: Any, train: bool) -> dict[str, tuple[Any, Any]]:
-    places = _places(path, archive)
-    if "train" not in places or any(set(roles) != {"x", "y"} for roles in places.values()):
-        raise InputError(f"{path} holds {', '.join(archive.files) or 'nothing'}: it must hold {_NAMES}")
-    wanted = {"test": places["test"]} if not train and "test" in places else places
-    return {split: (_tree(archive, roles["x"]), _tree(archive, roles["y"])) for split, roles in wanted.items()}
 
 
 def _place(name: str) -> tuple[str, str, str] | None:
@@ -97,7 +71,7 @@ def _place(name: str) -> tuple[str, str, str] | None:
     return splits[0] if splits else "train", roles[0], part
 
 
-def _tree(archive: Any, parts: dict[str, str]) -> Any:
+def _tree(archive: Npz, parts: dict[str, str]) -> Any:
     if set(parts) == {""}:
-        return archive[parts[""]]
-    return {part: archive[name] for part, name in parts.items()}
+        return archive.read(parts[""])
+    return {part: archive.read(name) for part, name in parts.items()}
