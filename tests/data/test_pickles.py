@@ -4,12 +4,14 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from equiprop.data import _pickles
 from equiprop.data._pickles import read_pickle, read_pickle_file
 from equiprop.errors import InputError
 
@@ -145,6 +147,47 @@ def test_fewer_bytes_than_the_shape_needs_are_refused() -> None:
 @pytest.mark.parametrize("content", [b"<html>sign in to the network</html>", b"PK\x03\x04", b"\x1f\x8b\x08\x00"])
 def test_another_format_is_refused(content: bytes) -> None:
     assert "is not a pickle of images" in refusal(content)
+
+
+NESTED = b"".join([b"))", b"\x86)" * 200_000])
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        # Python's own machine makes room for every place of its memo up to this one: 8 GiB.
+        (b"}r\x00\x00\x00\x20" + b"j\x01\x00\x00\x00.", "1"),
+        (b"\x80\x02}(" + NESTED + b"K\x01u.", "it has tuples in tuples in tuples"),
+        (b"}(K\x01K\x01u.", "it has keys that are no text"),
+        (b"\x80\x02}X\x06\x00\x00\x00labels]q\x00h\x00as.", "it has a list in a list"),
+        (b"}U\x04labl}s.", "it has a dict in a dict"),
+        (b"}U\x04labl)s.", "it has a tuple in a dict"),
+        (b"}B\xff\xff\xff\x7f", "it ends early"),
+        (b"\x8e" + b"\xff" * 8, "it ends early"),
+        (b"\x96" + b"\xff" * 8, "it ends early"),
+        (b"\x8b\xff\xff\xff\xff", "it ends early"),
+        (b"I" + b"9" * 5000 + b"\n.", "Exceeds the limit"),
+        (b"(" * 2 + b"t" * 3, "pop from empty list"),
+        (b"K\x01)R.", "it calls a int"),
+        (b"}cnumpy\nndarray\n)Rb.", "it builds a dict"),
+        (b"K\x01K\x02a.", "it appends to a int"),
+        (b"\x82\x01.", "it has the instruction b'\\x82'"),
+        (b"(cnumpy\nndarray\no.", "it has the instruction b'o'"),
+    ],
+)
+def test_what_asks_for_memory_depth_or_itself_is_refused(content: bytes, fault: str) -> None:
+    tracemalloc.start()
+    try:
+        assert f"({fault}" in refusal(content)
+        assert tracemalloc.get_traced_memory()[1] < 40 * len(content) + 2**16
+    finally:
+        tracemalloc.stop()
+
+
+def test_no_more_instructions_are_obeyed_than_images_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_pickles, "_MOST_INSTRUCTIONS", 1000)
+    assert "it has more than 1000 instructions" in refusal(b"]" * 1001)
+    assert read(of_python_2(DATA, LABELS))["labels"] == LABELS
 
 
 def test_something_other_than_a_dictionary_is_refused() -> None:

@@ -55,10 +55,10 @@ def labels_of(values: Any, images: int, first: int, classes: int, where: str) ->
 
     **Raises:** `InputError` where these are not that many whole numbers from `first` to `first + classes - 1`.
     """
-    try:
-        labels = np.asarray(values)
-    except (ValueError, OverflowError) as error:
-        raise InputError(f"{where}: its labels are no list of whole numbers: get the official file again") from error
+    # Of a list of numbers and long words NumPy would make an array in which each takes as much as the longest.
+    if not isinstance(values, np.ndarray) and (not isinstance(values, list) or {*map(type, values)} - {int}):
+        raise InputError(f"{where}: its labels are no list of whole numbers: get the official file again")
+    labels = np.asarray(values)
     if labels.shape != (images,) or (images and labels.dtype.kind not in "iu"):
         raise InputError(
             f"{where}: its labels are {labels.dtype} {list(labels.shape)}: "
