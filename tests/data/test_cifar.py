@@ -2,6 +2,8 @@
 
 import hashlib
 import pickle
+import tarfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 from data_helpers import CIFAR_FILES, Server, cifar_pickles, image_of, write_tar
 
 from equiprop import data
-from equiprop.data import DataFile
+from equiprop.data import DataFile, _room
 from equiprop.data._catalogue import CATALOGUE
 from equiprop.errors import InputError
 
@@ -212,6 +214,31 @@ def test_a_truncated_archive_is_refused(small: Small) -> None:
         message = refusal(small.name)
         assert message.startswith(str(small.archive))
         assert "get the official file again" in message
+
+
+@pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])
+def test_an_archive_damaged_anywhere_is_no_traceback(small: Small, packed: str, tmp_path: Path) -> None:
+    """Whatever library it was packed by, and whether its headers are damaged or its files."""
+    small.put_archive()
+    with tarfile.open(small.archive) as archive:
+        archive.extractall(tmp_path, filter="data")
+    with tarfile.open(small.archive, f"w:{packed}") as archive:  # pyright: ignore[reportCallIssue, reportArgumentType]
+        archive.add(tmp_path / small.extracted.name, small.extracted.name)
+    whole = small.archive.read_bytes()
+    for place in range(0, len(whole), len(whole) // 9):
+        damaged = whole[:place] + bytes([whole[place] ^ 64]) + whole[place + 1 :]
+        small.archive.write_bytes(damaged)
+        assert "corrupt" in data.verify(small.name)[0].state
+        # Of what the catalogue says has been published, a flipped pixel is as good as another.
+        small.publish(damaged)
+        with suppress(InputError):
+            data.load(small.name)
+
+
+def test_an_archive_of_more_than_there_is_room_for_is_refused(small: Small, monkeypatch: pytest.MonkeyPatch) -> None:
+    small.put_archive()
+    monkeypatch.setattr(_room, "_room", lambda: 2**15)
+    assert "of memory, and this machine has room for" in refusal(small.name)
 
 
 def test_an_archive_without_a_batch_is_refused(small: Small) -> None:

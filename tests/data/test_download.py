@@ -5,6 +5,8 @@ import logging
 import socket
 import stat
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import pooch
 import pytest
@@ -118,6 +120,26 @@ def test_a_download_that_fails_leaves_nothing_behind(
     else:
         assert f"{FIRST} is not in {toy.folder}" in message
         assert not toy.folder.exists()
+
+
+def test_no_more_arrives_than_the_published_file_has(toy: Toy, server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    written = []
+    retrieve = pooch.retrieve
+
+    def noted(url: str, downloader: Any, **options: Any) -> Any:
+        def download(url: str, output: Any, of: Any) -> None:
+            try:
+                downloader(url, output, of)
+            finally:
+                written.append(Path(output).stat().st_size)
+
+        return retrieve(url, downloader=download, **options)
+
+    monkeypatch.setattr(pooch, "retrieve", noted)
+    server.bodies[f"/second/{FIRST}"] = bytes(2**20)
+    with pytest.raises(InputError, match="what it serves is not the published file"):
+        data.fetch("toy")
+    assert max(written) <= len(toy.published[FIRST])
 
 
 def test_a_later_mirror_mends_a_wrong_earlier_one(toy: Toy, server: Server) -> None:

@@ -1,7 +1,6 @@
 """The python version of CIFAR-10 and CIFAR-100: the archive as it is downloaded, or the folder that is in it."""
 
-import tarfile
-import zlib
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,6 +12,7 @@ from equiprop.data._pickles import as_text, read_pickle, read_pickle_file
 from equiprop.data._rows import channels_last, labels_of, rows_of, value_of
 from equiprop.data._source import Source
 from equiprop.data._split import Split
+from equiprop.data._tars import files_in
 from equiprop.errors import InputError
 
 
@@ -103,22 +103,13 @@ def read_cifar_folder(layout: Cifar, folder: Path, *, train: bool = True) -> Sou
 
 
 def _of_archive(layout: Cifar, classes: int, path: Path, wanted: tuple[str, ...]) -> list[_Batch]:
-    train = len(wanted) > 1
+    places = {f"{layout.folder}/{name}": name for name in wanted}
     found: dict[str, _Batch] = {}
-    try:
-        # In the order of the archive: going back in a compressed file means decompressing it again.
-        with tarfile.open(path) as archive:
-            for member in archive:
-                folder, _, name = member.name.rpartition("/")
-                content = archive.extractfile(member) if member.isfile() else None
-                if content is not None and folder == layout.folder and name in wanted:
-                    where = f"{path}: {member.name}"
-                    found[name] = _batch(layout, classes, read_pickle(content, where), where)
-                if not train and found:
-                    break
-    except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
-        reason = str(error).partition("\n")[0]
-        raise InputError(f"{path} is not a whole archive ({reason}): get the official file again") from error
+    for member, content in files_in(path, places.__contains__):
+        where = f"{path}: {member}"
+        found[places[member]] = _batch(layout, classes, read_pickle(io.BytesIO(content), where), where)
+        if len(wanted) == 1:
+            break
     for name in wanted:
         if name not in found:
             raise InputError(f"{path} has no {layout.folder}/{name}: get the official file again")

@@ -43,15 +43,17 @@ def download(file: DataFile, folder: Path, progress: Progress | None = None) -> 
 
     reasons = []
     for url in file.urls:
-        # pooch documents any object with these methods as a progress bar; its annotations say bool.
-        bar: Any = _Bar(file, progress) if progress else False
-        downloader: Any = pooch.HTTPDownloader(
-            progressbar=bar,
+        get = pooch.HTTPDownloader(
             chunk_size=_CHUNK_BYTES,
             timeout=(_CONNECT_SECONDS, _SILENCE_SECONDS),
             # The checksum is that of the published file: the server must not compress it once more.
             headers={"Accept-Encoding": "identity"},
         )
+
+        def downloader(url: str, output: Any, of: Any, get: Any = get) -> None:
+            with Path(output).open("wb") as opened:
+                get(url, _Arriving(opened, file, progress), of)
+
         try:
             with _quiet(pooch.get_logger()):
                 path = pooch.retrieve(
@@ -66,24 +68,23 @@ def download(file: DataFile, folder: Path, progress: Progress | None = None) -> 
     raise DownloadError("; ".join(reasons))
 
 
-class _Bar:
-    """What pooch takes for a progress bar: it counts in whole chunks, then sets itself back and adds the total."""
+class _Arriving:
+    """A file to write, no longer than the published one, whatever a server sends."""
 
-    def __init__(self, file: DataFile, progress: Progress) -> None:
-        self.total = file.size
-        self._file = file
-        self._progress = progress
-        self._done = 0
+    def __init__(self, opened: Any, file: DataFile, progress: Progress | None) -> None:
+        self._opened, self._file, self._progress = opened, file, progress
+        self._arrived = 0
 
-    def update(self, count: int) -> None:
-        self._done = min(self._done + count, self._file.size)
-        self._progress(self._file.filename, self._done, self._file.size)
+    def write(self, chunk: bytes) -> None:
+        self._arrived += len(chunk)
+        if 0 < self._file.size < self._arrived:
+            raise ValueError("is longer than the published file")
+        self._opened.write(chunk)
+        if self._progress:
+            self._progress(self._file.filename, self._arrived, self._file.size)
 
-    def reset(self) -> None:
-        """Keeps the count, so that what is shown never goes back."""
-
-    def close(self) -> None:
-        """There is nothing to close: the caller owns what is shown."""
+    def flush(self) -> None:
+        """pooch calls it after each chunk; closing does as well."""
 
 
 @contextmanager

@@ -1,5 +1,6 @@
-"""NumPy's files, `.npy` and `.npz`: the one place that opens them. A header is compared with the bytes that follow it before an array
-is made of it, and nothing is ever unpickled.
+"""NumPy's files, `.npy` and `.npz`: the one place that opens them.
+
+A header is compared with the bytes that follow it before an array is made of it, and nothing is ever unpickled.
 """
 
 import math
@@ -105,7 +106,7 @@ def read_npy(path: Path) -> np.ndarray:
 
 def _header(file: Any, size: int) -> tuple[tuple[int, ...], np.dtype]:
     """Shape and type of an array that is a file of `size` bytes by itself."""
-    # NumPy evaluates a header as Python, which takes anything and may raise anything: it gets to see only what it has written itself.
+    # NumPy evaluates a header as Python, which may raise anything: it gets to see only what it might have written itself.
     version = np.lib.format.read_magic(file)
     if version not in _LENGTH_BYTES:
         raise ValueError(f"its version is {version}")

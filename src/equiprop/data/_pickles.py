@@ -1,8 +1,9 @@
 """Pickled batches of images, read without running anything that a pickle may ask to run.
 
-A pickle is a program for a small machine with a stack, which can call whatever it names, and ask for any amount of memory or depth of
-nesting in a few bytes. The files of CIFAR and of downsampled ImageNet need little of it: a dictionary of numbers, text, flat lists of
-these, and of arrays, for which they name only how NumPy puts one together. This is a machine that can do that, and nothing else.
+A pickle is a program for a small machine with a stack, which can call whatever it names, and ask for any amount of memory
+or depth of nesting in a few bytes. The files of CIFAR and of downsampled ImageNet need little of it: a dictionary of
+numbers, text, flat lists of these, and of arrays, for which they name only how NumPy puts one together. This is a machine
+that can do that, and nothing else.
 """
 
 import codecs

@@ -15,8 +15,8 @@ def require_room(size: int, where: object) -> None:
     room = _room()
     if size > room:
         raise InputError(
-            f"{where} takes {_gib(size)} GiB of memory, and this machine has room for {_gib(room)}: get it anew if it is damaged, "
-            "or give less at a time"
+            f"{where} takes {_gib(size)} GiB of memory, and this machine has room for {_gib(room)}: get it anew if it is "
+            "damaged, or give less at a time"
         )
 
 

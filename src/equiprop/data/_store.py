@@ -2,8 +2,8 @@
 
 import gzip
 import hashlib
+import io
 import os
-import tarfile
 import zlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from typing import Any
 
 from equiprop.data._catalogue import DataFile, Entry, entry
 from equiprop.data._download import DownloadError, Progress, download
+from equiprop.data._tars import files_in
 from equiprop.errors import InputError
 
 _VARIABLE = "EQUIPROP_DATA_DIR"
@@ -185,14 +186,14 @@ def _holds(path: Path, file: DataFile) -> bool:
         if file.content:
             return _digest_of(_content(path), file.content)
         wanted = {member.filename: member.checksum for member in file.members}
-        with tarfile.open(path) as archive:
-            for member in archive:
-                content = archive.extractfile(member) if member.name in wanted else None
-                if content is not None and _digest_of(content, wanted[member.name]):
-                    del wanted[member.name]
-    except (EOFError, tarfile.TarError, gzip.BadGzipFile, zlib.error):
+        found = [
+            name
+            for name, content in files_in(path, wanted.__contains__)
+            if _digest_of(io.BytesIO(content), wanted[name])
+        ]
+    except (EOFError, InputError, gzip.BadGzipFile, zlib.error):
         return False
-    return not wanted
+    return {*found} == {*wanted}
 
 
 def _content(path: Path) -> Any:
