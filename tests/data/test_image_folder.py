@@ -1,6 +1,10 @@
 """A folder of images as a dataset: sorted, split, scaled; and each mistake in it named."""
 
+import errno
+import os
+import struct
 import sys
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +13,7 @@ import pytest
 from PIL import Image
 
 from equiprop import data
+from equiprop.data import _room
 from equiprop.data._statistics import statistics
 from equiprop.errors import InputError
 
@@ -220,6 +225,66 @@ def test_a_file_that_is_no_image_is_refused(tmp_path: Path, content: bytes) -> N
     wrong = tmp_path / "test" / "cat" / "2.png"
     wrong.write_bytes(content)
     assert f"{wrong} is no image that can be read (png, jpeg, webp or bmp): replace or remove it" in refusal(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["TIFF", "EPS", "PPM", "GIF", "DDS"])
+def test_an_image_of_a_form_that_no_suffix_names_is_refused(tmp_path: Path, form: str) -> None:
+    """Whatever else Pillow could read: of some it starts other programs."""
+    make(tmp_path)
+    wrong = tmp_path / "test" / "cat" / "2.png"
+    Image.fromarray(np.zeros(COLOUR, np.uint8)).save(wrong, form)
+    assert f"{wrong} is no image that can be read (png, jpeg, webp or bmp)" in refusal(tmp_path)
+
+
+def png_of(width: int, height: int) -> bytes:
+    """One that says it is of that size, with nothing in it."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.mark.parametrize("size", [(10_000, 9000), (2**31 - 1, 2**31 - 1)])
+def test_an_image_of_too_many_pixels_is_refused(tmp_path: Path, size: tuple[int, int]) -> None:
+    """Pillow warns of the first and refuses the second."""
+    make(tmp_path)
+    wrong = tmp_path / "train" / "cat" / "0.png"
+    wrong.write_bytes(png_of(*size) + b"\0\0\0\0IDAT")
+    assert f"{wrong} has more than 89478485 pixels: resize it" in refusal(tmp_path)
+
+
+def test_more_images_than_there_is_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path)
+    monkeypatch.setattr(_room, "_room", lambda: 26 * 60)
+    assert len(data.load(str(tmp_path)).test) == 6
+    monkeypatch.setattr(_room, "_room", lambda: 26 * 60 - 1)
+    assert refusal(tmp_path).startswith(f"{tmp_path} takes 1.45e-06 GiB of memory, and this machine has room for")
+
+
+def test_links_are_followed(tmp_path: Path) -> None:
+    make(tmp_path / "real")
+    linked = tmp_path / "linked"
+    for split in ("train", "test"):
+        (linked / split / "dog").mkdir(parents=True)
+        for image in (tmp_path / "real" / split / "dog").iterdir():
+            (linked / split / "dog" / image.name).symlink_to(image)
+        (linked / split / "cat").symlink_to(tmp_path / "real" / split / "cat")
+    assert data.load(str(linked)).checksum == data.load(str(tmp_path / "real")).checksum
+    broken = linked / "test" / "dog" / "0.png"
+    broken.unlink()
+    broken.symlink_to(broken)
+    assert f"{broken} is not an image file" in refusal(linked)
+
+
+def test_a_folder_that_may_not_be_read_is_an_input_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path)
+    listed = Path.iterdir
+
+    def forbidden(folder: Path) -> Any:
+        if folder.name == "dog":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", forbidden)
+    assert f"{tmp_path / 'train' / 'dog'} cannot be read (Permission denied)" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("suffix", ["png", "jpg", "bmp", "webp"])

@@ -1,11 +1,13 @@
 """A folder of images: a folder for each split, in it one for each class, in that the images."""
 
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 
 import numpy as np
 
 from equiprop.data._images import SUFFIXES, Kind, kind_of_image, pixels
+from equiprop.data._room import require_room
 from equiprop.data._source import Source
 from equiprop.data._split import Split, mixed
 from equiprop.errors import InputError
@@ -19,7 +21,7 @@ def read_image_folder(folder: Path, *, train: bool = True) -> Source:
     The classes are the folders in `train`, sorted by name; names that begin with a dot are passed over. The images of a split,
     sorted by name, are then mixed in an order that depends on their number alone, so that its first ones are of all classes.
 
-    Links are followed, wherever they lead.
+    Links are followed, wherever they lead: datasets are often folders of links.
 
     **Arguments:**
 
@@ -28,7 +30,7 @@ def read_image_folder(folder: Path, *, train: bool = True) -> Source:
     **Returns:** images uint8 `[n, height, width, 3]`, of grey ones `[n, height, width]`, and labels int32 `[n]`.
 
     **Raises:** `InputError`, naming the file or the folder, where one is missing or empty, a class is not in `train`,
-    something is not an image, an image has another size or mode than the first.
+    something is not an image, an image has another size or mode than the first, or all together are more than there is room for.
     """
     if not (folder / "train").is_dir():
         raise InputError(
@@ -46,12 +48,16 @@ def read_image_folder(folder: Path, *, train: bool = True) -> Source:
     first = found["train"][0][0]
     kind = kind_of_image(first, str(first))
     wanted = found if train else {"test": found["test"]}
+    require_room(sum(map(len, wanted.values())) * prod(kind.shape), folder)
     splits = {name: _split([files[i] for i in mixed(len(files), _ORDER_SEED)], kind) for name, files in wanted.items()}
     return Source(splits.get("train"), splits.get("validation"), splits["test"], tuple(classes))
 
 
 def _visible(folder: Path) -> list[Path]:
-    return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+    try:
+        return sorted((path for path in folder.iterdir() if not path.name.startswith(".")), key=lambda path: path.name)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be read ({error.strerror}): check who may read it") from error
 
 
 def _folders(folder: Path) -> list[Path]:

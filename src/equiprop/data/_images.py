@@ -75,7 +75,11 @@ def _opened(source: Path | bytes, where: str) -> Any:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
-    except (OSError, ValueError, Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
+        raise InputError(
+            f"{where} has more than {Image.MAX_IMAGE_PIXELS} pixels: resize it, or remove it if it is damaged"
+        ) from error
+    except (OSError, ValueError) as error:
         raise InputError(
             f"{where} is no image that can be read (png, jpeg, webp or bmp): replace or remove it"
         ) from error
