@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from equiprop.data import Dataset, DatasetInfo
+from equiprop.data import Dataset, DatasetInfo, Split
 from equiprop.errors import InputError
 
 X = np.random.default_rng(0).normal(2.0, 3.0, (40, 5)).astype(np.float32)
@@ -124,7 +124,61 @@ def test_what_is_wrong_is_said() -> None:
     assert "holds no samples" in refusal(X[:0], LABELS[:0])
     assert "with 2 classes they must lie in 0 to 1" in refusal(X, LABELS, classes=("a", "b"))
     assert "validation: x" in refusal(X, LABELS, validation=(bad, LABELS))
-    assert "labels go from 0 to 9223372036854775807" in refusal(X[:2], np.array([0, 2**63 - 1]))
+    assert "label 1 is 9223372036854775807; labels go from -2147483648 to 2147483647" in refusal(
+        X[:2], np.array([0, 2**63 - 1])
+    )
+
+
+def test_real_numbers_are_no_labels_of_named_classes() -> None:
+    """Where nothing names classes they are targets of a regression, whole or not."""
+    assert Dataset.from_arrays(X, LABELS.astype(np.float64)).info.outputs == 1
+    said = "the targets of train are real numbers, and there are names of classes; give labels as whole numbers"
+    names = ("a", "b", "c", "d")
+    assert said in refusal(X, LABELS.astype(np.float64), classes=names)
+    assert said in refusal(X, LABELS + 0.5, classes=names)
+    assert said.replace("train", "test") in refusal(X, LABELS, classes=names, test=(X, LABELS.astype(np.float32)))
+    assert "the targets of train are real numbers" in refusal(X, X[:, 0], test=(X, LABELS))
+    floats = Table({"a": [1.0] * 20, "label": [0.0, 1.0] * 10}, label=ClassLabel)
+    with pytest.raises(InputError, match="the targets of train are real numbers"):
+        Dataset.from_huggingface(floats)
+    with pytest.raises(InputError, match="the targets of train are real numbers"):
+        Dataset.from_torch([(TorchTensor([1.0]), TorchTensor(i % 2 / 1)) for i in range(20)], classes=("a", "b"))
+
+
+def test_no_label_is_changed_by_its_type() -> None:
+    for wrong in (2**32, 2**31, -(2**31) - 1):
+        with pytest.raises(InputError, match=f"y: label 1 is {wrong}; labels go from -2147483648 to 2147483647"):
+            Split(X[:2], np.array([0, wrong]))
+    with pytest.raises(InputError, match=f"y: label 0 is {2**64 - 1}"):
+        Split(X[:1], np.array([2**64 - 1], np.uint64))
+
+
+def test_one_wrong_label_does_not_make_a_class_of_every_number_below_it() -> None:
+    assert "labels go from 0 to 2000000000; number the classes from 0, to 1048575 at most" in refusal(
+        X, np.where(LABELS == 3, 2_000_000_000, LABELS)
+    )
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.array([["a"]] * 40), "holds <U1 of shape [40, 1], not words alone; give words [n]"),
+        (np.array(["a", None] * 20, dtype=object), "holds object of shape [40], not words alone"),
+        (np.array([1, 2] * 20, dtype=object), "holds object of shape [40], not words alone"),
+        (np.array([{}] * 40, dtype=object), "holds object of shape [40], not words alone"),
+        (np.array([b"\xff"] * 40), "y: holds words that are not UTF-8"),
+    ],
+)
+def test_what_only_looks_like_words_is_refused(y: Any, said: str) -> None:
+    assert said in refusal(X, y)
+
+
+def test_words_may_be_bytes_and_of_any_length() -> None:
+    long = "x" * 2**20
+    words = np.array([long.encode(), "é".encode()] * 20, dtype=object)
+    made = Dataset.from_arrays(X, words)
+    assert made.classes == (long, "é")
+    assert Dataset.from_arrays(X, np.array([b"b", b"a"] * 20)).classes == ("a", "b")
 
 
 def test_numbers_that_are_not_finite_pass_where_that_is_said() -> None:

@@ -15,7 +15,7 @@ from data_helpers import FILENAMES, Toy, idx_bytes, write_idx
 from PIL import Image
 
 from equiprop import data
-from equiprop.data import _tables, load, load_split, split_checksum
+from equiprop.data import _room, _tables, load, load_split, split_checksum
 from equiprop.errors import InputError
 
 X = np.random.default_rng(0).normal(size=(60, 3))
@@ -175,6 +175,107 @@ def test_a_damaged_image_in_parquet_is_named(hub: Path) -> None:
     assert "image 0 is 2 by 2 pixels" in refusal(hub)
     (hub / "data" / "test-00000-of-00001.parquet").write_bytes(b"PAR1")
     assert "test-00000-of-00001.parquet cannot be read" in refusal(hub)
+
+
+def parquet(path: Path, columns: str, rows: int = 40, more: str = "") -> str:
+    """A table of what SQL makes of the number `i` of each row."""
+    with duckdb.connect() as database:
+        database.execute(f"copy (select {columns} from range({rows}) t(i)) to '{path}' (format parquet{more})")
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("[1, 2]", "[1, 2]::int[2]", "{'a': 1}", "map{'a': 1}", "uuid()", "'abc'::blob", "time '10:00'"),
+        *("interval 1 day", "date '2020-01-01'", "timestamptz '2020-01-01'", "null", "'nan'::double", "'inf'::double"),
+        *("18446744073709551615::ubigint", "9007199254740993", "-1", "nullif(i, 3)", "2000000000"),
+    ],
+)
+def test_a_column_of_another_type_is_refused_by_name(tmp_path: Path, value: str) -> None:
+    of_targets = parquet(tmp_path / "y.parquet", f"i::double as a, {value} as label")
+    assert of_targets in refusal(of_targets)
+    if "int" not in value and value[0] not in "129-n":
+        of_inputs = parquet(tmp_path / "x.parquet", f"{value} as a, i % 3 as label")
+        assert of_inputs in refusal(of_inputs)
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (bytes(range(256)) * 20, "cannot be read"),
+        ("a,label\n1,é\n".encode("latin1") * 20, "cannot be read"),
+        ("a,label\n1,2\n".encode("utf16"), "cannot be read"),
+        (b"a,label\n1," + b"x" * 3_000_000, "cannot be read"),
+        (b"", "there is no column label"),
+        (b"a,label\n", "column a holds text"),
+        (b"label\n" + b"1\n2\n" * 20, "has no columns but those of targets"),
+        (b"a,label\n" + b"9" * 400 + b",1\n" + b"1,2\n" * 20, "t.csv"),
+        (b"a,label\n" + b"1,99999999999\n1,2\n" * 20, "is 99999999999; labels go from"),
+        (b"a,label\n" + b"1,\n1,\n" * 20, "column label has 40 empty places"),
+    ],
+)
+def test_a_damaged_csv_is_refused(tmp_path: Path, content: bytes, said: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    assert said in refusal(tmp_path / "t.csv")
+
+
+def test_names_of_columns_are_taken_as_they_are(tmp_path: Path) -> None:
+    columns = ", ".join(f'i::double as "{name}"' for name in ("a{0}", "{", 'q""uote', "select"))
+    assert load(parquet(tmp_path / "t.parquet", f"{columns}, i % 3 as label")).input_shape == (4,)
+    name = csv(tmp_path / "t.csv", "a{b},{},label", np.column_stack([X[:, :2], Y]))
+    assert load(name).input_shape == (2,)
+
+
+def test_rows_that_there_is_no_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few bytes of a compressed table are any number of rows, or of letters."""
+    of_rows = parquet(tmp_path / "rows.parquet", "1 as a, 2 as label", 1_000_000)
+    of_words = parquet(tmp_path / "words.parquet", "1 as a, repeat('x', 100000) as label", 100)
+    assert Path(of_rows).stat().st_size + Path(of_words).stat().st_size < 10_000
+    monkeypatch.setattr(_room, "_room", lambda: 2**22)
+    for name in (of_rows, of_words):
+        assert f"{name} takes " in refusal(name)
+    with pytest.raises(InputError, match="of memory, and this machine has room for"):
+        data.read_inputs([of_rows], (1,))
+
+
+@pytest.mark.parametrize(
+    ("about", "said"),
+    [
+        ("{", "what it says of its columns is damaged"),
+        ("[" * 100_000, "what it says of its columns is damaged"),
+        ("[]", "what it says of its columns is damaged"),
+        ('{"info": {"features": {"label": {"names": "abc"}}}}', "the names of its classes are no list of words"),
+        ('{"info": {"features": {"label": {"names": [["a"], {}]}}}}', "the names of its classes are no list of words"),
+        ('{"info": {"features": []}}', ""),
+        ('{"info": {"features": {"label": 1}}}', ""),
+    ],
+)
+def test_what_a_parquet_file_says_of_its_columns_may_be_damaged(tmp_path: Path, about: str, said: str) -> None:
+    name = parquet(
+        tmp_path / "t.parquet", "i::double as a, i % 3 as label", more=f", kv_metadata {{huggingface: '{about}'}}"
+    )
+    if said:
+        assert f"{name}: {said}" in refusal(name)
+    else:
+        assert load(name).classes == ("0", "1", "2")
+
+
+def test_a_shard_whose_labels_become_real_numbers_is_refused(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_tables, "_LARGEST_IN_MEMORY", 100)
+    train = load(str(hub)).train
+    assert isinstance(train, data.Shards)
+    path = hub / "data" / "train-00000-of-00002.parquet"
+    with duckdb.connect() as database:
+        database.execute(f"create table t as select image, label + 0.5 as label from '{path}'")
+        database.execute(f"copy t to '{path}' (format parquet)")
+    with pytest.raises(InputError, match=r"its labels are float64 \[20\]; they must be whole numbers"):
+        train.load(0)
+
+
+def test_a_name_that_is_no_path_is_an_input_error() -> None:
+    assert "is no path (File name too long)" in refusal("a" * 5000 + "/x")
+    assert "is no path (" in refusal("~nobody-of-this-name/x.csv")
 
 
 @pytest.mark.parametrize("place", [".", "raw"])

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._labels import as_labels, numbered
 from equiprop.data._split import Split, held_out, leaves, mapped, strata
 from equiprop.errors import InputError
 
@@ -25,7 +26,7 @@ def canonical(
     where = {name: f"{name}: " if len(given) > 1 else "" for name in given}
     xs = {name: mapped(lambda a, n=name: numbers(a, f"{where[n]}x"), x) for name, (x, _) in given.items()}
     ys = {name: mapped(np.asarray, y) for name, (_, y) in given.items()}
-    words = _words(ys)
+    words = _words(ys, where)
     if words is not None:
         ys = {name: _indices(y, words, where[name]) for name, y in ys.items()}
     ys = {name: mapped(lambda a, n=name: _target(a, where[n]), y) for name, y in ys.items()}
@@ -52,18 +53,32 @@ def numbers(a: Any, where: str) -> np.ndarray:
     return found if found.dtype == np.uint8 or found.dtype.kind == "f" else found.astype(np.float32)
 
 
-def _words(ys: Mapping[str, Any]) -> tuple[str, ...] | None:
+def _words(ys: Mapping[str, Any], where: Mapping[str, str]) -> tuple[str, ...] | None:
     """The words that are the targets of all splits, in their order; `None` where targets are numbers."""
-    flat = [y for y in ys.values() if isinstance(y, np.ndarray) and y.dtype.kind in "USO"]
-    if not flat:
-        return None
-    return tuple(np.unique(np.concatenate([y.astype(str).ravel() for y in flat])).tolist())
+    found = {word for name, y in ys.items() if _may_be_words(y) for word in _as_words(y, where[name])}
+    return tuple(sorted(found)) or None
+
+
+def _may_be_words(y: Any) -> bool:
+    return isinstance(y, np.ndarray) and y.dtype.kind in "USO"
+
+
+def _as_words(y: Any, where: str) -> list[str]:
+    # Word by word: an array of words has room for the longest in the place of each.
+    words = y.tolist() if _may_be_words(y) and y.ndim == 1 else [None]
+    try:
+        words = [word.decode() if isinstance(word, bytes) else word for word in words]
+    except UnicodeDecodeError as error:
+        raise InputError("holds words that are not UTF-8", path=f"{where}y", hint="decode them") from error
+    if not all(isinstance(word, str) for word in words):
+        hint = "give words [n] in all splits, one class for each sample, or numbers"
+        raise InputError(f"holds {y.dtype} of shape {list(y.shape)}, not words alone", path=f"{where}y", hint=hint)
+    return words
 
 
 def _indices(y: Any, words: tuple[str, ...], where: str) -> np.ndarray:
-    if not isinstance(y, np.ndarray) or y.dtype.kind not in "USO" or y.ndim != 1:
-        raise InputError("must be words [n] as in the other splits, one class for each sample", path=f"{where}y")
-    return np.searchsorted(np.asarray(words), y.astype(str)).astype(np.int32)
+    place = {word: i for i, word in enumerate(words)}
+    return np.array([place[word] for word in _as_words(y, where)], np.int32)
 
 
 def _target(y: np.ndarray, where: str) -> np.ndarray:
@@ -79,9 +94,7 @@ def _target(y: np.ndarray, where: str) -> np.ndarray:
         y = y[:, 0]
     if y.ndim > 1:
         return y.astype(np.float32)
-    if y.dtype.kind in "iu" and y.size and not (int(y.min()) >= -(2**31) and int(y.max()) < 2**31):
-        raise InputError(f"labels go from {y.min()} to {y.max()}", path=f"{where}y", hint="number the classes from 0")
-    return y.astype(np.int32)
+    return as_labels(y.astype(np.int32) if y.dtype.kind == "b" else y, where=f"{where}y")
 
 
 def _named(
@@ -95,12 +108,7 @@ def _named(
         return words
     if classes is not None:
         return tuple(map(str, classes))
-    if not labels:
-        return ()
-    lowest, highest = (int(bound(list(map(bound, labels)))) for bound in (min, max))
-    if lowest < 0:
-        raise InputError(f"labels go from {lowest} to {highest}", path="y", hint="number the classes from 0")
-    return tuple(map(str, range(highest + 1)))
+    return numbered(labels)
 
 
 def require_finite(a: np.ndarray, path: str | tuple[str, ...], hint: str) -> None:

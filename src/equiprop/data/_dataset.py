@@ -61,6 +61,13 @@ class Dataset:
         for name in SPLITS:
             split = self.split(name)
             labels = split.y if isinstance(split, Split) and self._labelled else np.empty(0, np.int32)
+            if labels.size and labels.dtype.kind == "f":
+                raise InputError(
+                    f"the targets of {name} are real numbers, and there are names of classes",
+                    path="dataset",
+                    value=self.name,
+                    hint="give labels as whole numbers, or no classes",
+                )
             if labels.size and not (labels.min() >= 0 and labels.max() < self.n_classes):
                 raise InputError(
                     f"the labels of {name} go from {labels.min()} to {labels.max()}",

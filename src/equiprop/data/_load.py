@@ -192,11 +192,15 @@ def _path(name: str) -> tuple[Path | None, str]:
     if is_reference(name):
         return None, ""
     place, _, target = name.partition("#")
-    path = Path(place).expanduser()
-    if not path.exists():
-        path, target = Path(name).expanduser(), ""
-    if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
-        return path, target
+    try:
+        path = Path(place).expanduser()
+        if not path.exists():
+            path, target = Path(name).expanduser(), ""
+        if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
+            return path, target
+    except (OSError, RuntimeError) as error:  # a name that is too long, or ~ of nobody
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise InputError(f"is no path ({reason})", path="dataset", value=name) from error
     if name.endswith(".py"):
         raise InputError("does not say which function", path="dataset", value=name, hint=f"give {name}:FUNCTION")
     if any(separator in name for separator in {"/", os.sep}) or path.suffix in (".npz", *SUFFIXES):

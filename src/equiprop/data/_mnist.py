@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from equiprop.data._idx import read_idx
+from equiprop.data._labels import as_labels, numbered
 from equiprop.data._source import Source
 from equiprop.data._split import Split
 from equiprop.errors import InputError
@@ -27,15 +26,14 @@ def read_mnist(paths: tuple[Path, ...], *, train: bool = True) -> Source:
     """
     test = _split(*paths[2:])
     source = _split(*paths[:2]) if train else None
-    labels = [split.y for split in (source, test) if split is not None and len(split)]
-    return Source(source, None, test, tuple(map(str, range(max((int(y.max()) for y in labels), default=-1) + 1))))
+    return Source(
+        source, None, test, numbered([split.y for split in (source, test) if split is not None], str(paths[3]))
+    )
 
 
 def _split(images: Path, labels: Path) -> Split:
-    found = read_idx(labels)
-    if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise InputError(f"{labels} holds {found.dtype} {list(found.shape)}: labels must be whole numbers [n]")
-    return Split(read_idx(images), found.astype(np.int32))
+    found = as_labels(read_idx(labels), 0, where=str(labels))
+    return Split(read_idx(images), found)
 
 
 def in_folder(folder: Path) -> tuple[Path, ...] | None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._labels import as_labels
 from equiprop.errors import InputError
 
 IMAGE_SHAPE = (32, 32, 3)
@@ -58,16 +59,7 @@ def labels_of(values: Any, images: int, first: int, classes: int, where: str) ->
     # Of a list of numbers and long words NumPy would make an array in which each takes as much as the longest.
     if not isinstance(values, np.ndarray) and (not isinstance(values, list) or {*map(type, values)} - {int}):
         raise InputError(f"{where}: its labels are no list of whole numbers: get the official file again")
-    labels = np.asarray(values)
-    if labels.shape != (images,) or (images and labels.dtype.kind not in "iu"):
-        raise InputError(
-            f"{where}: its labels are {labels.dtype} {list(labels.shape)}: "
-            f"they must be whole numbers [{images}], one for each image"
-        )
-    wrong = np.flatnonzero((labels < first) | (labels >= first + classes))
-    if wrong.size:
-        raise InputError(
-            f"{where}: the label of image {wrong[0]} is {labels[wrong[0]]}: "
-            f"labels go from {first} to {first + classes - 1}"
-        )
-    return (labels - first).astype(np.int32)
+    labels = as_labels(np.asarray(values), first, first + classes - 1, where)
+    if len(labels) != images:
+        raise InputError(f"{where}: it has {len(labels)} labels and {images} images: get the official file again")
+    return labels - np.int32(first)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._labels import are_labels, as_labels
 from equiprop.errors import InputError
 
 SPLIT_NAMES = {"train": "train", "validation": "validation", "valid": "validation", "val": "validation", "test": "test"}
@@ -22,14 +23,14 @@ class Split:
     - `y`: labels `[n]`, whole numbers of any type, which become int32: the index of each sample's class; or targets, real numbers
         `[n, ...]`; or a dictionary of these.
 
-    **Raises:** `InputError` where these are no arrays of numbers, or not one target for each input.
+    **Raises:** `InputError` where these are no arrays of numbers, not one target for each input, or a label is none of int32.
     """
 
     x: Any
     y: Any
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "y", mapped(_as_label, self.y))
+        object.__setattr__(self, "y", mapped(lambda a: as_labels(a) if are_labels(a) else a, self.y))
         lengths = {}
         for name, tree in (("x", self.x), ("y", self.y)):
             for path, leaf in leaves(tree):
@@ -65,10 +66,6 @@ class Split:
         return mapped(lambda a: tuple(a.shape[1:]), self.y)
 
 
-def _as_label(a: Any) -> Any:
-    return a.astype(np.int32, copy=False) if isinstance(a, np.ndarray) and a.ndim == 1 and a.dtype.kind in "iu" else a
-
-
 def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """The leaves of nested dictionaries with their dotted names, in the order of the names."""
     if not isinstance(tree, Mapping):
@@ -87,7 +84,7 @@ def mapped(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
 
 def strata(y: Any) -> np.ndarray:
     """Labels by which samples are held out evenly; zeros where targets are no labels."""
-    if isinstance(y, np.ndarray) and y.ndim == 1 and y.dtype.kind in "iu":
+    if are_labels(y):
         return y
     return np.zeros(len(next(leaves(y))[1]), np.int32)
 

@@ -1,8 +1,10 @@
 """Tables in CSV or Parquet files, and images in Parquet files as Hugging Face lays them out; read by DuckDB."""
 
 import json
+import math
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import numpy as np
 
 from equiprop.data._foreign import chosen_inputs, chosen_target, usual_target
 from equiprop.data._images import Kind, kind_of_image, pixels
+from equiprop.data._labels import are_labels, as_labels, numbered
+from equiprop.data._room import require_room
 from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
 from equiprop.data._split import SPLIT_NAMES, Split, mixed
@@ -21,6 +25,8 @@ _READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
 _SPLIT = re.compile(rf"^({'|'.join(SPLIT_NAMES)})(?=[-_.0-9]|$)")
 _LARGEST_IN_MEMORY = 2**30
 """Bytes of pixels above which training images are read file by file."""
+_LENGTHS = {"VARCHAR": "strlen({0})", "BLOB": "octet_length({0})"}
+"""How many bytes a value has besides eight, of the types whose values differ in that."""
 _ORDER_SEED = 5001
 
 
@@ -46,14 +52,13 @@ def read_features(path: Path, input_shape: Any) -> np.ndarray:
 
     **Raises:** `InputError` where there are more or fewer.
     """
-    columns = [name for name, *_ in _rows("describe select * from {}", path)]
-    wanted = int(np.prod(input_shape)) if isinstance(input_shape, tuple) else -1
+    columns = list(_kinds(path))
+    wanted = math.prod(input_shape) if isinstance(input_shape, tuple) else -1
     if len(columns) == wanted + 1:
         columns = [name for name in columns if name != usual_target(columns)]
     if len(columns) != wanted:
         raise InputError(f"{path} has {len(columns)} columns: an input has {wanted} numbers, one column for each")
-    found = _arrays(f"select {', '.join(map(_quoted, columns))} from {{}}", path)
-    return np.stack([_numbers(found[name], name, path) for name in columns], axis=-1).reshape(-1, *input_shape)
+    return _side_by_side(columns, path).reshape(-1, *input_shape)
 
 
 def read_table_folder(folder: Path, target: str, *, train: bool = True) -> tuple[dict[str, tuple[Any, Any]], Any]:
@@ -91,37 +96,37 @@ def read_image_tables(folder: Path, target: str, *, train: bool = True) -> Sourc
         del labels["test"], files["test"]
     if "test" not in labels and "validation" in labels:
         labels["test"], files["test"] = labels.pop("validation"), files.pop("validation")
-    names = table.classes() or tuple(map(str, range(1 + max(int(y.max()) for y in labels["train"]))))
-    for name, each in labels.items():
-        for path, y in zip(files[name], each, strict=True):
-            if y.dtype.kind not in "iu" or y.ndim != 1 or y.min() < 0 or y.max() >= len(names):
-                raise InputError(f"{path}: its labels must be whole numbers from 0 to {len(names) - 1}")
+    names = table.classes() or numbered(filter(are_labels, labels["train"]), str(files["train"][0]))
+    checked = {
+        name: [as_labels(y, 0, len(names) - 1, str(path)) for path, y in zip(files[name], each, strict=True)]
+        for name, each in labels.items()
+    }
     kind = table.kind(files["train"][0])
 
     def whole(name: str) -> Split | None:
         if name not in files:
             return None
         x = np.concatenate([table.images(path, kind) for path in files[name]])
-        y = np.concatenate(labels[name]).astype(np.int32)
+        y = np.concatenate(checked[name])
         return Split(x, y)[mixed(len(y), _ORDER_SEED)]
 
     if not train:
         return Source(None, None, whole("test"), names)
-    counts = tuple(map(len, labels["train"]))
-    if sum(counts) * int(np.prod(kind.shape)) <= _LARGEST_IN_MEMORY or len(counts) == 1:
+    counts = tuple(map(len, checked["train"]))
+    if sum(counts) * math.prod(kind.shape) <= _LARGEST_IN_MEMORY or len(counts) == 1:
         return Source(whole("train"), whole("validation"), whole("test"), names)
     shards = Shards(
         counts=counts,
         input_shape=kind.shape,
-        checksum=checksum_of_files(files["train"], labels["train"]),
-        read=partial(_shard, table, kind, files["train"]),
+        checksum=checksum_of_files(files["train"], checked["train"]),
+        read=partial(_shard, table, kind, files["train"], len(names)),
     )
     return Source(shards, whole("validation"), whole("test"), names)
 
 
-def _shard(table: "_Table", kind: Kind, files: tuple[Path, ...], index: int) -> Split:
+def _shard(table: "_Table", kind: Kind, files: tuple[Path, ...], classes: int, index: int) -> Split:
     path = files[index]
-    return Split(table.images(path, kind), table.targets(path).astype(np.int32))
+    return Split(table.images(path, kind), as_labels(table.targets(path), 0, classes - 1, str(path)))
 
 
 def _part(table: "_Table", path: Path) -> tuple[np.ndarray, np.ndarray]:
@@ -153,13 +158,15 @@ class _Table:
 
     def __init__(self, files: tuple[Path, ...], target: str) -> None:
         self._files = files
-        self._columns = {name: kind for name, kind, *_ in _rows("describe select * from {}", files[0])}
+        self._columns = _kinds(files[0])
         names = [name.strip() for name in target.split(",")] if target else None
         try:
             self._target: Any = chosen_target(list(self._columns), names[0] if names and len(names) == 1 else names)
             self._inputs: Any = chosen_inputs(list(self._columns), None, self._target)
         except InputError as error:
             raise error.within(str(files[0])) from None
+        if not self._inputs:
+            raise InputError(f"{files[0]} has no columns but those of targets")
 
     @property
     def of_images(self) -> bool:
@@ -168,20 +175,19 @@ class _Table:
     def features(self, path: Path) -> np.ndarray:
         """float `[n, features]`; what is missing is not a number."""
         inputs = [self._inputs] if isinstance(self._inputs, str) else self._inputs
-        found = _arrays(f"select {', '.join(map(_quoted, inputs))} from {{}}", path)
-        return np.stack([_numbers(found[name], name, path) for name in inputs], axis=-1)
+        return _side_by_side(inputs, path)
 
     def targets(self, path: Path) -> np.ndarray:
         """`[n]`, or `[n, targets]` of several columns."""
-        names = [self._target] if isinstance(self._target, str) else self._target
-        found = _arrays(f"select {', '.join(map(_quoted, names))} from {{}}", path)
-        if len(names) == 1:
-            return _target(found[names[0]], names[0], path)
-        return np.stack([_numbers(found[name], name, path) for name in names], axis=-1)
+        if isinstance(self._target, str):
+            (found,) = _arrays([_quoted(self._target)], path)
+            return _target(found, self._target, path)
+        return _side_by_side(self._target, path)
 
     def images(self, path: Path, kind: Kind) -> np.ndarray:
         """uint8 `[n, *kind.shape]`."""
         encoded = self._encoded(path)
+        require_room(len(encoded) * math.prod(kind.shape), path)
         images = np.empty((len(encoded), *kind.shape), np.uint8)
         for i, (place, each) in enumerate(zip(images, encoded, strict=True)):
             place[...] = pixels(_bytes(each, path, i), f"{path}: image {i}", kind)
@@ -197,20 +203,29 @@ class _Table:
     def _encoded(self, path: Path, more: str = "") -> np.ndarray:
         column = _quoted(self._inputs)
         column = f"{column}.bytes" if self._columns[self._inputs].startswith("STRUCT") else column
-        return _arrays(f"select {column} as encoded from {{}} {more}", path)["encoded"]
+        (found,) = _arrays([column], path, more)
+        return found
 
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes, where Hugging Face's description of the columns has them."""
-        if self._files[0].suffix != ".parquet" or not isinstance(self._target, str):
+        path = self._files[0]
+        if path.suffix != ".parquet" or not isinstance(self._target, str):
             return None
-        for key, value in _rows("select key, value from parquet_kv_metadata(?)", self._files[0]):
-            if bytes(key) == b"huggingface":
-                try:
-                    names = json.loads(bytes(value))["info"]["features"][self._target]["names"]
-                except (ValueError, KeyError, TypeError):
-                    return None
-                return tuple(map(str, names)) if isinstance(names, list) else None
-        return None
+        with _opened(path) as ask:
+            about = dict(ask("select key, value", "parquet_kv_metadata(?)").fetchall()).get(b"huggingface")
+        if about is None:
+            return None
+        try:
+            features = json.loads(about)["info"]["features"]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise InputError(f"{path}: what it says of its columns is damaged: export the dataset anew") from error
+        feature = features.get(self._target) if isinstance(features, dict) else None
+        names = feature.get("names") if isinstance(feature, dict) else None
+        if names is None:
+            return None
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise InputError(f"{path}: the names of its classes are no list of words: export the dataset anew")
+        return tuple(names)
 
 
 def _bytes(encoded: Any, path: Path, index: int) -> bytes:
@@ -241,16 +256,42 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _rows(query: str, path: Path) -> Iterator[tuple[Any, ...]]:
-    yield from _asked(query, path, lambda found: found.fetchall())
+def _kinds(path: Path) -> dict[str, str]:
+    """The columns of a file and their types."""
+    with _opened(path) as ask:
+        return {name: kind for name, kind, *_ in ask("describe select *").fetchall()}
 
 
-def _arrays(query: str, path: Path) -> dict[str, np.ndarray]:
-    return _asked(query, path, lambda found: found.fetchnumpy())
+def _side_by_side(names: list[str], path: Path) -> np.ndarray:
+    """Columns of numbers, float `[n, columns]`; what is missing is not a number."""
+    found = _arrays(list(map(_quoted, names)), path)
+    return np.stack([_numbers(column, name, path) for name, column in zip(names, found, strict=True)], axis=-1)
 
 
-def _asked(query: str, path: Path, take: Any) -> Any:
-    """What a query of one file gives; `{}` in it is the file."""
+def _arrays(expressions: list[str], path: Path, more: str = "") -> list[np.ndarray]:
+    """Columns, or what is made of them, as arrays."""
+    named = [f"{expression} as c{i}" for i, expression in enumerate(expressions)]
+    with _opened(path) as ask:
+        if path.suffix == ".parquet" and not more:
+            # A few bytes of a compressed file can be any number of rows.
+            kinds = [kind for _, kind, *_ in ask(f"describe select {', '.join(named)}").fetchall()]
+            lengths = [
+                f"coalesce({_LENGTHS[k].format(e)}, 0)"
+                for e, k in zip(expressions, kinds, strict=True)
+                if k in _LENGTHS
+            ]
+            ((size,),) = ask(f"select sum({' + '.join([str(8 * len(kinds)), *lengths])})").fetchall()
+            require_room(int(size or 0), path)
+        found = ask(f"select {', '.join(named)}", more=more).fetchnumpy()
+    return [found[f"c{i}"] for i in range(len(expressions))]
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A function that asks for something of a file, by SQL without its `from`.
+
+    **Raises:** `InputError` where it cannot be read.
+    """
     import duckdb
 
     if not path.is_file():
@@ -261,6 +302,6 @@ def _asked(query: str, path: Path, take: Any) -> Any:
     reader = f"{_READERS[path.suffix]}(?)"
     try:
         with duckdb.connect(config={"autoinstall_known_extensions": "false", "threads": "2"}) as database:
-            return take(database.execute(query.format(reader), [str(path)]))
+            yield lambda what, source=reader, more="": database.execute(f"{what} from {source} {more}", [str(path)])
     except duckdb.Error as error:
         raise InputError(f"{path} cannot be read ({str(error).partition(chr(10))[0]})") from error
