@@ -65,7 +65,7 @@ def _may_be_words(y: Any) -> bool:
 
 def _as_words(y: Any, where: str) -> list[str]:
     # Word by word: an array of words has room for the longest in the place of each.
-    words = y.tolist() if _may_be_words(y) and y.ndim == 1 else [None]
+    words: list[Any] = y.tolist() if _may_be_words(y) and y.ndim == 1 else [None]
     try:
         words = [word.decode() if isinstance(word, bytes) else word for word in words]
     except UnicodeDecodeError as error:

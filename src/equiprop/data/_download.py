@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -49,11 +50,8 @@ def download(file: DataFile, folder: Path, progress: Progress | None = None) -> 
             # The checksum is that of the published file: the server must not compress it once more.
             headers={"Accept-Encoding": "identity"},
         )
-
-        def downloader(url: str, output: Any, of: Any, get: Any = get) -> None:
-            with Path(output).open("wb") as opened:
-                get(url, _Arriving(opened, file, progress), of)
-
+        # pooch documents any function of a URL, a path and itself as a downloader; its annotations ask for more.
+        downloader: Any = partial(_arrive, get, file, progress)
         try:
             with _quiet(pooch.get_logger()):
                 path = pooch.retrieve(
@@ -66,6 +64,11 @@ def download(file: DataFile, folder: Path, progress: Progress | None = None) -> 
             Path(path).chmod(0o644)
             return
     raise DownloadError("; ".join(reasons))
+
+
+def _arrive(get: Any, file: DataFile, progress: Progress | None, url: str, path: str, of: Any) -> None:
+    with Path(path).open("wb") as opened:
+        get(url, _Arriving(opened, file, progress), of)
 
 
 class _Arriving:

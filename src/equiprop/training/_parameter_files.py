@@ -1,12 +1,14 @@
 """Parameters as files that other programs read."""
 
 import io
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import equinox as eqx
 import jax
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save
 
 from equiprop.errors import InputError
@@ -27,7 +29,7 @@ def write_parameters(system: System, path: str | Path, about: Mapping[str, str] 
 
     **Returns:** the path.
 
-    Raises `InputError` for another ending, or a file that cannot be written.
+    Raises `InputError` for another ending, a file that cannot be written, or parameters that it cannot hold.
     """
     path = Path(path)
     require_suffix(path)
@@ -37,6 +39,8 @@ def write_parameters(system: System, path: str | Path, about: Mapping[str, str] 
         write_atomically(path, _encoded(path.suffix, named, about or {}))
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror})") from error
+    except SafetensorError as error:
+        raise InputError(f"{path}: cannot be written ({error})", hint="choose .npz") from error
     return path
 
 
@@ -57,6 +61,10 @@ def named_parameters(system: System) -> dict[str, np.ndarray]:
 def _encoded(suffix: str, named: dict[str, np.ndarray], about: Mapping[str, str]) -> bytes:
     if suffix == ".npz":
         file = io.BytesIO()
-        np.savez(file, **named)  # pyright: ignore[reportArgumentType]
+        # Not by numpy.savez, whose own arguments have names that a parameter may have, such as `file`.
+        with zipfile.ZipFile(file, "w") as archive:
+            for name, values in named.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, values, allow_pickle=False)
         return file.getvalue()
     return save({name: np.ascontiguousarray(a) for name, a in named.items()}, dict(about))
