@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test test-all lint bench mistakes clean
+.PHONY: run test test-all lint bench mistakes fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -45,6 +45,9 @@ bench: $(VENV)/.base  ## time and memory of a training step and its parts (bench
 
 mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notice each (an hour or two)
 	$(BIN)/python tools/plant_mistakes.py
+
+fuzz: $(VENV)/.dev  ## damage 100,000 files of every kind that is read; each must be read or refused (some minutes)
+	$(BIN)/python tools/fuzz.py
 
 clean:  ## remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .cache .import_linter_cache

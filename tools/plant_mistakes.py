@@ -65,7 +65,7 @@ class Copy:
     @classmethod
     def make(cls, folder: Path) -> "Copy":
         folder.mkdir()
-        for name in ("src", "tests", "experiments", "pyproject.toml"):
+        for name in ("src", "tests", "tools", "experiments", "pyproject.toml"):
             origin = ROOT / name
             (shutil.copytree if origin.is_dir() else shutil.copy)(origin, folder / name)
         (ROOT / ".cache").mkdir(exist_ok=True)
