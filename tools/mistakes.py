@@ -1270,6 +1270,121 @@ EXPERIMENT = (
     ),
 )
 
+READERS = (
+    Mistake(
+        "a gzip file decompressed to its end",
+        "data/_idx.py",
+        "stream.decompress(piece, most - len(content))",
+        "stream.decompress(piece)",
+        "data/test_idx.py",
+    ),
+    Mistake(
+        "a header of NumPy's believed",
+        "data/_npy.py",
+        " or math.prod(shape) * dtype.itemsize != left:",
+        ":",
+        "data/test_npy.py",
+    ),
+    Mistake(
+        "arrays of an archive counted one by one",
+        "data/_npy.py",
+        "self._taken += size",
+        "self._taken = size",
+        "data/test_npy.py",
+    ),
+    Mistake(
+        "an archive that NumPy did not pack",
+        "data/_npy.py",
+        "if found.compress_type not in _PACKED:",
+        "if found.compress_type is None:",
+        "data/test_npy.py",
+    ),
+    Mistake(
+        "lists in the lists of a pickle",
+        "data/_pickles.py",
+        "strange = {*map(type, values)} - _MAY_HOLD[kind]",
+        "strange = {*map(type, values)} - {*map(type, values)}",
+        "data/test_pickles.py",
+    ),
+    Mistake(
+        "tuples as deep as a pickle likes",
+        "data/_pickles.py",
+        "if any(type(value) is tuple and tuple in map(type, value) for value in values):",
+        "if not values and False:",
+        "data/test_pickles.py",
+    ),
+    Mistake(
+        "a pickle of any number of instructions",
+        "data/_pickles.py",
+        "for _ in range(_MOST_INSTRUCTIONS):",
+        "for _ in range(2**23):",
+        "data/test_pickles.py",
+    ),
+    Mistake(
+        "a file of any size in an archive",
+        "data/_tars.py",
+        "require_room(member.size,",
+        "require_room(0,",
+        "data/test_cifar.py",
+    ),
+    Mistake(
+        "a download that never ends",
+        "data/_download.py",
+        "if 0 < self._file.size < self._arrived:",
+        "if self._file.size < 0:",
+        "data/test_download.py",
+    ),
+    Mistake(
+        "images of any form that Pillow knows",
+        "data/_images.py",
+        "formats=_FORMATS",
+        "formats=None",
+        "data/test_image_folder.py",
+    ),
+    Mistake(
+        "more images than there is room for",
+        "data/_image_folder.py",
+        "sum(map(len, wanted.values())) * prod(kind.shape)",
+        "0",
+        "data/test_image_folder.py",
+    ),
+    Mistake(
+        "more rows than there is room for",
+        "data/_tables.py",
+        "require_room(int(size or 0), path)",
+        "require_room(0, path)",
+        "data/test_files.py",
+    ),
+    Mistake(
+        "real numbers cast to labels",
+        "data/_tables.py",
+        "as_labels(table.targets(path), 0, classes - 1, str(path))",
+        "table.targets(path).astype(np.int32)",
+        "data/test_files.py",
+    ),
+    Mistake(
+        "labels that do not fit wrapped around",
+        "data/_labels.py",
+        "np.flatnonzero((y < first) | (y > last))",
+        "np.flatnonzero(y < first)",
+        "data/test_arrays.py",
+    ),
+    Mistake(
+        "real numbers taken for labels of named classes",
+        "data/_dataset.py",
+        'labels.dtype.kind == "f"',
+        'labels.dtype.kind == "c"',
+        "data/test_arrays.py",
+    ),
+    Mistake(
+        "a class for every number below a wrong label",
+        "data/_labels.py",
+        "lowest < 0 or highest >= _MOST_CLASSES",
+        "lowest < 0",
+        "data/test_arrays.py",
+    ),
+)
+
 OTHERS = (
     Mistake(
         "damaged data that are packed anew taken for whole",
@@ -1380,5 +1495,6 @@ MISTAKES = (
     *DIAGNOSTICS,
     *TRAINING,
     *EXPERIMENT,
+    *READERS,
     *OTHERS,
 )

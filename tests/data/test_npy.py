@@ -124,6 +124,20 @@ def test_whole_ones_are_read(version: tuple[int, int], order: Any, tmp_path: Pat
     np.testing.assert_array_equal(found, np.concatenate([WHOLE, WHOLE]))
 
 
+@pytest.mark.parametrize("order", "<>")
+def test_words_are_read_in_either_order_of_their_bytes(order: str, tmp_path: Path) -> None:
+    np.savez(tmp_path / "d.npz", x=np.zeros((20, 1)), y=np.array(["é", "a\U0001f642"] * 10).astype(f"{order}U2"))
+    assert load(str(tmp_path / "d.npz")).classes == ("a\U0001f642", "é")
+
+
+@pytest.mark.parametrize(("descr", "letter"), [("'<U1'", b"\xff" * 4), ("'>U1'", b"\0\0\xd8\0")])
+def test_words_of_what_are_no_letters_are_refused(descr: str, letter: bytes, tmp_path: Path) -> None:
+    """Python fails at some of these as at nothing that a file may do."""
+    path = tmp_path / "d.npz"
+    path.write_bytes(zipped(x=saved(np.zeros((20, 1))), y=npy(header(descr, "(20,)"), letter * 20)))
+    assert f"{path} is not a whole npz file (its words are no text)" in refusal(lambda: load(str(path)))
+
+
 def test_a_member_that_is_no_array_is_none(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     path.write_bytes(zipped(suffix="", x=saved(WHOLE), y=saved(WHOLE[:, 0])))

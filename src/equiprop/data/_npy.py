@@ -7,6 +7,7 @@ import math
 import os
 import re
 import struct
+import sys
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -82,7 +83,7 @@ class Npz:
         self._taken += size
         require_room(self._taken, self.path)
         with self._member(name) as (file, _):
-            return np.lib.format.read_array(file, allow_pickle=False)
+            return _array(file)
 
     @contextmanager
     def _member(self, name: str) -> Iterator[tuple[Any, int]]:
@@ -101,7 +102,7 @@ def read_npy(path: Path) -> np.ndarray:
         _header(file, size)
         require_room(size, path)
         file.seek(0)
-        return np.lib.format.read_array(file, allow_pickle=False)
+        return _array(file)
 
 
 def _header(file: Any, size: int) -> tuple[tuple[int, ...], np.dtype]:
@@ -120,6 +121,16 @@ def _header(file: Any, size: int) -> tuple[tuple[int, ...], np.dtype]:
     if not dtype.itemsize or math.prod(shape) * dtype.itemsize != left:
         raise ValueError(f"an array said to be {dtype} {list(shape)} has {left} bytes")
     return shape, dtype
+
+
+def _array(file: Any) -> np.ndarray:
+    found = np.lib.format.read_array(file, allow_pickle=False)
+    if found.dtype.kind == "U":
+        # NumPy keeps any number as a letter, and Python fails at one that is none.
+        letters = np.ascontiguousarray(found).reshape(-1).view(f"{found.dtype.str[0]}u4")
+        if np.any((letters > sys.maxunicode) | ((letters >= 0xD800) & (letters < 0xE000))):
+            raise ValueError("its words are no text")
+    return found
 
 
 @contextmanager
