@@ -41,7 +41,8 @@ def load(name: str) -> Dataset:
     - four idx files, named as those of MNIST, as they are or with `.gz`, there or in a folder `raw`;
     - tables or images in Parquet files as Hugging Face lays them out, `data/train-00000-of-00001.parquet` and the like; or
         `train.csv` and `test.csv`;
-    - images, `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, jpeg, webp, bmp), all of one size, in colour or grey.
+    - images, `train/CLASS/*.png` and `test/CLASS/*.png` (or jpg, jpeg, webp, bmp), all of one size, in colour or grey;
+        links are followed, wherever they lead.
 
     A file is one of these:
 
@@ -49,7 +50,8 @@ def load(name: str) -> Dataset:
     - `.csv` or `.parquet` with numbers in columns and the target in one called label, target or y. `file.csv#COLUMN` names
         another one, with commas between several.
 
-    Whole numbers and words in the target are classes, real numbers are targets of a regression. A tenth of the training samples
+    Whole numbers and words in the target are classes, real numbers are targets of a regression, also where all of them are
+    whole. A tenth of the training samples
     is held out for validation, and before that another one for the test where there is no test split. There is no checksum to
     verify, and `mean` and `scale` are those of the training samples: see `Dataset.from_arrays`.
 
@@ -59,7 +61,8 @@ def load(name: str) -> Dataset:
     **Returns:** the dataset; its arrays are read-only, and each split is in the order of the source (images of a folder are
     mixed: see `read_image_folder`).
 
-    **Raises:** `InputError` where the name is none of these, a file is corrupt, or one is missing and cannot be downloaded.
+    **Raises:** `InputError` where the name is none of these, a file is corrupt or holds more than there is room for in
+    memory, or one is missing and cannot be downloaded.
     """
     if name in CATALOGUE:
         return _of_catalogue(name)
