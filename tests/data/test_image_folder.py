@@ -4,7 +4,9 @@ import errno
 import os
 import struct
 import sys
+import tracemalloc
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +251,20 @@ def test_an_image_of_too_many_pixels_is_refused(tmp_path: Path, size: tuple[int,
     wrong = tmp_path / "train" / "cat" / "0.png"
     wrong.write_bytes(png_of(*size) + b"\0\0\0\0IDAT")
     assert f"{wrong} has more than 89478485 pixels: resize it" in refusal(tmp_path)
+
+
+def test_a_length_that_an_image_does_not_have_takes_no_memory(tmp_path: Path) -> None:
+    make(tmp_path)
+    wrong = tmp_path / "train" / "cat" / "0.png"
+    before, content = wrong.read_bytes().split(b"IDAT")
+    wrong.write_bytes(before[:-4] + b"\x40\0\0\0IDAT" + content)
+    tracemalloc.start()
+    try:
+        with suppress(InputError):
+            data.load(str(tmp_path))
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
 
 
 def test_more_images_than_there_is_room_for_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

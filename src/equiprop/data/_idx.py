@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from equiprop.data._room import require_room
+from equiprop.data._room import read_whole, require_room
 from equiprop.errors import InputError
 
 # Multi-byte values and dimensions are stored high byte first.
@@ -34,8 +34,7 @@ def read_idx(path: str | Path) -> np.ndarray:
     """
     path = Path(path)
     try:
-        require_room(path.stat().st_size, path)
-        raw = path.read_bytes()
+        raw = read_whole(path)
     except OSError as error:
         raise InputError(f"{path} cannot be read ({error.strerror}): check the path") from error
     return _parse(lambda most: _decompressed(raw, path, most) if raw[:2] == _GZIP else raw[:most], path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.data._room import read_whole
 from equiprop.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp")
@@ -72,9 +73,13 @@ def _opened(source: Path | bytes, where: str) -> Any:
     except ImportError as error:
         raise InputError("reading images needs Pillow: install it with `pip install pillow`") from error
     try:
+        # Not from the file itself, in which Pillow makes room for as much as a damaged length says.
+        content = io.BytesIO(source if isinstance(source, bytes) else read_whole(source))
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            return Image.open(io.BytesIO(source) if isinstance(source, bytes) else source, formats=_FORMATS)
+            return Image.open(content, formats=_FORMATS)
+    except InputError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise InputError(
             f"{where} has more than {Image.MAX_IMAGE_PIXELS} pixels: resize it, or remove it if it is damaged"

@@ -1,6 +1,7 @@
 """How much a file may make of itself in memory: a few bytes can ask for any number of them."""
 
 import os
+from pathlib import Path
 
 from equiprop.errors import InputError
 
@@ -18,6 +19,12 @@ def require_room(size: int, where: object) -> None:
             f"{where} takes {_gib(size)} GiB of memory, and this machine has room for {_gib(room)}: get it anew if it is "
             "damaged, or give less at a time"
         )
+
+
+def read_whole(path: Path) -> bytes:
+    """The content of a file. **Raises:** `OSError`, and `InputError` as `require_room`."""
+    require_room(path.stat().st_size, path)
+    return path.read_bytes()
 
 
 def _room() -> int:
