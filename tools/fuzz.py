@@ -263,28 +263,7 @@ def _csv() -> bytes:
     return b"a,b,label\n" + b"".join(b"%d,%d.5,%s\n" % (i, i, b"xyz"[i % 3 : i % 3 + 1]) for i in range(40))
 
 
-_CONFIG = b"""dataset = "digits"
-
-[system]
-kind = "mlp"
-hidden = [16, 8]
-
-[solver]
-tolerance = 1e-6
-
-[estimator]
-kind = "holomorphic"
-nudge = {schedule = "cosine", from = 0.5, to = 0.05}
-points = 4
-
-[homeostasis]
-kind = "jacobian"
-strength = 0.1
-
-[training]
-epochs = 3
-seed = 0
-"""
+_CONFIG = (Path(__file__).parents[1] / "experiments" / "digits_homeostasis.toml").read_bytes()
 _TOPOLOGY = b"""output = "out"
 
 [populations]
@@ -559,16 +538,19 @@ def fuzz(readers: Sequence[Reader], counts: Mapping[str, range]) -> int:
                 return process.end()
             name, number = job
             fault = process.fault(name, number)
-            if fault:
-                with lock:
-                    faults[name, fault.strip().splitlines()[-1][:60]] += 1
-                    if faults[name, fault.strip().splitlines()[-1][:60]] == 1:
+            with lock:
+                if number == counts[name][-1]:
+                    print(f"{name}: {len(counts[name])} files", flush=True)
+                if fault:
+                    kind = (name, fault.strip().splitlines()[-1][:60])
+                    faults[kind] += 1
+                    if faults[kind] == 1:
                         print(
                             f"{name}: {fault.strip()}\n    python tools/fuzz.py {name} --first {number} --count 1",
                             flush=True,
                         )
 
-    threads = [threading.Thread(target=work) for _ in range(_AT_ONCE)]
+    threads = [threading.Thread(target=work, daemon=True) for _ in range(_AT_ONCE)]
     for thread in threads:
         thread.start()
     for thread in threads:
