@@ -50,8 +50,8 @@ _ROOM = 2**28
 _MEMORY = 2**30
 """What a process may take besides what it has at its start; it is killed by the limit of its address space."""
 _SECONDS = 10
-_SILENCE_SECONDS = 60
-"""After which a process that cannot be interrupted is ended."""
+_SILENCE_SECONDS = 120
+"""After which a process that waits, or cannot be interrupted, is ended."""
 _AT_ONCE = 2
 
 Files = dict[str, bytes]
@@ -126,13 +126,14 @@ def _in_time() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGALRM, stop)
-    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    # Of the processor, so that it does not depend on what else the machine does.
+    before = signal.signal(signal.SIGPROF, stop)
+    signal.setitimer(signal.ITIMER_PROF, _SECONDS)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 _TOKENS = (
