@@ -1321,13 +1321,6 @@ READERS = (
         "data/test_pickles.py",
     ),
     Mistake(
-        "a file of any size in an archive",
-        "data/_tars.py",
-        "require_room(member.size,",
-        "require_room(0,",
-        "data/test_cifar.py",
-    ),
-    Mistake(
         "a download that never ends",
         "data/_download.py",
         "if 0 < self._file.size < self._arrived:",

@@ -149,7 +149,7 @@ def test_another_format_is_refused(content: bytes) -> None:
     assert "is not a pickle of images" in refusal(content)
 
 
-NESTED = b"".join([b"))", b"\x86)" * 20_000])
+NESTED = b"".join([b"))", b"\x86)" * 2000])
 
 
 @pytest.mark.parametrize(
