@@ -475,15 +475,15 @@ ESTIMATORS = (
     Mistake(
         "a bent response taken for a switch of branch",
         "estimators/_nudging.py",
-        "lambda: bent & passes_an_unstable_state(problem, seen.phases)",
+        "lambda: bent & passes_an_unstable_state(problem, points, seen.phases)",
         "lambda: bent",
         "estimators/test_estimators.py",
     ),
     Mistake(
         "a switch of branch seen from its beginning alone",
         "estimators/_circle.py",
-        "lambda a, b: (a + b) / 2, at_rest, there",
-        "lambda a, b: a, at_rest, there",
+        "lambda a: (a[: len(a) // 2] + a[len(a) // 2 :]) / 2, slopes",
+        "lambda a: a[: len(a) // 2], slopes",
         "estimators/test_estimators.py",
     ),
     Mistake(

@@ -281,20 +281,20 @@ def even_part_exceeds(threshold: float | Array, seen: Circle) -> Bool[Array, " b
     return (even > threshold * odd) & (largest > 10 * seen.phases.residual)
 
 
-def passes_an_unstable_state(problem: Problem, phases: NudgedPhases) -> Bool[Array, " batch"]:
-    """Whether between the free state and a nudged one there is force that neither of the two knows of, per sample.
+def passes_an_unstable_state(problem: Problem, points: int, phases: NudgedPhases) -> Bool[Array, " batch"]:
+    """Whether between the free state and one under ±|β| there is force that neither of the two knows of, per sample.
 
     On one branch the force G(v) that a displacement needs is about ½(G′(0) + G′(v))·v, the trapezoid rule for ∫G′(tv)v dt, and is
     that for a linear system at any nudge. On the way to another branch lies an unstable state, where the force turns round: for
     a cubic force the trapezoid is then at least five times the force. Three times, in the metric of the error vector, count.
     """
-    copies = jax.tree.leaves(phases.response)[0].shape[0]
-    still = displaced(problem, jnp.zeros((copies, problem.free.steps.shape[0])))
-    v = trees.join_copies(phases.displacement)
-    still = eqx.tree_at(lambda f: f.nudge, still, still.nudge.astype(trees.dtype_of(v)))
-    nothing = jax.tree.map(jnp.zeros_like, v)
-    _, at_rest = jax.jvp(still.force, (nothing,), (v,))
-    needed, there = jax.jvp(still.force, (v,), (v,))
-    trapezoid = jax.tree.map(lambda a, b: (a + b) / 2, at_rest, there)
+    opposite = [0] if points % 2 else [0, -1]
+    v = trees.join_copies(jax.tree.map(lambda a: a.real[jnp.asarray(opposite)], phases.displacement))
+    batch = problem.free.steps.shape[0]
+    still = displaced(problem, jnp.zeros((2 * len(opposite), batch)))
+    ends = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a), a]), v)
+    force, slopes = jax.jvp(still.force, (ends,), (trees.broadcast_batch(v, 2),))
+    needed = jax.tree.map(lambda a: a[len(a) // 2 :], force)
+    trapezoid = jax.tree.map(lambda a: (a[: len(a) // 2] + a[len(a) // 2 :]) / 2, slopes)
     off = trees.norm(trees.subtract(trapezoid, needed)) > (trees.norm(trapezoid) + trees.norm(needed)) / 2
-    return jnp.any(off.reshape(copies, -1), axis=0)
+    return jnp.any(off.reshape(len(opposite), batch), axis=0)

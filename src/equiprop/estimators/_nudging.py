@@ -210,7 +210,7 @@ class AbstractNudged(AbstractEstimator):
             bent = even_part_exceeds(jnp.asarray(self.switch_threshold), seen)
             # Derivatives of the force that hardly any batch needs.
             switched = jax.lax.cond(
-                jnp.any(bent), lambda: bent & passes_an_unstable_state(problem, seen.phases), lambda: bent
+                jnp.any(bent), lambda: bent & passes_an_unstable_state(problem, points, seen.phases), lambda: bent
             )
         if points > 2:
             sizes = sizes_of(seen)

@@ -54,7 +54,8 @@ class Anchor(eqx.Module):
             straight = moved * (first + 0.5 * second * moved)
             largest = jnp.max(jnp.abs(value), axis=tuple(range(1, value.ndim)), keepdims=True)
             noise = _ROUNDING * jnp.finfo(value.dtype).eps * (largest + jnp.abs(u * first))
-            agree = jnp.abs(jax.lax.stop_gradient(direct - straight)) <= noise
+            between = jax.lax.stop_gradient(direct - straight)
+            agree = jnp.abs(between.real) + jnp.abs(between.imag) <= noise
             return jnp.where(agree, straight, direct)
 
         reached = activity(trees.add(self.state, displacement))
