@@ -1,6 +1,7 @@
 """`equiprop`: finds the command, turns errors into one line and an exit code."""
 
 import importlib
+import io
 import os
 import sys
 import warnings
@@ -15,6 +16,7 @@ from equiprop.errors import (
     RenamedWarning,
     ScheduleWarning,
     TrackerWarning,
+    printable,
     suggest,
 )
 
@@ -53,6 +55,9 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the encoding of a terminal or a pipe has not must not end a training.
+        sys.stdout.reconfigure(errors="replace")
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -110,5 +115,5 @@ def _how_to_go_on(run: object) -> str:
 
 
 def _failed(message: object, code: int) -> int:
-    print(f"equiprop: {message}", file=sys.stderr)
+    print(f"equiprop: {printable(str(message))}", file=sys.stderr)
     return code

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import tyro
 
-from equiprop.cli._console import print_json, print_side_by_side
+from equiprop.cli._console import print_json, print_side_by_side, say
 from equiprop.cli._options import Output, parse, write_text
 from equiprop.errors import InputError
 from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_run, write_report
@@ -34,9 +34,9 @@ def run(arguments: list[str]) -> None:
         print_json(written | {"runs": [{"path": str(r.run.path), **r.values} for r in rows]})
     elif not options.quiet:
         print_side_by_side([c.title for c in COLUMNS[1:]], [r.texts[0] for r in rows], [r.texts[1:] for r in rows])
-        print(f"report: {page}")
+        say(f"report: {page}")
         for figure in figures:
-            print(f"figure: {figure}")
+            say(f"figure: {figure}")
 
 
 def _write_figure(picture: Picture, folder: Path) -> Path:

@@ -1,6 +1,5 @@
 """Tables in CSV or Parquet files, and images in Parquet files as Hugging Face lays them out; read by DuckDB."""
 
-import json
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -15,6 +14,7 @@ from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
 from equiprop.data._split import SPLIT_NAMES, Split, mixed
 from equiprop.errors import InputError
+from equiprop.files import parse_json
 
 SUFFIXES = (".csv", ".parquet")
 _READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
@@ -206,7 +206,7 @@ class _Table:
         for key, value in _rows("select key, value from parquet_kv_metadata(?)", self._files[0]):
             if bytes(key) == b"huggingface":
                 try:
-                    names = json.loads(bytes(value))["info"]["features"][self._target]["names"]
+                    names = parse_json(bytes(value))["info"]["features"][self._target]["names"]
                 except (ValueError, KeyError, TypeError):
                     return None
                 return tuple(map(str, names)) if isinstance(names, list) else None

@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
-from equiprop.files import write_atomically
+from equiprop.files import parse_json, read_bytes, read_json, read_toml, write_atomically
 from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
@@ -98,8 +99,9 @@ class RunDirectory(AbstractRecord):
             raise InputError(
                 f"run {path}: is not a run directory (it has no {CONFIG}); 'equiprop runs' lists those there are"
             )
+        tables = read_toml(path / CONFIG)
         try:
-            return cls(path, Config.from_mapping(_read_toml(path / CONFIG), complete=True))
+            return cls(path, Config.from_mapping(tables, complete=True))
         except InputError as error:
             raise InputError(f"{path / CONFIG}: {error}") from None
 
@@ -120,10 +122,8 @@ class RunDirectory(AbstractRecord):
                 )
 
     def manifest(self) -> dict[str, Any]:
-        try:
-            return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
+        """Raises `InputError` if it cannot be read."""
+        return read_json(self.path / MANIFEST)
 
     def data_info(self) -> DatasetInfo | None:
         """What is known of the data without them; `None` in a run of version 0.1."""
@@ -188,13 +188,11 @@ class RunDirectory(AbstractRecord):
     def _lines(self) -> dict[int, dict[str, Any]]:
         found = {}
         path = self.path / METRICS
-        text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
-        for line in text.splitlines():
-            try:
-                values = in_todays_names(json.loads(line))
-                found[int(values["epoch"])] = values
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
+        for line in read_bytes(path).split(b"\n") if path.is_file() else []:
+            with suppress(ValueError):
+                values = in_todays_names(parse_json(line))
+                if isinstance(values.get("epoch"), int):
+                    found[values["epoch"]] = values
         return found
 
     def metrics_until(self, epoch: int) -> list[dict[str, Any]]:
@@ -244,8 +242,8 @@ class RunDirectory(AbstractRecord):
             return
         path = self.path / CONFUSION
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            kept = read_json(path)
+        except InputError:
             kept = {}
         named = list(classes) or list(map(str, range(len(found["confusion"]))))
         kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"]}
@@ -269,15 +267,6 @@ class _FullDisk:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact, make room and resume"
             ) from error
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})") from error
 
 
 def _absolute(config: Config) -> Config:

@@ -1,15 +1,14 @@
 """A run directory as data: what is in it, and what is wrong with it."""
 
-import json
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from equiprop.errors import InputError
+from equiprop.errors import InputError, printable
+from equiprop.files import parse_json, read_bytes, read_json, read_toml
 from equiprop.reporting._numbers import is_unbounded
 
 CONFIG = "config.toml"
@@ -84,7 +83,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
         reason = f"is not a run, it has no {CONFIG}"
         raise InputError(reason, path="run", value=str(folder), hint="give one that `equiprop train` wrote")
 
-    config = _read_toml(folder / CONFIG)
+    config = read_toml(folder / CONFIG, _MEND)
     manifest = _read_json(folder / MANIFEST)
     metrics, warnings = _read_metrics(folder / METRICS)
     summary = _read_json(folder / SUMMARY)
@@ -147,7 +146,7 @@ def _scan(folder: Path) -> Run:
     config = None if manifest is None else manifest.get("config")
     # The manifest of a run that went on for more epochs says how it was begun.
     if not isinstance(config, dict) or "extended" in (manifest or {}):
-        config = _read_toml(folder / CONFIG)
+        config = read_toml(folder / CONFIG, _MEND)
     summary = _read_json(folder / SUMMARY)
     metrics, warnings = _read_metrics(folder / METRICS) if summary is None else ([], [])
     name = folder.name if folder.name.strip(".") else folder.resolve().name
@@ -188,34 +187,11 @@ def _read_or_explain(folder: Path, read: Callable[[Path], Run]) -> Run:
         return Run(folder, name, {}, {}, [], None, warnings=(f"cannot be read: {error}",))
 
 
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return _bytes_of(file)
-    except OSError as error:
-        raise _unreadable(file, error) from error
-
-
-def _bytes_of(file: Path) -> bytes:
-    with file.open("rb", buffering=0) as opened:
-        return opened.read()
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_read_bytes(file).decode())
-    except ValueError as error:
-        raise _corrupt(file, "TOML", error) from error
+_MEND = "restore it, or train the run again"
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
-    try:
-        return _json_object(_bytes_of(file))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    except ValueError as error:
-        raise _corrupt(file, "JSON", error) from error
+    return read_json(file, _MEND) if file.exists() else None
 
 
 def _read_confusion(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -237,13 +213,13 @@ def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
         return [], []
     metrics: list[dict[str, Any]] = []
     warnings: list[str] = []
-    lines = [(at, line) for at, line in enumerate(_read_bytes(file).split(b"\n"), start=1) if line.strip()]
+    lines = [(at, line) for at, line in enumerate(read_bytes(file).split(b"\n"), start=1) if line.strip()]
     for position, (at, line) in enumerate(lines):
         try:
-            epoch = _json_object(line)
+            epoch = parse_json(line)
         except ValueError as error:
             if position < len(lines) - 1:
-                raise _corrupt(file, f"JSON on line {at}", error) from error
+                raise InputError(f"line {at} is not valid JSON ({error})", path=str(file), hint=_MEND) from error
             warnings.append(f"the last line of {METRICS} (line {at}) is cut off and ignored")
             break
         repeated = _from_epoch(metrics, epoch)
@@ -285,24 +261,3 @@ def _progress(config: dict[str, Any], metrics: list[dict[str, Any]]) -> str:
     done = len(metrics)
     of = f"{done} of {planned}" if isinstance(planned, int) else f"{done}"
     return f"{of} epoch{'' if of == '1' else 's'}"
-
-
-def _json_object(text: bytes) -> dict[str, Any]:
-    value = json.loads(text.decode())
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {type(value).__name__}")
-    return value
-
-
-def _unreadable(file: Path, error: OSError) -> InputError:
-    return InputError(f"cannot be read ({error.strerror})", path=str(file), hint="mend its permissions")
-
-
-def _corrupt(file: Path, what: str, error: ValueError) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"is not valid {what} ({reason})", path=str(file), hint="restore it, or train the run again")
-
-
-def printable(name: str) -> str:
-    # A file name need not be text; a report has to be.
-    return name.encode("utf-8", "backslashreplace").decode()

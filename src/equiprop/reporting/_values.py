@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from equiprop.errors import printable
 from equiprop.reporting._means import STD
 from equiprop.reporting._numbers import is_unbounded, number
 from equiprop.reporting._run import Run
@@ -127,7 +128,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
         if not repeated:
             return names
         for at in repeated:
-            names[at] = str(Path(*runs[at].path.absolute().parts[-depth:]))
+            names[at] = printable(str(Path(*runs[at].path.absolute().parts[-depth:])))
     # The same folder given twice has no path to tell it by.
     times: Counter[str] = Counter()
     for at in _repeated(names):

@@ -1,5 +1,6 @@
 """A line an epoch."""
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -19,7 +20,9 @@ class Progress(Callback):
         self._began: float | None = None
 
     def say(self, text: str, end: str = "\n") -> None:
-        print(text, end=end, flush=True)  # noqa: T201
+        # A letter that standard output has not must not end a training.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), end=end, flush=True)  # noqa: T201
 
     def on_start(self, plan: Plan) -> None:
         self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
