@@ -1,10 +1,12 @@
 """`equiprop`: finds the command, turns errors into one line and an exit code."""
 
+import errno
 import importlib
 import io
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from equiprop import __version__
@@ -55,6 +57,10 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Who closed it wants to hear nothing.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that the encoding of a terminal or a pipe has not must not end a training.
         sys.stdout.reconfigure(errors="replace")
@@ -75,17 +81,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
-        print(f"equiprop {__version__}")
-        return 0
     try:
-        if arguments[0] not in COMMANDS:
-            raise suggest("command", arguments[0], list(COMMANDS))
-        importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
-        sys.stdout.flush()
+        try:
+            return _answer(arguments)
+        finally:
+            # Also what a help has printed before it exits.
+            sys.stdout.flush()
     except InputError as error:
         return _failed(error, 2)
     except EquipropError as error:
@@ -93,10 +94,13 @@ def _run(arguments: list[str]) -> int:
             return _failed(f"{error}; {_how_to_go_on(getattr(error, 'run', None))}", 130)
         return _failed(error, 1)
     except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does; a second complaint at exit is kept away with it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe went away, as `head` does.
+        _let_go_of_output()
         return 1
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _let_go_of_output()
+            return _failed(f"{error.filename or 'output'}: {error.strerror}", 1)
         if error.filename is None:
             raise
         return _failed(f"{error.filename}: {error.strerror}", 2)
@@ -105,7 +109,24 @@ def _run(arguments: list[str]) -> int:
         sys.stdout.flush()
         # At once: a compilation that is still running in a thread of JAX would crash an orderly end.
         os._exit(130)
+
+
+def _answer(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"equiprop {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        raise suggest("command", arguments[0], list(COMMANDS))
+    importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
     return 0
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written is not tried again, and complained of again, at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _how_to_go_on(run: object) -> str:

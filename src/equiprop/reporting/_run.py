@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -74,6 +74,35 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     **Raises** `InputError` where `path` is not a run directory, or a file in it is not valid TOML or JSON.
     """
+    folder = _run_folder(path)
+    config = read_toml(folder / CONFIG, _MEND)
+    manifest = _read_json(folder / MANIFEST)
+    metrics, warnings = _read_metrics(folder / METRICS)
+    summary = _read_json(folder / SUMMARY)
+    confusion, more = _read_confusion(folder / CONFUSION)
+    run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
+    return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
+
+
+def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
+    """The run directories at `paths`. Of several, one that is damaged comes back empty, with the reason in its `warnings`.
+
+    **Raises** `InputError` where one is not a run directory, or all of them are damaged.
+    """
+    found: list[Run] = []
+    damages: list[InputError] = []
+    for folder in map(_run_folder, paths):
+        try:
+            found.append(read_run(folder))
+        except InputError as error:
+            damages.append(error)
+            found.append(_explained(folder, error))
+    if found and len(damages) == len(found):
+        raise damages[0]
+    return found
+
+
+def _run_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         reason = "is a file" if folder.exists() else "does not exist"
@@ -82,14 +111,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     if not (folder / CONFIG).is_file():
         reason = f"is not a run, it has no {CONFIG}"
         raise InputError(reason, path="run", value=str(folder), hint="give one that `equiprop train` wrote")
-
-    config = read_toml(folder / CONFIG, _MEND)
-    manifest = _read_json(folder / MANIFEST)
-    metrics, warnings = _read_metrics(folder / METRICS)
-    summary = _read_json(folder / SUMMARY)
-    confusion, more = _read_confusion(folder / CONFUSION)
-    run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
-    return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
+    return folder
 
 
 def _run(
@@ -183,8 +205,11 @@ def _read_or_explain(folder: Path, read: Callable[[Path], Run]) -> Run:
     try:
         return read(folder)
     except InputError as error:
-        name = printable(folder.resolve().name)
-        return Run(folder, name, {}, {}, [], None, warnings=(f"cannot be read: {error}",))
+        return _explained(folder, error)
+
+
+def _explained(folder: Path, error: InputError) -> Run:
+    return Run(folder, printable(folder.resolve().name), {}, {}, [], None, warnings=(f"cannot be read: {error}",))
 
 
 _MEND = "restore it, or train the run again"

@@ -12,6 +12,7 @@ from equiprop.reporting._numbers import is_unbounded, number
 from equiprop.reporting._run import Run
 
 TOTAL = "total"
+_LARGEST = 1e100
 
 
 def section(run: Run, name: str) -> dict[str, Any]:
@@ -71,7 +72,7 @@ def seconds(run: Run) -> float | None:
 def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], list[float], list[float]]:
     """Epochs and values of `key` (of its entry `member`, where it is a dict), and of several seeds their standard deviations.
 
-    Epochs that did not record it are skipped; a value that is not finite is NaN, so that a curve breaks there.
+    Epochs that did not record it are skipped; a value that no axis can show is NaN, so that a curve breaks there.
     """
     epochs: list[int] = []
     values: list[float] = []
@@ -80,6 +81,7 @@ def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], li
         value = _entry(record, key, member)
         known = math.nan if is_unbounded(value) else number(value)
         if known is not None:
+            known = known if abs(known) < _LARGEST else math.nan
             epochs.append(_epoch_of(record, index))
             values.append(known)
             spread = number(_entry(record.get(STD), key, member))
