@@ -70,6 +70,14 @@ def _sync_folder(folder: Path) -> None:
             os.close(handle)
 
 
+def expanded(path: str) -> Path:
+    """A path in which `~` is the home folder. Raises `InputError` where there is none, as in some containers."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: there is no such home folder", hint="give the whole path") from error
+
+
 def read_toml(path: str | Path, hint: str = "") -> dict[str, Any]:
     """The tables of a TOML file.
 

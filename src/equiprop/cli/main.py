@@ -60,7 +60,7 @@ def main(arguments: list[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             # Who closed it wants to hear nothing.
-            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A letter that the encoding of a terminal or a pipe has not must not end a training.
         sys.stdout.reconfigure(errors="replace")
@@ -104,6 +104,11 @@ def _run(arguments: list[str]) -> int:
         if error.filename is None:
             raise
         return _failed(f"{error.filename}: {error.strerror}", 2)
+    except (MemoryError, RuntimeError) as error:
+        # XLA's own class has no other name for it.
+        if not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            raise
+        return _failed("there is not enough memory: take smaller batches, more micro-batches or a smaller system", 1)
     except KeyboardInterrupt as error:
         _failed("; ".join(["interrupted", *map(str, error.args)]), 130)
         sys.stdout.flush()

@@ -217,9 +217,8 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if plan.epochs == 1 else "s"
             seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
-            self.say(
-                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {plan.epochs} epoch{plural}{seeds} -> {out}"
-            )
+            epochs = f"{plan.epochs} epoch{plural} of {plan.samples_per_epoch} samples"
+            self.say(f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds} -> {out}")
             super().on_start(plan)
             # The first call compiles; until it returns there is nothing to count.
             self.per_epoch, done = plan.steps_per_epoch, plan.epoch * plan.steps_per_epoch

@@ -20,6 +20,7 @@ from equiprop.data._statistics import statistics
 from equiprop.data._store import find
 from equiprop.data._tables import SUFFIXES, holds_images, read_image_tables, read_table, read_table_folder, table_files
 from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.files import expanded
 from equiprop.kinds import is_reference, load_reference
 
 _ONE_IN = 10
@@ -192,9 +193,9 @@ def _path(name: str) -> tuple[Path | None, str]:
     if is_reference(name):
         return None, ""
     place, _, target = name.partition("#")
-    path = Path(place).expanduser()
+    path = expanded(place)
     if not path.exists():
-        path, target = Path(name).expanduser(), ""
+        path, target = expanded(name), ""
     if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
         return path, target
     if name.endswith(".py"):

@@ -145,6 +145,7 @@ def estimate(
     solver = as_solver(solver)
     target = jax.tree.map(jnp.asarray, target)
     verify(system, x, target)
+    _check_equilibrium(equilibrium, system, x)
     estimator.check(system, x)
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
@@ -152,6 +153,19 @@ def estimate(
     follows = estimator.tends_to == "adjoint"
     grounds = Grounds(system, x, target, solver, causes, follows_adjoint=follows, nudges=nudges)
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
+
+
+def _check_equilibrium(equilibrium: Any, system: System, x: Any) -> None:
+    if equilibrium is None:
+        return
+    if not isinstance(equilibrium, Equilibrium):
+        reason = f"must be what ep.relax gives, not {type(equilibrium).__name__}"
+        raise InputError(reason, path="equilibrium")
+    expected = jax.eval_shape(system.initial_state, x)
+    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (equilibrium.state, expected))
+    if found != wanted:
+        hint = "give that of this system and this batch"
+        raise InputError(f"is of shapes {found}, where the states have {wanted}", path="equilibrium", hint=hint)
 
 
 _LARGEST_EXCLUSION = 0.05

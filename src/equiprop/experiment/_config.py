@@ -17,7 +17,7 @@ from equiprop.files import read_toml
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
 from equiprop.numerics import Settings, text
-from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
+from equiprop.numerics.settings import build, decode, defaults_of, encode, idle, settings_of
 from equiprop.reporting import flatten
 from equiprop.solvers import SOLVERS
 from equiprop.systems import RECIPES
@@ -88,7 +88,11 @@ class Choice:
             else:
                 raise not_taken(section, kind, key, takes)
         try:
-            values = _merged(defaults_of(member) | _USUAL.get(section, {}), decode(member, given))
+            usual = defaults_of(member) | _USUAL.get(section, {})
+            values = _merged(usual, decode(member, given))
+            if complete:
+                # What had no effect in a run is refused today.
+                values |= {name: usual[name] for name in idle(member, values)}
         except InputError as error:
             raise error.within(section) from None
         return cls(section, kind, member, values)

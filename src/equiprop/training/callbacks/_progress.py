@@ -9,10 +9,14 @@ from equiprop.reporting import STD
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
+# Of the samples that an epoch trains on, those left over that are worth a line.
+_MANY = 0.05
+
 
 class Progress(Callback):
     """Prints a line an epoch, or for every fifth of more than twenty: the loss, what validation says, and how many samples are
-    not as they should be. And that it compiles: the training step, and the comparison with the exact gradient.
+    not as they should be. And that it compiles: the training step, and the comparison with the exact gradient. And before all,
+    where it is more than a little, how many samples are left over in every epoch.
     """
 
     def __init__(self) -> None:
@@ -26,6 +30,9 @@ class Progress(Callback):
 
     def on_start(self, plan: Plan) -> None:
         self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
+        if plan.left_over > _MANY * plan.samples_per_epoch:
+            told = f"{plan.samples_per_epoch} of {plan.available} samples in {plan.steps_per_epoch} whole batches"
+            self.say(f"an epoch trains on {told}; the others are left over")
         self.say("compiling ...", end=" ")
 
     def on_steps(self, epoch: int, step: int, loss: float) -> None:
