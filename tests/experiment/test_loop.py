@@ -351,7 +351,7 @@ def test_not_a_run(tmp_path):
     (tmp_path / "config.toml").write_text("dataset = ")
     with pytest.raises(InputError) as damaged:
         RunDirectory.open(tmp_path)
-    assert str(damaged.value).startswith(f"{tmp_path / 'config.toml'}: cannot be read (Invalid value")
+    assert str(damaged.value).startswith(f"{tmp_path / 'config.toml'}: is not valid TOML (Invalid value")
 
 
 def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):

@@ -244,7 +244,7 @@ def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
             epoch = parse_json(line)
         except ValueError as error:
             if position < len(lines) - 1:
-                raise InputError(f"line {at} is not valid JSON ({error})", path=str(file), hint=_MEND) from error
+                raise InputError(f"is not valid JSON on line {at} ({error})", path=str(file), hint=_MEND) from error
             warnings.append(f"the last line of {METRICS} (line {at}) is cut off and ignored")
             break
         repeated = _from_epoch(metrics, epoch)

@@ -182,5 +182,5 @@ def epochs_of(asked: int | str, steps_per_epoch: int) -> int:
         return min(100, max(10, math.ceil(2000 / steps_per_epoch)))
     if int(asked) * steps_per_epoch >= 2**31:
         most = (2**31 - 1) // steps_per_epoch
-        raise InputError("are too many steps to be counted", path="epochs", value=asked, hint=f"give at most {most}")
+        raise InputError("makes too many steps to be counted", path="epochs", value=asked, hint=f"give at most {most}")
     return int(asked)
