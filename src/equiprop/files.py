@@ -107,11 +107,14 @@ def _read(
 
 def read_bytes(path: str | Path, largest: int = LARGEST_JSON) -> bytes:
     """What is in a file. Raises `InputError` for what is no file, cannot be read, or holds more than `largest` bytes."""
-    path = Path(path)
     try:
-        mode, size = (about := path.stat()).st_mode, about.st_size
+        # As Python's own functions: those of pathlib take as long as reading, and many thousand runs are read at a time.
+        about = os.stat(path)  # noqa: PTH116
+        mode, size, content = about.st_mode, about.st_size, b""
         # Opening a pipe would wait for somebody to write into it.
-        content = path.read_bytes() if stat.S_ISREG(mode) and size <= largest else b""
+        if stat.S_ISREG(mode) and size <= largest:
+            with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+                content = file.read()
     except (OSError, ValueError) as error:
         # A name that no file can have is a `ValueError`.
         raise InputError(f"cannot be read ({getattr(error, 'strerror', error)})", path=str(path)) from error
@@ -128,7 +131,6 @@ _DEEPEST = 64
 # For a dotted key of 50,000 parts tomllib takes a minute. Nothing is looked at twice, however the text is made.
 _PART = r"""(?:(?<![\w-])[\w-]++|"[^"\n]*+"|'[^'\n]*+')"""
 _LONG_KEY = re.compile(rf"{_PART}(?:[ \t]*+\.[ \t]*+{_PART}){{{_DEEPEST}}}")
-_LONG_NUMBER = re.compile(r"[0-9]{19}")
 _TOO_DEEP = f"tables or lists are nested more than {_DEEPEST} deep"
 _TOO_LONG = "a whole number has more than 64 bits"
 
@@ -138,8 +140,13 @@ def parse_toml(text: str | bytes) -> dict[str, Any]:
     text = _decoded(text)
     if _LONG_KEY.search(text):
         raise ValueError(_TOO_DEEP)
-    with _in_few_words():
+    try:
         found = tomllib.loads(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
+    except ValueError as error:
+        # Of some thousand digits Python complains in words of its own.
+        raise ValueError(_TOO_LONG if "set_int_max_str_digits" in str(error) else str(error)) from None
     _check(found, _DEEPEST)
     return found
 
@@ -150,12 +157,14 @@ def parse_json(text: str | bytes) -> dict[str, Any]:
     Raises `ValueError` as `parse_toml`, and for anything but an object, and for a key that is there twice.
     """
     text = _decoded(text)
-    with _in_few_words():
-        found = json.loads(text, object_pairs_hook=_object)
+    try:
+        found = _JSON.decode(text)
+    except RecursionError:
+        raise ValueError(_TOO_DEEP) from None
     if not isinstance(found, dict):
         raise ValueError(f"expected an object, got {type(found).__name__}")
-    # Looking at every value takes as long as parsing it, and few texts can hold one that is wrong.
-    if text.count("[") + text.count("{") > _DEEPEST or _LONG_NUMBER.search(text):
+    # Looking at every value takes as long as parsing it, and few texts can be nested as deep.
+    if text.count("[") + text.count("{") > _DEEPEST:
         _check(found, _DEEPEST)
     return found
 
@@ -170,22 +179,9 @@ def toml_value(text: str) -> Any:
 
 def _decoded(text: str | bytes) -> str:
     try:
-        return text.removeprefix("\ufeff") if isinstance(text, str) else text.decode("utf-8-sig")
+        return (text if isinstance(text, str) else text.decode()).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         raise ValueError(f"byte {error.start} is not UTF-8") from None
-
-
-@contextmanager
-def _in_few_words() -> Iterator[None]:
-    try:
-        yield
-    except RecursionError:
-        raise ValueError(_TOO_DEEP) from None
-    except ValueError as error:
-        # Of some thousand digits Python complains in words of its own.
-        if "set_int_max_str_digits" in str(error):
-            raise ValueError(_TOO_LONG) from None
-        raise
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -194,6 +190,17 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         names = [name for name, _ in pairs]
         raise ValueError(f"{next(name for name in names if names.count(name) > 1)!r} is there twice")
     return found
+
+
+def _whole(digits: str) -> int:
+    value = int(digits) if len(digits) <= 20 else 2**63
+    if not -(2**63) <= value < 2**63:
+        raise ValueError(_TOO_LONG)
+    return value
+
+
+# Made once: many thousand runs are read at a time.
+_JSON = json.JSONDecoder(object_pairs_hook=_object, parse_int=_whole)
 
 
 def _check(value: Any, deepest: int) -> None:

@@ -216,7 +216,12 @@ _MEND = "restore it, or train the run again"
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
-    return read_json(file, _MEND) if file.exists() else None
+    try:
+        return read_json(file, _MEND)
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _read_confusion(file: Path) -> tuple[dict[str, Any], list[str]]:
