@@ -1209,10 +1209,10 @@ EXPERIMENT = (
 
 OTHERS = (
     Mistake(
-        "a pipe in the place of a file waited for",
+        "a pipe in the place of a file taken for an empty one",
         "files.py",
-        "if stat.S_ISREG(mode) and size <= largest:",
-        "if size <= largest and not stat.S_ISFIFO(mode):",
+        "    if not stat.S_ISREG(mode):\n",
+        "    if stat.S_ISDIR(mode):\n",
         "test_text.py",
     ),
     Mistake(
