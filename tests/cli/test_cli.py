@@ -506,7 +506,7 @@ MISTAKES = [
     (["sweep", "."], r"\.: is a folder; give a file"),
     (
         ["train", "--system.kind", "network", "--system.topology", "/dev/zero"],
-        "/dev/zero: is a device or a pipe; give a file",
+        "^equiprop: system: topology /dev/zero: is a device or a pipe; give a file",
     ),
     (["train", "--dataset", "a\nb\x1b[31m"], r"dataset = 'a\\nb\\x1b\[31m': is not known"),
     (["train", "--seed", "9" * 400], "training.seed = inf: must be a whole number"),

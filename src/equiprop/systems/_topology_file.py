@@ -17,7 +17,11 @@ def read_topology(path: str | Path) -> Topology:
 
     Raises `InputError` for a file that is missing or does not parse, or what is wrong in it.
     """
-    tables = read_topology_tables(path)
+    try:
+        tables = read_topology_tables(path)
+    except InputError as error:
+        # It names the file itself.
+        raise InputError(f"topology {error}") from None
     try:
         return topology_from_mapping(tables)
     except InputError as error:
