@@ -6,6 +6,17 @@ from difflib import get_close_matches
 _NOT_GIVEN = object()
 
 
+def printable(text: str) -> str:
+    """A text in one line, for any terminal and any page: what Python itself would not print as it is, is escaped.
+
+    Names come from files, file names and other people, and may hold line breaks, colours, what turns the direction of writing,
+    or what is no text at all.
+    """
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class EquipropError(Exception):
     """Something went wrong that is not a fault of the input; the command line exits with 1."""
 
@@ -33,8 +44,10 @@ class InputError(EquipropError, ValueError):
     def __str__(self) -> str:
         where = ".".join(self.path)
         given = "" if self.value is _NOT_GIVEN else f" = {self._shown()}"
-        what = f"{where}{given}: {self.reason}" if where else self.reason
-        return f"{what}; {self.hint}" if self.hint else what
+        # What other libraries say may be several lines.
+        reason = " ".join(map(str.strip, self.reason.split("\n")))
+        what = f"{where}{given}: {reason}" if where else reason
+        return printable(f"{what}; {self.hint}" if self.hint else what)
 
     def _shown(self) -> str:
         """The value as it is written in Python; below a section as in a configuration, where truth is spelled `true`."""

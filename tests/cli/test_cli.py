@@ -26,7 +26,7 @@ from equiprop.training import _loop
 
 SMALL = [
     "--training.limit", "100", "--training.epochs", "2", "--training.batch-size", "20",
-    "--training.diagnostic-samples", "20", "--system.hidden", "8", "--estimator.shrink", "0.5",
+    "--training.diagnostic-samples", "20", "--system.hidden", "8", "--estimator.branch-switch-threshold", "0.75",
 ]  # fmt: skip
 
 
@@ -81,7 +81,8 @@ def test_train_help_documents_every_key(capsys):
 def test_train_prints_and_writes(trained):
     """Feedback follows where every connection has a partner: the default homeostasis, recorded as what it is."""
     run, out = trained
-    assert "digits: centred equilibrium propagation with antisymmetric homeostasis, 2 epochs" in out
+    assert "digits: centred equilibrium propagation with antisymmetric homeostasis, 2 epochs of 100 samples -> " in out
+    assert json.loads((run / "manifest.json").read_text())["samples_per_epoch"] == 100
     assert "epoch 2/2" in out and "cosine to the exact gradient" in out and str(run) in out
     assert json.loads((run / "summary.json").read_text())["homeostasis"] == "antisymmetric"
     recorded = Config.from_file(run / "config.toml").homeostasis
@@ -345,12 +346,21 @@ def test_options_beside_a_run_stand_on_its_configuration(run):
     changeable = ("estimator", "solver", "homeostasis")
     _, own = parse_network(Options, "bench", [str(run)], "", changeable)
     assert (
-        own.training["limit"] == 100 and own.system.values["hidden"] == (8,) and own.estimator.values["shrink"] == 0.5
+        own.training["limit"] == 100
+        and own.system.values["hidden"] == (8,)
+        and own.estimator.values["branch_switch_threshold"] == 0.75
     )
-    given = ["--reference.linear-solver.restart", "7", "--solver.tolerance", "1e-3", "--estimator.shrink", "0.25"]
+    given = [
+        "--reference.linear-solver.restart",
+        "7",
+        "--solver.tolerance",
+        "1e-3",
+        "--estimator.branch-switch-threshold",
+        "0.5",
+    ]
     _, changed = parse_network(Options, "bench", [str(run), *given], "", (*changeable, "reference"))
     assert changed.reference.values["linear_solver"]["restart"] == 7 and changed.solver.values["tolerance"] == 1e-3
-    assert changed.estimator.values["shrink"] == 0.25
+    assert changed.estimator.values["branch_switch_threshold"] == 0.5
     assert changed.system == own.system and changed.training == own.training
 
 
@@ -422,8 +432,10 @@ def test_runs_where_is_written_as_in_the_configuration(capsys, run, tmp_path):
         return len(json.loads(call(capsys, "runs", run.parent, *where, "--json")[1])["runs"])
 
     assert found("homeostasis.feedback_only=true") == 1 and found("homeostasis.feedback_only=false") == 0
-    assert found("estimator.shrink=5e-1") == 1 and found("estimator.shrink=0.25") == 0
-    assert found("estimator.kind='centered'") == 1 and found("estimator.shrink=half") == 0
+    assert (
+        found("estimator.branch_switch_threshold=7.5e-1") == 1 and found("estimator.branch_switch_threshold=0.5") == 0
+    )
+    assert found("estimator.kind='centered'") == 1 and found("estimator.branch_switch_threshold=half") == 0
     code, _, err = call(capsys, "runs", run.parent, "--where", "estimatr.kind=centered")
     assert code == 2 and "there is no column 'estimatr.kind'; did you mean 'estimator.kind'?" in err
     (tmp_path / "broken").mkdir()
@@ -490,6 +502,26 @@ MISTAKES = [
     ),
     (["train", "--system.activation", "sgmoid"], "system.activation = 'sgmoid': is not known"),
     (["train", "--config", "missing.toml"], "missing.toml: cannot be read"),
+    (["train", "--config", "."], r"\.: is a folder; give a file"),
+    (["sweep", "."], r"\.: is a folder; give a file"),
+    (
+        ["train", "--system.kind", "network", "--system.topology", "/dev/zero"],
+        "^equiprop: system: topology /dev/zero: is a device or a pipe; give a file",
+    ),
+    (["train", "--dataset", "a\nb\x1b[31m"], r"dataset = 'a\\nb\\x1b\[31m': is not known"),
+    (["train", "--seed", "9" * 400], "training.seed = inf: must be a whole number"),
+    (
+        ["train", "--epochs", str(2**31)],
+        "training.epochs = 2147483648: makes too many steps to be counted; give at most",
+    ),
+    (["train", "--homeostasis.shared-updates", "yes"], "homeostasis.shared_updates = 'yes': must be true or false"),
+    (["train", "--estimator.retries", "3"], "estimator.retries = 3: has no effect where tolerance is off"),
+    (
+        ["train", "--batch-size", "99999"],
+        "training.batch_size = 99999: there are only .* training samples; give at most",
+    ),
+    (["report", "[/x]"], r"run = '\[/x\]': does not exist"),
+    (["[/x]"], r"command = '\[/x\]': is not known"),
     (["train", "--resume", "nowhere"], "run nowhere: is not a run directory"),
     (["evaluate", "nowhere"], "run nowhere: is not a run directory"),
     (["evaluate"], "evaluate: "),
@@ -620,6 +652,38 @@ def test_verify_names_what_is_damaged(run, tmp_path, capsys):
     assert code == 0 and {finding["fault"] for finding in findings} == {""}
     (copy / "manifest.json").write_text("{")
     code, out, err = call(capsys, "verify", copy)
-    assert code == 1 and "manifest.json" in out and "cannot be read" in out and err.count("\n") == 1
+    assert code == 1 and "manifest.json" in out and "is not valid JSON" in out and err.count("\n") == 1
     assert f"{copy}/manifest.json is damaged" in err
     assert call(capsys, "verify")[0] == 2
+
+
+@pytest.mark.parametrize(("word", "value"), [("true", True), ("True", True), ("FALSE", False)])
+def test_truth_is_written_as_in_a_file_in_small_letters_or_capital_ones(capsys, tmp_path, no_steps, word, value):
+    options = ("--homeostasis", "jacobian", "--homeostasis.shared-updates", word, "--training.flip", word)
+    code, _, _ = call(capsys, "train", *SMALL, *options, "--out", tmp_path / "r", "--quiet")
+    written = tomllib.loads((tmp_path / "r" / "config.toml").read_text())
+    assert code == 130 and written["homeostasis"]["shared_updates"] is value and written["training"]["flip"] is value
+
+
+def test_a_training_ends_well_in_any_encoding_and_folder(tmp_path, monkeypatch):
+    """Of two seeds there is a ± in every line; a folder may have a name that would be markup."""
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="ascii", write_through=True))
+    out = tmp_path / "o[/x]"
+    with pytest.raises(SystemExit) as stop:
+        main(["train", *SMALL, "--seeds", "2", "--homeostasis", "none", "--out", str(out)])
+    said = written.getvalue().decode("ascii")
+    assert not stop.value.code and f"-> {out}\n" in said and said.endswith(f"run directory: {out}\n") and " ? " in said
+
+
+def test_what_takes_too_much_memory_is_said_in_one_line(capsys, monkeypatch):
+    def exhausted(arguments):
+        raise RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 399999999996 bytes.")
+
+    monkeypatch.setattr("equiprop.cli.data.run", exhausted)
+    code, _, err = call(capsys, "data", "list")
+    assert (
+        code == 1
+        and err.startswith("equiprop: there is not enough memory: take smaller batches")
+        and err.count("\n") == 1
+    )

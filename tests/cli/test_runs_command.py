@@ -1,6 +1,8 @@
 """`equiprop runs` as a user calls it: what it prints and writes, and one line for every mistake."""
 
+import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -231,3 +233,64 @@ def test_it_needs_no_jax(folder):
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_names_are_text_and_nothing_else(capsys, folder):
+    """Neither markup, nor emoji, nor commands to the terminal, in short tables, long ones, titles and lines."""
+    names = {"a[best]": "a[best]", "[red]x[/y]": "y]", ":smile:": ":smile:", "c\x1b[31m\n": r"c\x1b[31m\n"}
+    for name in names:
+        write_run_into(folder, name)
+    (folder / "c\x1b[31m\n" / "summary.json").write_text("{")
+    for more in range(0, 102, 101):
+        for number in range(more):
+            write_run_into(folder, f"more-{number}", epochs=1)
+        code, out, _ = call(capsys, "runs", folder)
+        assert code == 0 and all(shown in out for shown in names.values())
+        assert not re.search(r"[\x00-\x09\x0b-\x1f]", out)
+    code, out, err = call(capsys, "report", *(folder / name for name in names), "--out", folder / "[/x]")
+    assert code == 0 and "a[best]" in out and "report: " in out and not re.search(r"[\x00-\x09\x0b-\x1f]", out + err)
+
+
+def test_a_damaged_run_is_named_and_the_others_are_reported(capsys, folder):
+    (folder / "b" / "manifest.json").write_text("[" * 5000)
+    code, out, err = call(capsys, "report", *(folder / name for name in "abc"))
+    assert code == 0 and "8.25" in out and "6.00" in out and (folder / "a" / "report.html").is_file()
+    assert err.startswith(f"equiprop: warning: {folder / 'b'}: cannot be read: ") and err.count("\n") == 1
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
+def test_output_in_another_encoding_has_question_marks(folder, monkeypatch, encoding):
+    for arguments in (
+        ["runs"],
+        ["report", folder / "a", folder / "b"],
+        ["--help"],
+        ["runs", "--help"],
+        ["data", "list"],
+    ):
+        written = io.TextIOWrapper(io.BytesIO(), encoding=encoding, write_through=True)
+        with monkeypatch.context() as patch, pytest.raises(SystemExit) as stop:
+            patch.setattr(sys, "stdout", written)
+            main([str(a) for a in arguments])
+        assert not stop.value.code, arguments
+        assert written.buffer.getvalue().decode(encoding)
+
+
+@pytest.mark.parametrize("arguments", [["runs"], ["--help"], ["runs", "--help"]], ids=" ".join)
+def test_a_reader_that_goes_away_and_a_full_disk_end_a_command_quietly(folder, arguments):
+    command = [Path(sys.executable).parent / "equiprop", *arguments]
+    reading, writing = os.pipe()
+    os.close(reading)
+    gone = subprocess.run(command, stdout=writing, stderr=subprocess.PIPE, text=True, check=False)
+    os.close(writing)
+    assert (gone.returncode, gone.stderr) == (1, "")
+    if Path("/dev/full").exists():
+        with Path("/dev/full").open("w") as full:
+            answer = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        assert (answer.returncode, answer.stderr) == (1, "equiprop: output: No space left on device\n")
+    closed = subprocess.run(
+        [sys.executable, "-c", _CLOSED, *map(str, command)], capture_output=True, text=True, check=False
+    )
+    assert (closed.returncode, closed.stderr) == (0, "")
+
+
+_CLOSED = "import os, sys; os.close(1); os.execv(sys.argv[1], sys.argv[1:])"

@@ -174,3 +174,18 @@ def test_without_the_variable_it_is_the_cache_folder(given: str | None, monkeypa
     folder = data.data_directory()
     assert folder.is_absolute()
     assert "equiprop" in folder.parts[-1] or "equiprop" in folder.parts[-2]
+
+
+def test_without_a_home_the_folder_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import pooch
+
+    def nowhere(name: str) -> str:
+        raise RuntimeError("could not determine the home directory")
+
+    monkeypatch.delenv("EQUIPROP_DATA_DIR", raising=False)
+    for given in (nowhere, lambda name: "~/.cache/equiprop"):
+        monkeypatch.setattr(pooch, "os_cache", given)
+        with pytest.raises(
+            InputError, match="there is no home folder to keep datasets in: set EQUIPROP_DATA_DIR to a folder"
+        ):
+            data.data_directory()

@@ -3,6 +3,7 @@
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import jaxtyping
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from at_rest import estimated
 from equiprop.errors import InputError
 from equiprop.estimators import ContinuousTime, ExactResponse, Holomorphic, Problem, estimate
 from equiprop.solvers import GMRES, GaussSeidel, Status, relax
-from equiprop.systems import from_force
+from equiprop.systems import from_force, mlp
 from networks import batch, network
 from oracle import Dense, gradient_by_name
 from tiers import quick_where
@@ -151,3 +152,20 @@ def test_bad_settings(options, message):
 def test_kinks_are_refused():
     with pytest.raises(InputError, match="points = 4: the system is not holomorphic"):
         estimate(network("relu"), *batch(), ContinuousTime())
+
+
+def test_a_batch_without_samples_is_refused(monkeypatch):
+    """Also where nothing is relaxed: by an estimator without a free phase, and with an equilibrium that is at hand."""
+    system = mlp(4, (3,), 2, key=jax.random.key(0))
+    x, y = jnp.ones((2, 4)), jnp.zeros(2, int)
+    free = relax(system, x)
+    with pytest.raises(InputError, match="the batch holds no sample; give at least one"):
+        estimate(system, x[:0], y[:0], ContinuousTime())
+    with pytest.raises(InputError, match="the batch holds no sample; give at least one"):
+        estimate(system, x[:0], y[:0], ExactResponse(), equilibrium=jax.tree.map(lambda a: a[:0], free))
+    with pytest.raises(InputError, match=r"^equilibrium: is of shapes .*\(1, 3\).*, where the states have .*\(2, 3\)"):
+        estimate(system, x, y, ExactResponse(), equilibrium=jax.tree.map(lambda a: a[:1], free))
+    # As users have it: no annotation is enforced.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    with pytest.raises(InputError, match=r"^equilibrium: must be what ep\.relax gives, not int"):
+        estimate(system, x, y, ExactResponse(), equilibrium=3)

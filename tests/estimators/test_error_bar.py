@@ -167,6 +167,19 @@ def test_kinks_and_singularities_are_named():
         (lambda: Centered(shrink=1.0), "shrink = 1.0: must be above 0 and below 1"),
         (lambda: Centered(inaccurate="hide"), "inaccurate = 'hide': is not known"),
         (lambda: Holomorphic(nudge="auto"), "tolerance = inf: an automatic nudge"),
+        (
+            lambda: Centered(retries=5),
+            "retries = 5: has no effect where tolerance is off; set tolerance, or leave retries out",
+        ),
+        (lambda: Holomorphic(shrink=0.5), "shrink = 0.5: has no effect where tolerance is off"),
+        (lambda: Centered(tolerance=0.1, retries=0, shrink=0.5), "shrink = 0.5: has no effect where retries is off"),
+        (lambda: Adjoint(inaccurate="keep"), "inaccurate = 'keep': has no effect where tolerance is off"),
+        (lambda: Adjoint(clip=np.inf, clipped="drop"), "clipped = 'drop': has no effect where clip is off"),
+        (
+            lambda: Centered(branch_switch="keep", branch_switch_threshold=np.inf),
+            "branch_switch = 'keep': has no effect where branch_switch_threshold is off",
+        ),
+        (lambda: Centered(10**400), "nudge = inf: must be a finite number other than 0"),
         (lambda: Holomorphic(nudge="many"), "nudge = 'many': must be a number or 'auto'"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from equiprop.errors import InputError, RenamedWarning
 from equiprop.experiment import SECTIONS, Choice, Config, TrainingSettings, all_keys, differences, overlaid
 from equiprop.experiment import _legacy as legacy
-from equiprop.numerics.settings import defaults_of, settings_of
+from equiprop.numerics.settings import build, defaults_of, settings_of
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 KINDS = [(section, kind) for section, (family, _) in SECTIONS.items() for kind in family.members()]
@@ -234,3 +234,36 @@ def test_the_complete_configuration_of_an_old_run_is_read():
 def test_keys_are_told_over_all_sections():
     keys = all_keys()
     assert {"optimizer.learning_rate", "estimator.points", "training.seed", "solver.depth"} <= set(keys)
+
+
+def test_what_had_no_effect_in_an_old_run_is_not_kept():
+    """Today it is refused, by the name of what it needs."""
+    data = {"estimator": {"kind": "centered", "shrink": 0.5, "retries": 7, "branch_switch": "keep"}}
+    values = Config.from_mapping(data, complete=True).estimator.values
+    assert (values["shrink"], values["retries"], values["branch_switch"]) == (0.25, 2, "keep")
+    with pytest.raises(InputError, match=r"^estimator\.(retries|shrink) = .*: has no effect where tolerance is off"):
+        Config.from_mapping(data).estimator.create()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a = " + "[" * 1000, r"is not valid TOML \(tables or lists are nested"),
+        ("[training]\nseed = " + "9" * 400, r"is not valid TOML \(a whole number has more than 64 bits\)"),
+        ("[training]\nepochs = 4294967296", r"epochs = 4294967296: must be below 2\^32"),
+        ("[system]\nhidden = [4294967296]", r"system\.hidden = .*: must be a list of whole numbers below 2\^32"),
+        ('"a\\nb" = 1', r"there is no key 'a\\nb'"),
+    ],
+    ids=range(5),
+)
+def test_hostile_configurations_are_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "c.toml").write_text(text)
+    with pytest.raises(InputError, match=message) as refused:
+        config = Config.from_file(tmp_path / "c.toml")
+        build(TrainingSettings, config.training)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_mark_at_the_beginning_says_only_that_it_is_utf_8(tmp_path):
+    (tmp_path / "c.toml").write_bytes(b"\xef\xbb\xbf[training]\r\nepochs = 3\r\n")
+    assert Config.from_file(tmp_path / "c.toml").training["epochs"] == 3

@@ -353,7 +353,7 @@ def test_not_a_run(tmp_path):
     (tmp_path / "config.toml").write_text("dataset = ")
     with pytest.raises(InputError) as damaged:
         RunDirectory.open(tmp_path)
-    assert str(damaged.value).startswith(f"{tmp_path / 'config.toml'}: cannot be read (Invalid value")
+    assert str(damaged.value).startswith(f"{tmp_path / 'config.toml'}: is not valid TOML (Invalid value")
 
 
 def test_other_configuration_and_other_data_are_refused(tmp_path, single_steps):
@@ -663,10 +663,10 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_refused(finished, tmp_path):
 @pytest.mark.parametrize(
     ("name", "damage", "fault"),
     [
-        ("manifest.json", lambda text: text[:-20], "cannot be read"),
+        ("manifest.json", lambda text: text[:-20], "is not valid JSON"),
         ("metrics.jsonl", lambda text: text.replace('{"epoch": 2,', '{"epoch": 4,'), "the line of epoch 2 is missing"),
-        ("summary.json", lambda text: "[]", "holds no table but a list"),
-        ("confusion.json", lambda text: text[:-5], "cannot be read"),
+        ("summary.json", lambda text: "[]", "is not valid JSON (expected an object, got list)"),
+        ("confusion.json", lambda text: text[:-5], "is not valid JSON"),
     ],
 )
 def test_what_is_not_whole_in_a_run_directory_is_named(finished, tmp_path, name, damage, fault):

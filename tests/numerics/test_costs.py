@@ -150,3 +150,17 @@ def test_a_sum_of_costs_by_name(key):
         cost({"a": output["a"]}, target)
     with pytest.raises(InputError, match="weights: names 'c', which is no cost"):
         SumOfCosts({"a": cost}, {"c": 1.0})
+
+
+@pytest.mark.parametrize("name", ["squared_error", "softmax_cross_entropy"])
+def test_labels_name_one_of_a_row_of_scores_alone(name, monkeypatch, key):
+    """Of an output `[batch, 2, 3]` a label says nothing."""
+    import jaxtyping
+
+    # As users have it: no annotation is enforced.
+    monkeypatch.setattr(jaxtyping.config, "jaxtyping_disable", True)
+    cost = COSTS.find(name).create(3, 3, key=key)
+    with pytest.raises(InputError, match=r"shape \[4, 2, 3\]|output, \[4, 2, 3\]$"):
+        cost(jnp.ones((4, 2, 3)), jnp.zeros(4, int))
+    if name == "squared_error":
+        assert cost.correct(jnp.ones((4, 2, 3)), jnp.zeros(4, int)) is None

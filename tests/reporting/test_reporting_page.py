@@ -5,11 +5,13 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
-from reporting_runs import SUMMARY, epoch_line, write_run_into
+from reporting_runs import MANIFEST, SUMMARY, epoch_line, write_run_into
 
 from equiprop.errors import InputError
 from equiprop.reporting import (
@@ -17,6 +19,7 @@ from equiprop.reporting import (
     html_report,
     mean_of_summaries,
     means_of,
+    pictures,
     read_run,
     training_figure,
     write_report,
@@ -220,3 +223,29 @@ def test_several_seeds_are_told_with_their_spread(write_run: WriteRun) -> None:
     assert Curve(0, [1, 2], [3.0, 4.0], [1.0, 0.5]).band == ([2.0, 3.5], [4.0, 4.5])
     drawn = [training_figure(runs) or "" for runs in ([seeds], [one])]
     assert [svg.count("opacity: 0.16") for svg in drawn] == [3, 0]
+
+
+def test_what_others_wrote_is_text_in_pages_and_figures(write_run: WriteRun) -> None:
+    """Names of runs, classes, parts and settings hold neither tags nor control characters, and numbers are never too large."""
+    hostile = "<script>alert('1')</script>\x1b[31m\n\""
+    lines = [
+        {"epoch": epoch, "train_loss": loss, "cosine_to_adjoint": {hostile: 0.5, "total": loss}}
+        for epoch, loss in ((1, 1e308), (2, -1e308), (3, 1.0))
+    ]
+    folder = write_run("a<b>\x1b\n'\"", summary=None)
+    (folder / "metrics.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    kept = {"epoch": hostile, "classes": [hostile, "b"], "confusion": [[1, 2], [3, 4]]}
+    (folder / "confusion.json").write_text(json.dumps({hostile: kept}))
+    manifest = MANIFEST | {
+        "versions": {hostile: 1},
+        "command": hostile,
+        "citations": [hostile],
+        "labels": {"system": hostile},
+    }
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    run = read_run(folder)
+    page = html_report([run, replace(run, config=run.config | {hostile: {hostile: hostile}})])
+    assert "<script" not in page and "&lt;script&gt;" in page
+    assert not re.search(r"[\x00-\x08\x0b-\x1f]", page)
+    for picture in pictures([run]):
+        ElementTree.fromstring(picture.svg)

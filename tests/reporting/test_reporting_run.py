@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.reporting import find_runs, read_run
+from equiprop.reporting import find_runs, html_report, read_run, read_runs
 
 WriteRun = Callable[..., Path]
 
@@ -148,3 +149,26 @@ def test_a_broken_run_does_not_stop_the_listing(write_run: WriteRun, tmp_path: P
 def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"^runs = '.*nothing': is not a folder; give the folder"):
         find_runs(tmp_path / "nothing")
+
+
+def test_of_several_runs_a_damaged_one_is_named_and_the_others_are_read(write_run: WriteRun, tmp_path: Path) -> None:
+    good, bad = write_run("good"), write_run("bad")
+    (bad / "summary.json").write_text('{"epochs": ' + "9" * 400 + "}")
+    first, second = read_runs([bad, good])
+    assert (first.name, first.config, second) == ("bad", {}, read_run(good))
+    assert first.warnings[0].startswith(f"cannot be read: {bad / 'summary.json'}: is not valid JSON (a whole number")
+    assert "cannot be read" in html_report([first, second])
+    with pytest.raises(InputError, match="is not valid JSON"):
+        read_runs([bad])
+    with pytest.raises(InputError, match="does not exist"):
+        read_runs([good, tmp_path / "none"])
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "summary.json", "metrics.jsonl"])
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(write_run: WriteRun, tmp_path: Path, name: str) -> None:
+    write_run("good")
+    bad = write_run("bad", summary=None)
+    (bad / name).unlink(missing_ok=True)
+    os.mkfifo(bad / name)
+    assert [run.state for run in find_runs(tmp_path)] == ["unfinished", "finished"]
+    assert "is a device or a pipe; give a file" in find_runs(tmp_path)[0].warnings[0]

@@ -259,3 +259,33 @@ def test_what_differs_in_its_program_is_another_structure():
     ]
     structures = [jax.tree.structure(each) for each in built]
     assert all(a != b for i, a in enumerate(structures) for b in structures[:i])
+
+
+X = jnp.ones((4, 3))
+
+
+@pytest.mark.parametrize(
+    ("force", "x", "message"),
+    [
+        (
+            lambda p, u, x: x @ p - u,
+            jnp.ones((4, 5)),
+            r"force: does not take a state of shapes \[4, 3\] and x of shapes \[4, 5\] \(",
+        ),
+        (lambda p, u, x: u + "a", X, r"force: does not take a state of shapes .* \(.*"),
+        (lambda p, u, x: jnp.ones((4, 3), int), X, "force: gives numbers of type int.* for a state of real ones"),
+        (lambda p, u, x: 1j * u, X, "force: gives numbers of type complex.*; params, x and the force must be real"),
+    ],
+    ids=["width", "type", "whole", "complex"],
+)
+def test_a_force_that_does_not_fit_is_refused_in_one_line(force, x, message):
+    system = from_force(force, MATRIX, initial_state=jnp.zeros(3))
+    with pytest.raises(InputError, match=message) as refused:
+        system.initial_state(x)
+    assert "\n" not in str(refused.value)
+
+
+def test_whole_numbers_are_no_energy():
+    system = from_energy(lambda p, u, x: jnp.ones(len(u), int), 1.0, initial_state=jnp.zeros(3))
+    with pytest.raises(InputError, match=r"energy: gives whole numbers \(int.*\), which have no slope"):
+        system.initial_state(X)

@@ -158,7 +158,7 @@ def test_general_example_is_legal():
 @pytest.mark.parametrize("text", ["5", "null", "[]"])
 def test_a_file_that_holds_no_table(tmp_path, text):
     (tmp_path / "net.json").write_text(text)
-    with pytest.raises(InputError, match=r"net\.json: must be a table, not "):
+    with pytest.raises(InputError, match=r"net\.json: is not valid JSON \(expected an object, got "):
         read_topology(tmp_path / "net.json")
 
 

@@ -383,3 +383,11 @@ def test_an_estimator_that_needs_holomorphy_refuses_a_kink():
     with pytest.raises(InputError, match="holomorphic"):
         estimate(system, X, Y, Holomorphic(points=6))
     assert estimate(system, X, Y, Centered()).equilibrium.converged.all()
+
+
+def test_parameters_are_real():
+    system = from_force(
+        lambda p, u, x: x - u + 0 * p["w"].real.sum(), {"w": jnp.ones(2) + 0j}, initial_state=jnp.zeros(3)
+    )
+    with pytest.raises(InputError, match=r"^params\.w: is complex, and a parameter must be real; hold its real"):
+        verify(system, jnp.ones((4, 3)))

@@ -187,3 +187,46 @@ def test_the_bar_of_the_gradient_is_that_of_a_training_batch():
     trainer = Trainer(toy.config(training=QUIET | {"epochs": 1, "audit_samples": 0}), DATA)
     (line,) = run(trainer, Memory(), trainer.initial_train_state()).histories[0]
     assert "gradient_bar" not in line
+
+
+def test_samples_that_are_left_over_are_told_once(capsys):
+    """Where they are more than a little; of batches as they come as well."""
+    from equiprop.training import Progress
+
+    def said(available, samples):
+        Progress().on_start(Plan(2, 4, 0, 0, (), {}, samples_per_epoch=samples, available=available))
+        return capsys.readouterr().out.splitlines()[0]
+
+    assert said(60, 40) == "an epoch trains on 40 of 60 samples in 4 whole batches; the others are left over"
+    assert said(41, 40).startswith("compiling") and said(None, 40).startswith("compiling")
+
+
+def test_how_many_samples_there_are_is_known_of_all_data(capsys):
+    x, y = np.ones((25, 2), np.float32), np.zeros(25, int)
+    batches = [(x[:10], y[:10]), (x[10:20], y[10:20]), (x[20:], y[20:])]
+    seen = []
+
+    class Recorder(Callback):
+        def on_start(self, plan):
+            seen.append((plan.samples_per_epoch, plan.available, plan.left_over))
+            raise KeyboardInterrupt
+
+    for data, more in (((x, y), {}), (batches, {"steps_per_epoch": 2}), (iter(batches), {"steps_per_epoch": 2})):
+        with pytest.raises(KeyboardInterrupt):
+            ep.fit(SYSTEM, data, batch_size=10, epochs=1, callbacks=[Recorder()], quiet=True, **more)
+    assert seen == [(20, 25, 5), (20, 30, 10), (20, None, 0)]
+    with pytest.raises(InputError, match="steps_per_epoch = 4: there are only 3 batches"):
+        ep.fit(SYSTEM, batches, batch_size=10, steps_per_epoch=4, quiet=True)
+    with pytest.raises(InputError, match="batch_size = 30: there are only 25 training samples; give at most 25"):
+        ep.fit(SYSTEM, (x, y), batch_size=30, quiet=True)
+
+
+def test_output_in_another_encoding_does_not_end_a_training(monkeypatch):
+    import io
+
+    from equiprop.training import Progress
+
+    written = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(written, encoding="ascii"))
+    Progress().say("gradient ±3 % – β")
+    assert written.getvalue() == b"gradient ?3 % ? ?\n"

@@ -4,7 +4,7 @@ import json
 import math
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from itertools import zip_longest
 from textwrap import wrap
 from typing import Any
@@ -14,6 +14,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
+
+from equiprop.errors import printable
 
 _MANY = 100
 _NARROW = 4
@@ -35,9 +37,21 @@ def plain(value: Any) -> Any:
     return value
 
 
+def say(text: str, *, stderr: bool = False) -> None:
+    """A line, in which every name is printable."""
+    print(printable(text), file=sys.stderr if stderr else sys.stdout)
+
+
+def warn(text: object) -> None:
+    """A line on standard error."""
+    say(f"equiprop: warning: {text}", stderr=True)
+
+
 def print_table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[Sequence[str]]) -> None:
     """A table; each column is a heading and whether it holds numbers."""
-    console, rows = stdout_console(), list(rows)
+    console, title = stdout_console(), printable(title)
+    columns = [(printable(heading), numeric) for heading, numeric in columns]
+    rows = [list(map(printable, row)) for row in rows]
     if len(rows) > _MANY:
         _print_long(title, columns, rows, console.width)
         return
@@ -49,7 +63,7 @@ def print_table(title: str, columns: Sequence[tuple[str, bool]], rows: Iterable[
     console.print(table)
 
 
-def _print_long(title: str, columns: Sequence[tuple[str, bool]], rows: list[Sequence[str]], width: int) -> None:
+def _print_long(title: str, columns: Sequence[tuple[str, bool]], rows: list[list[str]], width: int) -> None:
     """A table of so many rows that Rich would take seconds to lay it out, in the same form."""
     headings = [heading for heading, _ in columns]
     widths = [max(map(cell_len, cells)) for cells in zip(headings, *rows, strict=True)]
@@ -74,9 +88,13 @@ def print_side_by_side(headings: Sequence[str], names: Sequence[str], columns: S
 
 
 def stdout_console(stderr: bool = False) -> Console:
-    """A pipe has no width of its own; folding lines there to 80 columns would only make them harder to read."""
-    console = Console(stderr=stderr, highlight=False)
-    return console if console.is_terminal else Console(stderr=stderr, highlight=False, width=160)
+    """A pipe has no width of its own; folding lines there to 80 columns would only make them harder to read.
+
+    What is in brackets or between colons is text, not markup: much of it is names.
+    """
+    plain_text = partial(Console, stderr=stderr, highlight=False, markup=False, emoji=False)
+    console = plain_text()
+    return console if console.is_terminal else plain_text(width=160)
 
 
 def format_number(value: float | None, digits: int = 3) -> str:
@@ -93,7 +111,7 @@ def format_number(value: float | None, digits: int = 3) -> str:
 def progress(quiet: bool = False) -> Progress:
     """A bar with the time left, on standard error so that standard output stays clean."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),

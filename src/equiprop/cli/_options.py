@@ -6,7 +6,6 @@ import io
 import json
 import os
 import re
-import tomllib
 from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,6 +15,7 @@ import tyro
 
 from equiprop.cli._console import plain
 from equiprop.errors import InputError, nearest
+from equiprop.files import toml_value, write_atomically
 
 T = TypeVar("T")
 
@@ -276,8 +276,8 @@ def _decoded(key: str, value: Any, setting: Any) -> Any:
 
 def _as_toml(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml_value(text)
+    except ValueError:
         pass
     try:
         return float(text)
@@ -289,7 +289,7 @@ def write_text(path: Path, text: str) -> None:
     """Writes what `--out` asked for; its folder is made. Raises `InputError` where that cannot be."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
+        write_atomically(path, text + "\n")
     except OSError as error:
         raise InputError(f"--out {path.parent}: {path.name} cannot be written ({error.strerror})") from error
 

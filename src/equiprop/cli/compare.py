@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equiprop.cli._console import format_number, print_json, print_table, progress
+from equiprop.cli._console import format_number, print_json, print_table, progress, say
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
@@ -105,9 +105,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         table,
     )
     if any(row.clipped for row in rows):
-        print(
-            f"clipped: to {document['clip']} times the norm of the cost gradient, which the exact gradient here is not"
-        )
+        say(f"clipped: to {document['clip']} times the norm of the cost gradient, which the exact gradient here is not")
     for row in rows:
         if row.refused:
-            print(f"{row.estimator}: not available: {row.refused}")
+            say(f"{row.estimator}: not available: {row.refused}")

@@ -5,7 +5,7 @@ from typing import Any
 
 import tyro
 
-from equiprop.cli._console import print_json, print_table, progress
+from equiprop.cli._console import print_json, print_table, progress, say
 from equiprop.cli._options import Output, parse
 from equiprop.data import FileState, data_directory, entry, fetch, glance, names, verify
 from equiprop.errors import InputError, suggest
@@ -93,7 +93,7 @@ def _fetch(options: Options) -> None:
         print_json({"folders": folders})
     elif not options.quiet:
         for name, folder in folders.items():
-            print(f"{name}: {folder if entry(name).files else 'built in'}")
+            say(f"{name}: {folder if entry(name).files else 'built in'}")
 
 
 def _verify(options: Options) -> None:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from equiprop.cli._console import format_number, print_json, print_table
+from equiprop.cli._console import format_number, print_json, print_table, say
 from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.errors import InputError
 
@@ -52,12 +52,14 @@ _MEANING = {
 
 
 def _print(named: str, found: dict[str, Any]) -> None:
-    print(f"{named}, on {found['samples']} validation samples\n")
+    say(f"{named}, on {found['samples']} validation samples")
+    print()
     _print_tables(found)
     _print_sentences(found)
-    print("\nadvice")
+    print()
+    say("advice")
     for line in found["advice"] or ["nothing stands out."]:
-        print(f"  - {line}")
+        say(f"  - {line}")
 
 
 def _print_tables(found: dict[str, Any]) -> None:
@@ -115,18 +117,18 @@ def _print_tables(found: dict[str, Any]) -> None:
 
 def _print_sentences(found: dict[str, Any]) -> None:
     bias = found["bias"]
-    print(
+    say(
         f"error of the median sample, in lengths of the exact vector: {format_number(bias['total'])} = finite nudge "
         f"{format_number(bias['finite_nudge'])} + asymmetry {format_number(bias['asymmetry'])} (as vectors); "
         f"median error bar: {format_number(found['error_bar'])}"
     )
-    print(f"symmetry of the Jacobian: {format_number(found['symmetry'])}")
-    print(_certificate(found))
+    say(f"symmetry of the Jacobian: {format_number(found['symmetry'])}")
+    say(_certificate(found))
     if found["analyticity"] is not None:
         words = ", ".join(f"{100 * v:.0f} % {k.replace('_', ' ')}" for k, v in found["analyticity"].items() if v)
-        print(f"response on the disc of the nudge: {words}")
+        say(f"response on the disc of the nudge: {words}")
     for name, angle in found["weight_angle_deg"].items():
-        print(f"angle between the weights of {name}: {format_number(angle, 1)}°")
+        say(f"angle between the weights of {name}: {format_number(angle, 1)}°")
 
 
 def _certificate(found: dict[str, Any]) -> str:

@@ -1,6 +1,5 @@
 """`equiprop evaluate`."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import tyro
 
 from equiprop._jax import set_up
-from equiprop.cli._console import print_json, print_table
+from equiprop.cli._console import print_json, print_table, say, warn
 from equiprop.cli._options import Output, parse
 from equiprop.errors import InputError
 from equiprop.reporting import mean_of
@@ -58,7 +57,7 @@ def _evaluated(run: str, options: Options) -> dict[str, Any]:
     try:
         directory.write_confusion(options.split, found.epoch, found.data.classes, result)
     except InputError as error:
-        print(f"equiprop: warning: {error}", file=sys.stderr)
+        warn(error)
     samples = found.data.counts.get(options.split)
     return {
         "run": run,
@@ -83,14 +82,14 @@ def _print_means(means: dict[str, Any], seeds: int) -> None:
     key, unit, digits = ("error_percent", " %", 2) if "error_percent" in means else ("loss", "", 4)
     spread = means["std"][key]
     name = key.removesuffix("_percent")
-    print(f"{seeds} seeds: {name} {means[key]:.{digits}f} ± {spread:.{digits}f}{unit}")
+    say(f"{seeds} seeds: {name} {means[key]:.{digits}f} ± {spread:.{digits}f}{unit}")
 
 
 def _print(document: dict[str, Any], *, classes: bool) -> None:
     error = document.get("error_percent")
     judged = f"loss {document['loss']:.4g}" if error is None else f"error {error:.2f} %"
     seed = "" if classes else f"{Path(document['run']).name}: "
-    print(
+    say(
         f"{seed}{document['dataset']} {document['split']}, {document['samples']} samples, after epoch {document['epoch']}: "
         f"{judged}, converged {100 * document['converged_fraction']:.2f} %, {document['sweeps']:.1f} sweeps a sample"
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from equiprop._jax import set_up
-from equiprop.cli._console import print_json
+from equiprop.cli._console import print_json, say
 from equiprop.cli._options import Output, parse
 from equiprop.cli.evaluate import RunArgument
 
@@ -29,4 +29,4 @@ def run(arguments: list[str]) -> None:
         print_json({"run": options.run, "epoch": found.epoch, "file": str(path), "parameters": shapes})
     elif not options.quiet:
         total = sum(a.size for a in named.values())
-        print(f"{path}: {len(shapes)} arrays, {total} numbers, after epoch {found.epoch}")
+        say(f"{path}: {len(shapes)} arrays, {total} numbers, after epoch {found.epoch}")

@@ -1,13 +1,16 @@
 """`equiprop`: finds the command, turns errors into one line and an exit code."""
 
+import errno
 import importlib
+import io
 import os
 import sys
 import warnings
+from pathlib import Path
 from typing import Any
 
 from equiprop import __version__
-from equiprop.errors import EquipropError, EquipropWarning, InputError, suggest
+from equiprop.errors import EquipropError, EquipropWarning, InputError, printable, suggest
 
 # Each command is the module of the same name in this folder, imported when it is called.
 COMMANDS = {
@@ -45,6 +48,13 @@ def usage() -> str:
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
     arguments = sys.argv[1:] if arguments is None else arguments
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            # Who closed it wants to hear nothing.
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A letter that the encoding of a terminal or a pipe has not must not end a training.
+        sys.stdout.reconfigure(errors="replace")
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -60,17 +70,12 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        print(usage())
-        return 0 if arguments else 2
-    if arguments[0] in ("-V", "--version"):
-        print(f"equiprop {__version__}")
-        return 0
     try:
-        if arguments[0] not in COMMANDS:
-            raise suggest("command", arguments[0], list(COMMANDS))
-        importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
-        sys.stdout.flush()
+        try:
+            return _answer(arguments)
+        finally:
+            # Also what a help has printed before it exits.
+            sys.stdout.flush()
     except InputError as error:
         return _failed(error, 2)
     except EquipropError as error:
@@ -78,19 +83,44 @@ def _run(arguments: list[str]) -> int:
             return _failed(f"{error}; {_how_to_go_on(getattr(error, 'run', None))}", 130)
         return _failed(error, 1)
     except BrokenPipeError:
-        # The reader of a pipe went away, as `head` does; a second complaint at exit is kept away with it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        # The reader of a pipe went away, as `head` does.
+        _let_go_of_output()
         return 1
     except OSError as error:
+        if error.errno == errno.ENOSPC:
+            _let_go_of_output()
+            return _failed(f"{error.filename or 'output'}: {error.strerror}", 1)
         if error.filename is None:
             raise
         return _failed(f"{error.filename}: {error.strerror}", 2)
+    except (MemoryError, RuntimeError) as error:
+        # XLA's own class has no other name for it.
+        if not (isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)):
+            raise
+        return _failed("there is not enough memory: take smaller batches, more micro-batches or a smaller system", 1)
     except KeyboardInterrupt as error:
         _failed("; ".join(["interrupted", *map(str, error.args)]), 130)
         sys.stdout.flush()
         # At once: a compilation that is still running in a thread of JAX would crash an orderly end.
         os._exit(130)
+
+
+def _answer(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] in ("-V", "--version"):
+        print(f"equiprop {__version__}")
+        return 0
+    if arguments[0] not in COMMANDS:
+        raise suggest("command", arguments[0], list(COMMANDS))
+    importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
     return 0
+
+
+def _let_go_of_output() -> None:
+    """What cannot be written is not tried again, and complained of again, at the end of the process."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _how_to_go_on(run: object) -> str:
@@ -100,5 +130,5 @@ def _how_to_go_on(run: object) -> str:
 
 
 def _failed(message: object, code: int) -> int:
-    print(f"equiprop: {message}", file=sys.stderr)
+    print(f"equiprop: {printable(str(message))}", file=sys.stderr)
     return code

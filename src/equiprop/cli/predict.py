@@ -10,7 +10,7 @@ import numpy as np
 import tyro
 
 from equiprop._jax import set_up
-from equiprop.cli._console import print_json, print_table
+from equiprop.cli._console import print_json, print_table, say
 from equiprop.cli._options import Output, parse, write_text
 from equiprop.cli.evaluate import RunArgument
 from equiprop.errors import InputError
@@ -54,10 +54,10 @@ def run(arguments: list[str]) -> None:
         columns = [(name, isinstance(value, float)) for name, value in rows[0].items()]
         print_table("", columns, [[_shown(value) for value in row.values()] for row in rows[:_MOST_ROWS]])
         if len(rows) > _MOST_ROWS:
-            print(f"and {len(rows) - _MOST_ROWS} more: --out FILE.csv writes all of them")
+            say(f"and {len(rows) - _MOST_ROWS} more: --out FILE.csv writes all of them")
     lost = int((~predicted.converged).sum())
     if lost and not options.quiet and not options.json:
-        print(
+        say(
             f"{lost} of {len(rows)} did not converge: what is said of them is that of the state in which they were left"
         )
 

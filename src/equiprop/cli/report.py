@@ -5,10 +5,10 @@ from pathlib import Path
 
 import tyro
 
-from equiprop.cli._console import print_json, print_side_by_side
+from equiprop.cli._console import print_json, print_side_by_side, say, warn
 from equiprop.cli._options import Output, parse, write_text
 from equiprop.errors import InputError
-from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_run, write_report
+from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_runs, write_report
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,10 @@ def run(arguments: list[str]) -> None:
     options = parse(Options, "report", arguments, "Runs side by side: a table and one self-contained HTML page.")
     if not options.runs:
         raise InputError("report: name at least one run directory; 'equiprop runs' lists those there are")
-    runs = [read_run(path) for path in options.runs]
+    runs = read_runs(options.runs)
+    for each in runs:
+        if not each.config:
+            warn(f"{each.path}: {'; '.join(each.warnings)}")
     page = write_report(runs, _target(options))
     figures = [_write_figure(picture, page.parent) for picture in pictures(runs)] if options.figures else []
     rows = comparison_rows(runs)
@@ -34,9 +37,9 @@ def run(arguments: list[str]) -> None:
         print_json(written | {"runs": [{"path": str(r.run.path), **r.values} for r in rows]})
     elif not options.quiet:
         print_side_by_side([c.title for c in COLUMNS[1:]], [r.texts[0] for r in rows], [r.texts[1:] for r in rows])
-        print(f"report: {page}")
+        say(f"report: {page}")
         for figure in figures:
-            print(f"figure: {figure}")
+            say(f"figure: {figure}")
 
 
 def _write_figure(picture: Picture, folder: Path) -> Path:

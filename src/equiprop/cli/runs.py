@@ -10,7 +10,7 @@ from typing import Any
 
 import tyro
 
-from equiprop.cli._console import print_json, print_table
+from equiprop.cli._console import print_json, print_table, say
 from equiprop.cli._options import Output, check_folder, parse
 from equiprop.errors import InputError
 from equiprop.reporting import COLUMNS, RunTable, Selection, query_runs
@@ -82,7 +82,7 @@ def _answer(options: Options) -> None:
         if options.json:
             print_json({"out": options.out, "rows": len(written)})
         elif not options.quiet:
-            print(f"table: {options.out} ({len(written)} rows)")
+            say(f"table: {options.out} ({len(written)} rows)")
     elif options.json:
         print_json({"runs": _documents(table, options)} if found is None else {"rows": _for_json(found.rows())})
     elif not options.quiet:
@@ -120,7 +120,7 @@ def _for_json(value: Any) -> Any:
 def _print_runs(table: RunTable, options: Options) -> None:
     for each in table.runs:
         if not each.config:
-            print(f"{each.path}: {'; '.join(each.warnings)}")
+            say(f"{each.path}: {'; '.join(each.warnings)}")
     named = all(_ERROR.of(each).number is not None or each.state == "unfinished" for each in table.runs)
     wanted = {*_SHOWN, options.sort} if named else {*_SHOWN, options.sort, "test_loss"}
     shown = [column for column in COLUMNS if column.key in wanted]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import tyro
 
-from equiprop.cli._console import format_number, print_json, print_table, stdout_console
+from equiprop.cli._console import format_number, print_json, print_table, say
 from equiprop.cli._options import Output, parse
 from equiprop.errors import InputError
 
@@ -53,19 +53,16 @@ def run(arguments: list[str]) -> None:
 
 def _teller(sweep: "Sweep", options: Options) -> Any:
     began = time.perf_counter()
-    console = stdout_console(stderr=options.json)
     if not options.quiet:
-        console.print(
-            f"{sweep.trials} trials ({sweep.sampler}) over {', '.join(sweep.space)} -> {sweep.out}", soft_wrap=True
-        )
+        over = ", ".join(sweep.space)
+        say(f"{sweep.trials} trials ({sweep.sampler}) over {over} -> {sweep.out}", stderr=options.json)
 
     def tell(trial: "Trial") -> None:
         if not options.quiet:
             pruned = " (pruned)" if trial.state == "pruned" else ""
             came = trial.reason or f"{_name(trial)} {_number(trial.metric)}{pruned}"
-            console.print(
-                f"trial {trial.number:>3}  {time.perf_counter() - began:6.1f} s  {came}  {_told(trial)}", soft_wrap=True
-            )
+            spent = time.perf_counter() - began
+            say(f"trial {trial.number:>3}  {spent:6.1f} s  {came}  {_told(trial)}", stderr=options.json)
 
     return tell
 
@@ -92,7 +89,7 @@ def _conclude(sweep: "Sweep", options: Options) -> None:
                 for t in ranked[:_SHOWN]
             ],
         )
-        print(f"sweep: {sweep.out}")
+        say(f"sweep: {sweep.out}")
 
 
 def _plain(trial: "Trial") -> dict[str, Any]:

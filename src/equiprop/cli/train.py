@@ -13,9 +13,9 @@ import tyro
 from rich.console import Console
 
 from equiprop._jax import set_up
-from equiprop.cli._console import format_number, print_json, progress, stdout_console
+from equiprop.cli._console import format_number, print_json, progress, say, stdout_console
 from equiprop.cli._options import Output, given_files, parse_config, values_of
-from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.errors import EquipropError, InputError, printable, suggest
 from equiprop.experiment import ProcessSettings
 
 
@@ -70,16 +70,9 @@ def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any
         tables = RunDirectory.open(start.partition("#")[0]).resolved_config().to_mapping()
         tables["training"] = {**tables["training"], "start": start}
     else:
-        tables = {} if file is None else _tables(file, read_tables)
+        tables = {} if file is None else read_tables(file)
     options, given = parse_config(Options, "train", arguments, DESCRIPTION, tables)
     return options, given, tables
-
-
-def _tables(file: str, read: Any) -> dict[str, Any]:
-    try:
-        return read(file)
-    except InputError as error:
-        raise InputError(f"{file}: {error}") from None
 
 
 def _leave(options: Options) -> None:
@@ -154,7 +147,7 @@ def _set_up(config: Any, options: Options) -> None:
 
 
 def _stop(message: str) -> None:
-    print(f"equiprop: {message}", file=sys.stderr, flush=True)
+    say(f"equiprop: {message}", stderr=True)
     # At once: cleaning up would wait for the process that is gone.
     os._exit(1)
 
@@ -177,18 +170,18 @@ def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> 
     with progress() as bar:
         summary = job([_printer(console, bar, out), *trackers])
     cosine = summary["cosine_to_adjoint"]["total"]
-    console.print(
+    say(
         f"{_judged(summary)}, cosine to the exact gradient {format_number(cosine)}, "
         f"symmetry {format_number(summary['symmetry'])}, converged {100 * summary['converged_fraction']:.1f} %",
-        soft_wrap=True,
+        stderr=options.json,
     )
     if summary["excluded_fraction"] > 0.5:
-        console.print(
+        say(
             f"{100 * summary['excluded_fraction']:.1f} % of samples were excluded from the gradient in the last epoch: "
             f"equiprop diagnose {out} says why",
-            soft_wrap=True,
+            stderr=options.json,
         )
-    console.print(f"run directory: {out}", soft_wrap=True)
+    say(f"run directory: {out}", stderr=options.json)
     return summary
 
 
@@ -215,7 +208,7 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             if console.is_terminal and end != "\n":
                 self.begun = text + end
                 return
-            console.print(self.begun + text, end=end, soft_wrap=True)
+            console.print(printable(self.begun + text), end=end, soft_wrap=True)
             self.begun = ""
 
         def on_start(self, plan: Plan) -> None:
@@ -224,9 +217,8 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if plan.epochs == 1 else "s"
             seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
-            self.say(
-                f"{config.dataset}: {config.estimator.label} with {homeostasis}, {plan.epochs} epoch{plural}{seeds} -> {out}"
-            )
+            epochs = f"{plan.epochs} epoch{plural} of {plan.samples_per_epoch} samples"
+            self.say(f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds} -> {out}")
             super().on_start(plan)
             # The first call compiles; until it returns there is nothing to count.
             self.per_epoch, done = plan.steps_per_epoch, plan.epoch * plan.steps_per_epoch

@@ -20,6 +20,7 @@ from equiprop.data._statistics import statistics
 from equiprop.data._store import find
 from equiprop.data._tables import SUFFIXES, holds_images, read_image_tables, read_table, read_table_folder, table_files
 from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.files import expanded
 from equiprop.kinds import is_reference, load_reference
 
 _ONE_IN = 10
@@ -195,15 +196,11 @@ def _path(name: str) -> tuple[Path | None, str]:
     if is_reference(name):
         return None, ""
     place, _, target = name.partition("#")
-    try:
-        path = Path(place).expanduser()
-        if not path.exists():
-            path, target = Path(name).expanduser(), ""
-        if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
-            return path, target
-    except (OSError, RuntimeError) as error:  # a name that is too long, or ~ of nobody
-        reason = (isinstance(error, OSError) and error.strerror) or str(error)
-        raise InputError(f"is no path ({reason})", path="dataset", value=name) from error
+    path = expanded(place)
+    if not path.exists():
+        path, target = expanded(name), ""
+    if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
+        return path, target
     if name.endswith(".py"):
         raise InputError("does not say which function", path="dataset", value=name, hint=f"give {name}:FUNCTION")
     if any(separator in name for separator in {"/", os.sep}) or path.suffix in (".npz", *SUFFIXES):

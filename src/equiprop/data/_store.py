@@ -14,6 +14,7 @@ from equiprop.data._catalogue import DataFile, Entry, entry
 from equiprop.data._download import DownloadError, Progress, download
 from equiprop.data._tars import files_in
 from equiprop.errors import InputError
+from equiprop.files import expanded
 
 _VARIABLE = "EQUIPROP_DATA_DIR"
 _DIGITS_SHOWN = 12
@@ -46,14 +47,20 @@ def data_directory() -> Path:
     The files of a dataset are in the folder of its name there. The cache folder is made when it is first needed;
     `EQUIPROP_DATA_DIR` must be there.
 
-    **Raises:** `InputError` where `EQUIPROP_DATA_DIR` does not name a folder.
+    **Raises:** `InputError` where `EQUIPROP_DATA_DIR` does not name a folder, or is not set and there is no home folder.
     """
     given = os.environ.get(_VARIABLE)
     if not given:
         import pooch
 
-        return Path(pooch.os_cache("equiprop"))
-    folder = Path(given).expanduser().absolute()
+        try:
+            folder = Path(pooch.os_cache("equiprop"))
+        except RuntimeError:
+            folder = Path()
+        if not folder.is_absolute():
+            raise InputError(f"there is no home folder to keep datasets in: set {_VARIABLE} to a folder")
+        return folder
+    folder = expanded(given).absolute()
     if not folder.is_dir():
         what = "is not a folder" if folder.exists() else "does not exist"
         raise InputError(f"{_VARIABLE} = {given!r} {what}: make that folder, or set {_VARIABLE} to one that exists")

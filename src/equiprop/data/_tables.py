@@ -1,6 +1,5 @@
 """Tables in CSV or Parquet files, and images in Parquet files as Hugging Face lays them out; read by DuckDB."""
 
-import json
 import math
 import re
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from equiprop.data._shards import Shards, checksum_of_files
 from equiprop.data._source import Source
 from equiprop.data._split import SPLIT_NAMES, Split, mixed
 from equiprop.errors import InputError
+from equiprop.files import parse_json
 
 SUFFIXES = (".csv", ".parquet")
 _READERS = {".csv": "read_csv", ".parquet": "read_parquet"}
@@ -216,8 +216,8 @@ class _Table:
         if about is None:
             return None
         try:
-            features = json.loads(about)["info"]["features"]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            features = parse_json(bytes(about))["info"]["features"]
+        except (ValueError, KeyError, TypeError) as error:
             raise InputError(f"{path}: what it says of its columns is damaged: export the dataset anew") from error
         feature = features.get(self._target) if isinstance(features, dict) else None
         names = feature.get("names") if isinstance(feature, dict) else None

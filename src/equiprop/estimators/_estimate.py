@@ -146,9 +146,8 @@ def estimate(
     solver = as_solver(solver)
     target = jax.tree.map(jnp.asarray, target)
     verify(system, x, target)
+    _check_equilibrium(equilibrium, system, x)
     estimator.check(system, x)
-    if equilibrium is not None:
-        _require_batch(equilibrium, jax.eval_shape(system.initial_state, x))
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
     nudges = hasattr(estimator, "nudge") or estimator.tends_to == "clamped"
@@ -159,11 +158,17 @@ def estimate(
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
 
 
-def _require_batch(given: Equilibrium, like: PyTree) -> None:
-    shapes, wanted = ([leaf.shape for leaf in jax.tree.leaves(tree)] for tree in (given.state, like))
-    if shapes != wanted:
-        hint = "relax this batch, or leave it out"
-        raise InputError(f"is of states {shapes}, this batch has {wanted}", path="equilibrium", hint=hint)
+def _check_equilibrium(equilibrium: Any, system: System, x: Any) -> None:
+    if equilibrium is None:
+        return
+    if not isinstance(equilibrium, Equilibrium):
+        reason = f"must be what ep.relax gives, not {type(equilibrium).__name__}"
+        raise InputError(reason, path="equilibrium")
+    expected = jax.eval_shape(system.initial_state, x)
+    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (equilibrium.state, expected))
+    if found != wanted:
+        hint = "give that of this system and this batch"
+        raise InputError(f"is of shapes {found}, where the states have {wanted}", path="equilibrium", hint=hint)
 
 
 _LARGEST_EXCLUSION = 0.05

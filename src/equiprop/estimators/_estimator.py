@@ -84,10 +84,20 @@ class AbstractEstimator(Settings):
         "drop", "What the gradient does with samples that did not converge: drop or keep.", "drop", "keep", kw_only=True
     )
     clipped: str = choice(
-        "keep", "What the gradient does with clipped samples: drop or keep.", "drop", "keep", kw_only=True
+        "keep",
+        "What the gradient does with clipped samples: drop or keep.",
+        "drop",
+        "keep",
+        kw_only=True,
+        needs=("clip",),
     )
     inaccurate: str = choice(
-        "drop", "What the gradient does with samples above the tolerance: drop or keep.", "drop", "keep", kw_only=True
+        "drop",
+        "What the gradient does with samples above the tolerance: drop or keep.",
+        "drop",
+        "keep",
+        kw_only=True,
+        needs=("tolerance",),
     )
     divide_by: str = choice(
         "batch",

@@ -52,16 +52,23 @@ def retries_setting() -> Any:
         "with the smallest bar counts.",
         at_least=0,
         kw_only=True,
+        needs=("tolerance",),
     )
 
 
 def shrink_setting() -> Any:
-    return number(0.25, "Factor on the nudge from one try to the next.", above=0, below=1, kw_only=True)
+    doc, needs = "Factor on the nudge from one try to the next.", ("tolerance", "retries")
+    return number(0.25, doc, above=0, below=1, kw_only=True, needs=needs)
 
 
 def branch_switch_setting() -> Any:
     return choice(
-        "drop", "What the gradient does with samples that switched branch: drop or keep.", "drop", "keep", kw_only=True
+        "drop",
+        "What the gradient does with samples that switched branch: drop or keep.",
+        "drop",
+        "keep",
+        kw_only=True,
+        needs=("branch_switch_threshold",),
     )
 
 

@@ -1,6 +1,5 @@
 """Whether all that a run directory holds is whole."""
 
-import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +10,7 @@ from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import moment_of
 from equiprop.experiment._run_directory import RunDirectory
 from equiprop.experiment._seeds import seed_folders
+from equiprop.files import read_json
 from equiprop.reporting import CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY
 
 
@@ -95,10 +95,4 @@ def _metrics(directory: RunDirectory) -> str:
 
 
 def _json(path: Path) -> str:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})") from error
-    if not isinstance(found, dict):
-        raise InputError(f"holds no table but a {type(found).__name__}")
-    return f"{len(found)} entries"
+    return f"{len(read_json(path))} entries"

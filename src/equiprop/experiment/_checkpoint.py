@@ -19,7 +19,7 @@ from safetensors.numpy import save_file
 from equiprop.errors import CheckpointWarning, InputError
 from equiprop.experiment import _legacy_checkpoint
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
-from equiprop.files import is_unfinished, make_folder, replaced_by, why_not_written
+from equiprop.files import is_unfinished, make_folder, parse_json, replaced_by, why_not_written
 from equiprop.numerics import trees
 from equiprop.systems import System
 from equiprop.training import TrainState
@@ -252,10 +252,10 @@ def _about(path: Path) -> CheckpointMetadata:
                 data = file.metadata() or {}
             if data.get("format") != _FORMAT:
                 raise ValueError(f"its format is {data.get('format')!r}, not {_FORMAT!r}")
-            config = Config.from_mapping(json.loads(data["config"]), complete=True)
+            config = Config.from_mapping(parse_json(data["config"]), complete=True)
         epoch, step, seconds = int(data["epoch"]), int(data["step"]), float(data["seconds"])
         return CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
-    except (OSError, SafetensorError, ValueError, KeyError, TypeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _Damaged(f"cannot be read ({error})", path=f"checkpoint {path}") from error
 
 

@@ -1,7 +1,6 @@
 """Configurations: which member of each family, and its settings. What a class takes is read from the class itself."""
 
 import dataclasses
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +13,11 @@ from equiprop.errors import InputError, unknown_key
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment._legacy import modernised
 from equiprop.experiment._settings import TrainingSettings
+from equiprop.files import read_toml
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
 from equiprop.numerics import Settings, text
-from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
+from equiprop.numerics.settings import build, decode, defaults_of, encode, idle, settings_of
 from equiprop.reporting import flatten
 from equiprop.solvers import SOLVERS
 from equiprop.systems import RECIPES
@@ -88,7 +88,11 @@ class Choice:
             else:
                 raise not_taken(section, kind, key, takes)
         try:
-            values = _merged(defaults_of(member) | _USUAL.get(section, {}), decode(member, given))
+            usual = defaults_of(member) | _USUAL.get(section, {})
+            values = _merged(usual, decode(member, given))
+            if complete:
+                # What had no effect in a run is refused today.
+                values |= {name: usual[name] for name in idle(member, values)}
         except InputError as error:
             raise error.within(section) from None
         return cls(section, kind, member, values)
@@ -246,8 +250,9 @@ class Config:
     @classmethod
     def from_file(cls, path: str | Path) -> "Config":
         """From a TOML file. Raises `InputError`."""
+        tables = read_tables(path)
         try:
-            return cls.from_mapping(read_tables(path))
+            return cls.from_mapping(tables)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
 
@@ -289,14 +294,7 @@ def _training(table: Mapping[str, Any]) -> dict[str, Any]:
 
 def read_tables(path: str | Path) -> dict[str, Any]:
     """The tables of a TOML file, with the files that it names made usable from anywhere. Raises `InputError`."""
-    path = Path(path)
-    try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"is not valid TOML: {error}") from error
-    return anchored(data, path.parent)
+    return anchored(read_toml(path), Path(path).parent)
 
 
 def anchored(data: Mapping[str, Any], folder: Path) -> dict[str, Any]:

@@ -119,7 +119,7 @@ def fit(
     - `estimator`, `homeostasis`, `solver`: by default `Centered()`, the homeostasis that fits the system, and `GaussSeidel()`.
     - `optimizer`: one of this library, or any of Optax; by default `SGD()`.
     - `epochs`: `"auto"` for 10, or as many as make 2,000 steps, but at most 100.
-    - `steps_per_epoch`: of an iterable that does not know its length.
+    - `steps_per_epoch`: of an iterable that does not know its length; the batches that it has beyond that are left over.
     - `transforms`: what is done to every batch before a step, such as `Flip()`.
     - `metrics`: besides the loss, and the error where targets name classes: names of `METRICS`, or functions of predictions and
       targets to one number a sample.

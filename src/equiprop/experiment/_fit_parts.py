@@ -1,6 +1,6 @@
 """What `fit` is given, as the parts of a training."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
@@ -76,8 +76,10 @@ def source_of(data: Any, system: System, key: Any, given: Mapping[str, Any]) -> 
     if not isinstance(data, Iterable):
         reason = "is neither (x, y), nor an iterable of such batches, nor a Dataset"
         raise InputError(reason, path="data", value=type(data).__name__)
-    steps = given["steps_per_epoch"]
-    steps = len(data) if steps is None and hasattr(data, "__len__") else steps  # pyright: ignore[reportArgumentType]
+    steps, known = given["steps_per_epoch"], len(data) if isinstance(data, Sized) else None
+    if steps is not None and known is not None and steps > known:
+        raise InputError(f"there are only {known} batches", path="steps_per_epoch", value=steps)
+    steps = known if steps is None else steps
     if not steps:
         raise InputError("does not say how many batches it has", path="data", hint="give steps_per_epoch")
     feed = BatchFeed(data, steps_per_epoch=steps, batch_size=size, dtype=dtype, placement=placement)

@@ -1,7 +1,6 @@
 """Checkpoints of version 0.1: a folder with `about.json`, and the arrays of a state by their position, as Orbax wrote them."""
 
 import hashlib
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +8,13 @@ import jax
 import numpy as np
 
 from equiprop.errors import InputError
+from equiprop.files import read_json
 from equiprop.numerics import trees
 
 
 def about(path: Path) -> dict[str, Any]:
-    """What it says of itself. Raises `OSError` or `ValueError`."""
-    return json.loads((path / "about.json").read_text(encoding="utf-8"))
+    """What it says of itself. Raises `InputError`."""
+    return read_json(path / "about.json")
 
 
 def arrays_like(path: Path, like: Any, digest: str) -> dict[str, np.ndarray]:

@@ -90,10 +90,10 @@ def begin(
 ) -> tuple[Record | None, list[TrainState]]:
     """A new run directory with a checkpoint of how it begins, in process 0, and the states before the first step."""
     states = [job.training.initial_train_state() for job in jobs]
-    before = local(states)
+    before, size = local(states), {"samples_per_epoch": jobs[0].training.samples_per_epoch}
 
     def created() -> Record:
-        record = create(out, jobs, command, seeds=len(jobs), more=more or {})
+        record = create(out, jobs, command, seeds=len(jobs), more=size | dict(more or {}))
         record.save(before, seconds=0.0)
         return record
 

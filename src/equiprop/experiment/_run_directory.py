@@ -7,6 +7,7 @@ import os
 import platform
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import CheckpointMetadata, Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
-from equiprop.files import make_folder, write_atomically
+from equiprop.files import make_folder, parse_json, read_bytes, read_json, read_toml, write_atomically
 from equiprop.kinds import load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
@@ -99,8 +100,9 @@ class RunDirectory(AbstractRecord):
             raise InputError(
                 f"run {path}: is not a run directory (it has no {CONFIG}); 'equiprop runs' lists those there are"
             )
+        tables = read_toml(path / CONFIG)
         try:
-            return cls(path, Config.from_mapping(_read_toml(path / CONFIG), complete=True))
+            return cls(path, Config.from_mapping(tables, complete=True))
         except InputError as error:
             raise InputError(f"{path / CONFIG}: {error}") from None
 
@@ -121,10 +123,8 @@ class RunDirectory(AbstractRecord):
                 )
 
     def manifest(self) -> dict[str, Any]:
-        try:
-            return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise InputError(f"{self.path / MANIFEST}: cannot be read ({error})") from error
+        """Raises `InputError` if it cannot be read."""
+        return read_json(self.path / MANIFEST)
 
     def data_info(self) -> DatasetInfo | None:
         """What is known of the data without them; `None` in a run of version 0.1."""
@@ -188,17 +188,16 @@ class RunDirectory(AbstractRecord):
 
     def _lines(self) -> dict[int, dict[str, Any]]:
         found = {}
-        for line in self._text_of_metrics().splitlines():
-            try:
-                values = in_todays_names(json.loads(line))
-                found[int(values["epoch"])] = values
-            except (ValueError, TypeError, KeyError, AttributeError):
-                continue
+        for line in self._metrics_file().split(b"\n"):
+            with suppress(ValueError):
+                values = in_todays_names(parse_json(line))
+                if isinstance(values.get("epoch"), int):
+                    found[values["epoch"]] = values
         return found
 
-    def _text_of_metrics(self) -> str:
+    def _metrics_file(self) -> bytes:
         path = self.path / METRICS
-        return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+        return read_bytes(path) if path.is_file() else b""
 
     def rewind(self, about: CheckpointMetadata) -> list[dict[str, Any]]:
         """Back to the moment of a checkpoint: **returns** the lines of the epochs before it. The caller must hold the run lock.
@@ -223,7 +222,7 @@ class RunDirectory(AbstractRecord):
                 f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
                 "back as it was, or train anew"
             )
-        before, after = self._text_of_metrics(), _jsonl(kept.values())
+        before, after = self._metrics_file().decode("utf-8", "replace"), _jsonl(kept.values())
         if before != after:
             known = set(after.splitlines())
             with self._writing(_CUT), (self.path / _CUT).open("a", encoding="utf-8") as file:
@@ -262,8 +261,8 @@ class RunDirectory(AbstractRecord):
             return
         path = self.path / CONFUSION
         try:
-            kept = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            kept = read_json(path)
+        except InputError:
             kept = {}
         named = list(classes) or list(map(str, range(len(found["confusion"]))))
         kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"]}
@@ -291,15 +290,6 @@ class _FullDisk:
             raise InputError(
                 f"{self.path}: cannot be written ({error.strerror}); the last checkpoint is intact, make room and resume"
             ) from error
-
-
-def _read_toml(path: Path) -> dict[str, Any]:
-    import tomllib
-
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"cannot be read ({error})") from error
 
 
 def _absolute(config: Config) -> Config:

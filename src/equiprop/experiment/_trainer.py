@@ -63,7 +63,7 @@ class Trainer(Training):
         dataset = load_dataset(config.dataset) if dataset is None else dataset
         _require_splits(dataset)
         feed = _within("training", _feed, dataset, training, dtype, placement) if beside is None else beside.feed
-        epochs = epochs_of(training.epochs, feed.steps_per_epoch)
+        epochs = _within("training", epochs_of, training.epochs, feed.steps_per_epoch)
         system_key, key = jax.random.split(jax.random.key(training.seed))
         system = make_system(config.system, dataset.info, key=system_key, dtype=dtype)
         if training.start and not resumed:

@@ -30,6 +30,8 @@ else:
 """A number as a leaf: an array without axes, or a schedule of one."""
 
 _NONE = object()
+_MOST = 2**32
+"""No count is as large: JAX has no arrays of such an axis, and counts steps in 32 bits."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Setting:
     - `options`: of a choice.
     - `part`: the class of a part, which has settings of its own.
     - `schedule`: makes what stands in the place of a number from a table.
+    - `needs`: other fields of the class; where one of them is off, that is its word or 0, this one has no effect.
     """
 
     type: str
@@ -56,6 +59,7 @@ class Setting:
     options: tuple[str, ...] = ()
     part: Any = None
     schedule: Callable[[Mapping[str, Any]], AbstractSchedule] = as_schedule
+    needs: tuple[str, ...] = ()
 
     @property
     def range(self) -> str:
@@ -73,6 +77,8 @@ class Setting:
         allowed = self.range + ("" if self.word is _NONE else f", or {self.word!r}")
         if isinstance(value, str) or (isinstance(value, float) and not math.isfinite(value)):
             return allowed
+        if self.type == "count" and abs(value) >= _MOST:
+            return "below 2^32"
         low = (self.above is not None and not value > self.above) or (
             self.at_least is not None and value < self.at_least
         )
@@ -108,13 +114,24 @@ def _is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool)
 
 
+def _as_float(value: Any) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
+
+
 _TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {
-    "number": (_is_number, float, "a number"),
+    "number": (_is_number, _as_float, "a number"),
     "count": (_is_count, int, "a whole number"),
     "flag": (lambda v: isinstance(v, bool), bool, "true or false"),
     "text": (lambda v: isinstance(v, str), str, "text"),
     "choice": (lambda v: isinstance(v, str), str, "text"),
-    "counts": (lambda v: isinstance(v, list | tuple) and all(map(_is_count, v)), tuple, "a list of whole numbers"),
+    "counts": (
+        lambda v: isinstance(v, list | tuple) and all(_is_count(n) and abs(n) < _MOST for n in v),
+        tuple,
+        "a list of whole numbers below 2^32",
+    ),
     "numbers": (
         lambda v: isinstance(v, Mapping) and all(map(_is_number, v.values())),
         lambda v: {str(name): float(n) for name, n in v.items()},
@@ -153,14 +170,15 @@ def count(
     at_least: int | None = 1,
     word: Any = _NONE,
     kw_only: bool = False,
+    needs: tuple[str, ...] = (),
 ) -> Any:
     """A field that holds a whole number and is part of the program."""
-    return _static(default, Setting("count", doc, at_least=at_least, word=word), kw_only)
+    return _static(default, Setting("count", doc, at_least=at_least, word=word, needs=needs), kw_only)
 
 
-def choice(default: str, doc: str, *options: str, kw_only: bool = False) -> Any:
+def choice(default: str, doc: str, *options: str, kw_only: bool = False, needs: tuple[str, ...] = ()) -> Any:
     """A field that holds one of some words and is part of the program."""
-    return _static(default, Setting("choice", doc, options=options), kw_only)
+    return _static(default, Setting("choice", doc, options=options, needs=needs), kw_only)
 
 
 def flag(default: bool | str, doc: str = "", *, word: Any = _NONE) -> Any:
@@ -204,7 +222,7 @@ def _as_leaf(word: Any, value: Any) -> Any:
     # A number written inside of a compiled function is known all the same, and can be checked. It is weakly typed, so that it
     # takes the precision of what it meets.
     with jax.ensure_compile_time_eval():
-        return jnp.asarray(value if isinstance(value, np.ndarray) else float(value))
+        return jnp.asarray(value if isinstance(value, np.ndarray) else _as_float(value))
 
 
 class Settings(eqx.Module):
@@ -223,6 +241,10 @@ class Settings(eqx.Module):
                 _check_leaf(name, value, setting)
             elif not (setting.word is not _NONE and value == setting.word):
                 _check_plain(name, value, setting)
+        values = encode(self)
+        for name, needed in idle(type(self), values).items():
+            hint = f"set {needed}, or leave {name} out"
+            raise InputError(f"has no effect where {needed} is off", path=name, value=values[name], hint=hint)
 
     def cited(self) -> tuple[str, ...]:
         """The papers behind the object as it is set."""
@@ -343,6 +365,19 @@ def decode(cls: Any, data: Mapping[str, Any], elsewhere: Iterable[str] = ()) -> 
         except InputError as error:
             raise error.within(key) from None
     return found
+
+
+def idle(cls: Any, values: Mapping[str, Any]) -> dict[str, str]:
+    """The plain values that are not as usual and have no effect, each with the name of what it needs and is off."""
+    settings, usual = settings_of(cls), defaults_of(cls)
+
+    def is_off(name: str) -> bool:
+        value = values[name]
+        return isinstance(value, int | float) and value in (0, settings[name].word)
+
+    off = {name: next(filter(is_off, setting.needs), "") for name, setting in settings.items()}
+    plain = {name: values[name] for name in off if off[name] and isinstance(values[name], int | float | str)}
+    return {name: off[name] for name, value in plain.items() if value != usual[name]}
 
 
 def build(cls: Any, values: Mapping[str, Any]) -> Any:

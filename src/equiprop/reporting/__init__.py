@@ -37,6 +37,7 @@ from equiprop.reporting._run import Run as Run
 from equiprop.reporting._run import find_runs as find_runs
 from equiprop.reporting._run import in_todays_names as in_todays_names
 from equiprop.reporting._run import read_run as read_run
+from equiprop.reporting._run import read_runs as read_runs
 from equiprop.reporting._table import COLUMNS as COLUMNS
 from equiprop.reporting._table import Cell as Cell
 from equiprop.reporting._table import Column as Column

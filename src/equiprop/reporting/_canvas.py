@@ -7,8 +7,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from html import escape
 from typing import TYPE_CHECKING
+
+from equiprop.errors import printable
+from equiprop.reporting._markup import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -230,7 +232,7 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
             markeredgewidth=0,
             clip_on=False,
         )
-    axes.set_title(panel.title)
+    axes.set_title(printable(panel.title))
     axes.set_ylabel(panel.unit)
     if lowest:
         axes.set_xlabel("epoch")
@@ -275,7 +277,7 @@ def _as_svg(figure: "Figure", key: str, title: str) -> str:
         f' width="{_POINTS_TO_PIXELS * width:.0f}" height="{_POINTS_TO_PIXELS * height:.0f}"'
         f' role="img" aria-labelledby="{key}-title" font-family="{_FONTS}"'
         f' stroke-linejoin="round" stroke-linecap="butt">\n'
-        f'<title id="{key}-title">{escape(title)}</title>'
+        f'<title id="{key}-title">{escaped(title)}</title>'
     )
     return re.sub(r"<svg[^>]*>", lambda _: root, svg, count=1).strip() + "\n"
 

@@ -1,9 +1,9 @@
 """Which classes a run takes for which, as tables of a page."""
 
 from collections.abc import Sequence
-from html import escape
 from typing import Any
 
+from equiprop.reporting._markup import escaped
 from equiprop.reporting._run import Run
 
 _MOST_CLASSES = 20
@@ -20,14 +20,14 @@ def confusion_tables(run: Run) -> str:
 
 def _of_split(split: str, kept: dict[str, Any]) -> str:
     names, matrix = [str(name) for name in kept["classes"]], kept["confusion"]
-    heading = f"<p>{escape(split)} samples after epoch {kept['epoch']}</p>"
+    heading = f"<p>{escaped(split)} samples after epoch {escaped(kept.get('epoch', '–'))}</p>"
     if len(names) > _MOST_CLASSES:
         return heading + _pairs(names, matrix)
-    head = "".join(f'<th scope="col" class="number">{escape(name)}</th>' for name in names)
+    head = "".join(f'<th scope="col" class="number">{escaped(name)}</th>' for name in names)
     rows = []
     for name, row in zip(names, matrix, strict=True):
         cells = "".join(_cell(count, sum(row), right=place == len(rows)) for place, count in enumerate(row))
-        rows.append(f'<tr><th scope="row">{escape(name)}</th>{cells}</tr>')
+        rows.append(f'<tr><th scope="row">{escaped(name)}</th>{cells}</tr>')
     return (
         f'{heading}\n<div class="scroll"><table class="confusion"><thead><tr><th scope="col">class \\ taken for</th>{head}</tr>'
         f"</thead><tbody>{''.join(rows)}</tbody></table></div>"
@@ -52,7 +52,7 @@ def _pairs(names: Sequence[str], matrix: Sequence[Sequence[int]]) -> str:
     ]
     found.sort(key=lambda pair: -pair[0])
     rows = "".join(
-        f"<tr><td>{escape(right)}</td><td>{escape(taken)}</td><td class='number'>{count} of {total}</td></tr>"
+        f"<tr><td>{escaped(right)}</td><td>{escaped(taken)}</td><td class='number'>{count} of {total}</td></tr>"
         for count, right, taken, total in found[:_MOST_PAIRS]
     )
     return (

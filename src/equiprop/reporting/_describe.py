@@ -75,7 +75,7 @@ def _settings(run: Run, family: str) -> dict[str, Any]:
     if isinstance(run.manifest.get("labels"), dict):
         return table
     # Without labels the run is of version 0.1, or has lost its manifest.
-    readers, kind = _READ_IN_0_1[family], table.get("kind")
+    readers, kind = _READ_IN_0_1[family], str(table.get("kind"))
     return {key: value for key, value in table.items() if key not in readers or kind in readers[key]}
 
 

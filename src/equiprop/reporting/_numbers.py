@@ -24,7 +24,7 @@ def fixed(value: object, digits: int) -> str:
     known = number(value)
     if known is None:
         return MISSING
-    text = f"{known:.{digits}f}"
+    text = f"{known:.{digits}f}" if abs(known) < 1e12 else f"{known:.2e}"
     return text.replace("-", "−") if float(text) else text.removeprefix("-")
 
 

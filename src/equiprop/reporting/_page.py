@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Sequence
-from html import escape
 from pathlib import Path
 
 from equiprop.errors import InputError
@@ -12,6 +11,7 @@ from equiprop.reporting._confusion import confusion_tables
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence
 from equiprop.reporting._differences import as_toml, differences
 from equiprop.reporting._figures import pictures
+from equiprop.reporting._markup import escaped
 from equiprop.reporting._means import STD
 from equiprop.reporting._run import REPORT, Run
 from equiprop.reporting._style import CSS
@@ -39,7 +39,7 @@ def html_report(runs: Sequence[Run], title: str | None = None) -> str:
     filled = [(key, heading, body) for key, heading, body in sections if body]
     links = "\n".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in filled)
     bodies = "\n".join(f'<section id="{key}">\n<h2>{heading}</h2>\n{body}\n</section>' for key, heading, body in filled)
-    text = escape(title or _title(runs, names))
+    text = escaped(title or _title(runs, names))
     return f"""<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -80,8 +80,7 @@ def write_report(runs: Sequence[Run], path: str | os.PathLike[str], title: str |
         target /= REPORT
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        # A name from a file system may hold what UTF-8 cannot.
-        write_atomically(target, page.encode("utf-8", "backslashreplace"))
+        write_atomically(target, page)
     except OSError as error:
         reason = f"cannot be written ({error.strerror})"
         raise InputError(reason, path="report", value=str(target), hint="give another path") from error
@@ -96,7 +95,7 @@ def _title(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 
 def _named(place: int, name: str) -> str:
-    return f'<span class="named">{swatch(place)}<span>{escape(name)}</span></span>'
+    return f'<span class="named">{swatch(place)}<span>{escaped(name)}</span></span>'
 
 
 def _headline(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -105,15 +104,15 @@ def _headline(runs: Sequence[Run], names: Sequence[str]) -> str:
         tag = "" if run.state == "finished" else f' <span class="tag">{run.state}</span>'
         selected, bound = outcome_of_selection(run), certificate(run)
         more = [f"Test error {selected}." if selected else "", f"Certificate: {bound}." if bound else ""]
-        extra = f'<p class="reading">{escape(" ".join(filter(None, more)))}</p>' if any(more) else ""
-        text = f"<p><strong>{escape(name)}</strong>{tag}: {escape(sentence(run))}</p>{extra}"
+        extra = f'<p class="reading">{escaped(" ".join(filter(None, more)))}</p>' if any(more) else ""
+        text = f"<p><strong>{escaped(name)}</strong>{tag}: {escaped(sentence(run))}</p>{extra}"
         items.append(f"<li>{swatch(place)}<div>{text}</div></li>")
     return _element("ul", items, "runs")
 
 
 def _warnings(runs: Sequence[Run], names: Sequence[str]) -> str:
     items = [
-        f"<li><strong>{escape(name)}</strong>: {escape(warning)}.</li>"
+        f"<li><strong>{escaped(name)}</strong>: {escaped(warning)}.</li>"
         for run, name in zip(runs, names, strict=True)
         for warning in run.warnings
     ]
@@ -124,7 +123,9 @@ def _warnings(runs: Sequence[Run], names: Sequence[str]) -> str:
 
 def _comparison(runs: Sequence[Run]) -> str:
     rows = comparison_rows(runs)
-    head = [f'<th scope="col"{"" if not column.numeric else _NUMBER}>{escape(column.title)}</th>' for column in COLUMNS]
+    head = [
+        f'<th scope="col"{"" if not column.numeric else _NUMBER}>{escaped(column.title)}</th>' for column in COLUMNS
+    ]
     body = []
     for place, row in enumerate(rows):
         cells = [_cell(cell, numeric=column.numeric) for column, cell in zip(COLUMNS[1:], row.cells[1:], strict=True)]
@@ -137,9 +138,9 @@ _NUMBER = ' class="number"'
 
 def _cell(cell: Cell, *, numeric: bool) -> str:
     below = [f"± {cell.spread}"] if cell.spread else []
-    lines = [escape(text).replace("-&gt;", "-&gt;<br>") for text in [*below, cell.where] if text]
+    lines = [escaped(text).replace("-&gt;", "-&gt;<br>") for text in [*below, cell.where] if text]
     where = "".join(f'<span class="where">{line}</span>' for line in lines)
-    return f"<td{_NUMBER if numeric else ''}>{escape(cell.value)}{where}</td>"
+    return f"<td{_NUMBER if numeric else ''}>{escaped(cell.value)}{where}</td>"
 
 
 def _notes(runs: Sequence[Run]) -> str:
@@ -163,12 +164,12 @@ def _notes(runs: Sequence[Run]) -> str:
         notes.append("The runs were not trained on the same data: their errors do not compare.")
     if len({(str(run.manifest.get("device")), str(run.manifest.get("versions"))) for run in runs}) > 1:
         notes.append("The runs differ in device or versions: their seconds do not compare.")
-    return _element("ul", [f"<li>{escape(note)}</li>" for note in notes], "notes")
+    return _element("ul", [f"<li>{escaped(note)}</li>" for note in notes], "notes")
 
 
 def _figures(runs: Sequence[Run]) -> str:
     return "\n".join(
-        f'<h3>{escape(picture.title)}</h3>\n<p class="reading">{escape(picture.reading)}</p>\n'
+        f'<h3>{escaped(picture.title)}</h3>\n<p class="reading">{escaped(picture.reading)}</p>\n'
         f"<figure>{picture.svg}</figure>"
         for picture in pictures(runs)
     )
@@ -192,8 +193,8 @@ def _differences(runs: Sequence[Run], names: Sequence[str]) -> str:
     head = ['<th scope="col">setting</th>']
     head += [f'<th scope="col">{_named(place, name)}</th>' for place, name in enumerate(names)]
     body = [
-        f'<th scope="row" class="key">{escape(difference.key)}</th>'
-        + "".join(f'<td class="setting">{escape(value)}</td>' for value in difference.values)
+        f'<th scope="row" class="key">{escaped(difference.key)}</th>'
+        + "".join(f'<td class="setting">{escaped(value)}</td>' for value in difference.values)
         for difference in found
     ]
     return _table(head, body, "differences")
@@ -207,15 +208,15 @@ def _configurations(runs: Sequence[Run], names: Sequence[str]) -> str:
         blocks = [_settings("", alone)] if alone else []
         blocks += [_settings(f"[{key}]", table) for key, table in tables.items()]
         parts.append(
-            f"<details><summary>{swatch(place)}{escape(name)}</summary>\n"
+            f"<details><summary>{swatch(place)}{escaped(name)}</summary>\n"
             f"{_element('div', blocks, 'configuration')}\n</details>"
         )
     return "\n".join(parts)
 
 
 def _settings(heading: str, settings: dict[str, object]) -> str:
-    lines = "".join(f"<p>{escape(key)} = {escape(as_toml(value))}</p>" for key, value in settings.items())
-    return f"<section>{f'<h4>{escape(heading)}</h4>' if heading else ''}{lines}</section>"
+    lines = "".join(f"<p>{escaped(key)} = {escaped(as_toml(value))}</p>" for key, value in settings.items())
+    return f"<section>{f'<h4>{escaped(heading)}</h4>' if heading else ''}{lines}</section>"
 
 
 def _origins(runs: Sequence[Run], names: Sequence[str]) -> str:
@@ -235,7 +236,7 @@ def _origins(runs: Sequence[Run], names: Sequence[str]) -> str:
             "versions": versions,
         }
         lines = [
-            f"<dt>{key}</dt><dd{_SETTING if key in _CODE else ''}>{escape(str(value))}</dd>"
+            f"<dt>{key}</dt><dd{_SETTING if key in _CODE else ''}>{escaped(str(value))}</dd>"
             for key, value in facts.items()
             if value not in (None, "")
         ]
@@ -252,7 +253,7 @@ def _citations(runs: Sequence[Run]) -> str:
     for run in runs:
         citations = run.manifest.get("citations")
         found.update(dict.fromkeys(map(str, citations)) if isinstance(citations, list) else {})
-    return _element("ul", [f"<li>{escape(text)}</li>" for text in found], "citations") if found else ""
+    return _element("ul", [f"<li>{escaped(text)}</li>" for text in found], "citations") if found else ""
 
 
 def _table(head: Iterable[str], rows: Iterable[str], name: str) -> str:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from equiprop.errors import InputError, nearest
+from equiprop.files import toml_value
 from equiprop.reporting._differences import as_toml
-from equiprop.reporting._run import Run, printable, scan_runs
+from equiprop.reporting._run import Run, scan_runs
 from equiprop.reporting._seeds import each_once, over_seeds
 from equiprop.reporting._table import COLUMNS, Column
 from equiprop.reporting._values import flatten, labels
@@ -292,8 +292,8 @@ def _beside(more: dict[str, Any], table: dict[str, Any]) -> dict[str, Any]:
 
 def _from_toml(value: str) -> Any:
     try:
-        return tomllib.loads(f"value = {value}")["value"]
-    except tomllib.TOMLDecodeError:
+        return toml_value(value)
+    except ValueError:
         return value
 
 
@@ -318,7 +318,10 @@ def _as_text(value: Any) -> Any:
     """A value, or lists of them, as text."""
     if isinstance(value, list):
         return list(map(_as_text, value))
-    return value if value is None else printable(value if isinstance(value, str) else as_toml(value))
+    if value is None:
+        return value
+    # DuckDB takes UTF-8 alone, which a file name need not be.
+    return (value if isinstance(value, str) else as_toml(value)).encode("utf-8", "backslashreplace").decode()
 
 
 @contextmanager

@@ -1,15 +1,14 @@
 """A run directory as data: what is in it, and what is wrong with it."""
 
-import json
 import os
 import re
-import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from equiprop.errors import InputError
+from equiprop.errors import InputError, printable
+from equiprop.files import parse_json, read_bytes, read_json, read_toml
 from equiprop.reporting._numbers import is_unbounded
 
 CONFIG = "config.toml"
@@ -75,6 +74,35 @@ def read_run(path: str | os.PathLike[str]) -> Run:
 
     **Raises** `InputError` where `path` is not a run directory, or a file in it is not valid TOML or JSON.
     """
+    folder = _run_folder(path)
+    config = read_toml(folder / CONFIG, _MEND)
+    manifest = _read_json(folder / MANIFEST)
+    metrics, warnings = _read_metrics(folder / METRICS)
+    summary = _read_json(folder / SUMMARY)
+    confusion, more = _read_confusion(folder / CONFUSION)
+    run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
+    return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
+
+
+def read_runs(paths: Sequence[str | os.PathLike[str]]) -> list[Run]:
+    """The run directories at `paths`. Of several, one that is damaged comes back empty, with the reason in its `warnings`.
+
+    **Raises** `InputError` where one is not a run directory, or all of them are damaged.
+    """
+    found: list[Run] = []
+    damages: list[InputError] = []
+    for folder in map(_run_folder, paths):
+        try:
+            found.append(read_run(folder))
+        except InputError as error:
+            damages.append(error)
+            found.append(_explained(folder, error))
+    if found and len(damages) == len(found):
+        raise damages[0]
+    return found
+
+
+def _run_folder(path: str | os.PathLike[str]) -> Path:
     folder = Path(path)
     if not folder.is_dir():
         reason = "is a file" if folder.exists() else "does not exist"
@@ -83,14 +111,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     if not (folder / CONFIG).is_file():
         reason = f"is not a run, it has no {CONFIG}"
         raise InputError(reason, path="run", value=str(folder), hint="give one that `equiprop train` wrote")
-
-    config = _read_toml(folder / CONFIG)
-    manifest = _read_json(folder / MANIFEST)
-    metrics, warnings = _read_metrics(folder / METRICS)
-    summary = _read_json(folder / SUMMARY)
-    confusion, more = _read_confusion(folder / CONFUSION)
-    run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
-    return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
+    return folder
 
 
 def _run(
@@ -147,7 +168,7 @@ def _scan(folder: Path) -> Run:
     config = None if manifest is None else manifest.get("config")
     # The manifest of a run that went on for more epochs says how it was begun.
     if not isinstance(config, dict) or "extended" in (manifest or {}):
-        config = _read_toml(folder / CONFIG)
+        config = read_toml(folder / CONFIG, _MEND)
     summary = _read_json(folder / SUMMARY)
     metrics, warnings = _read_metrics(folder / METRICS) if summary is None else ([], [])
     name = folder.name if folder.name.strip(".") else folder.resolve().name
@@ -184,38 +205,23 @@ def _read_or_explain(folder: Path, read: Callable[[Path], Run]) -> Run:
     try:
         return read(folder)
     except InputError as error:
-        name = printable(folder.resolve().name)
-        return Run(folder, name, {}, {}, [], None, warnings=(f"cannot be read: {error}",))
+        return _explained(folder, error)
 
 
-def _read_bytes(file: Path) -> bytes:
-    try:
-        return _bytes_of(file)
-    except OSError as error:
-        raise _unreadable(file, error) from error
+def _explained(folder: Path, error: InputError) -> Run:
+    return Run(folder, printable(folder.resolve().name), {}, {}, [], None, warnings=(f"cannot be read: {error}",))
 
 
-def _bytes_of(file: Path) -> bytes:
-    with file.open("rb", buffering=0) as opened:
-        return opened.read()
-
-
-def _read_toml(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(_read_bytes(file).decode())
-    except ValueError as error:
-        raise _corrupt(file, "TOML", error) from error
+_MEND = "restore it, or train the run again"
 
 
 def _read_json(file: Path) -> dict[str, Any] | None:
     try:
-        return _json_object(_bytes_of(file))
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise _unreadable(file, error) from error
-    except ValueError as error:
-        raise _corrupt(file, "JSON", error) from error
+        return read_json(file, _MEND)
+    except InputError as error:
+        if isinstance(error.__cause__, FileNotFoundError):
+            return None
+        raise
 
 
 def _read_confusion(file: Path) -> tuple[dict[str, Any], list[str]]:
@@ -237,13 +243,13 @@ def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:
         return [], []
     metrics: list[dict[str, Any]] = []
     warnings: list[str] = []
-    lines = [(at, line) for at, line in enumerate(_read_bytes(file).split(b"\n"), start=1) if line.strip()]
+    lines = [(at, line) for at, line in enumerate(read_bytes(file).split(b"\n"), start=1) if line.strip()]
     for position, (at, line) in enumerate(lines):
         try:
-            epoch = _json_object(line)
+            epoch = parse_json(line)
         except ValueError as error:
             if position < len(lines) - 1:
-                raise _corrupt(file, f"JSON on line {at}", error) from error
+                raise InputError(f"is not valid JSON on line {at} ({error})", path=str(file), hint=_MEND) from error
             warnings.append(f"the last line of {METRICS} (line {at}) is cut off and ignored")
             break
         repeated = _from_epoch(metrics, epoch)
@@ -285,24 +291,3 @@ def _progress(config: dict[str, Any], metrics: list[dict[str, Any]]) -> str:
     done = len(metrics)
     of = f"{done} of {planned}" if isinstance(planned, int) else f"{done}"
     return f"{of} epoch{'' if of == '1' else 's'}"
-
-
-def _json_object(text: bytes) -> dict[str, Any]:
-    value = json.loads(text.decode())
-    if not isinstance(value, dict):
-        raise ValueError(f"expected an object, got {type(value).__name__}")
-    return value
-
-
-def _unreadable(file: Path, error: OSError) -> InputError:
-    return InputError(f"cannot be read ({error.strerror})", path=str(file), hint="mend its permissions")
-
-
-def _corrupt(file: Path, what: str, error: ValueError) -> InputError:
-    reason = " ".join(str(error).split())
-    return InputError(f"is not valid {what} ({reason})", path=str(file), hint="restore it, or train the run again")
-
-
-def printable(name: str) -> str:
-    # A file name need not be text; a report has to be.
-    return name.encode("utf-8", "backslashreplace").decode()

@@ -6,11 +6,13 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from equiprop.errors import printable
 from equiprop.reporting._means import STD
 from equiprop.reporting._numbers import is_unbounded, number
 from equiprop.reporting._run import Run
 
 TOTAL = "total"
+_LARGEST = 1e100
 
 
 def section(run: Run, name: str) -> dict[str, Any]:
@@ -70,7 +72,7 @@ def seconds(run: Run) -> float | None:
 def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], list[float], list[float]]:
     """Epochs and values of `key` (of its entry `member`, where it is a dict), and of several seeds their standard deviations.
 
-    Epochs that did not record it are skipped; a value that is not finite is NaN, so that a curve breaks there.
+    Epochs that did not record it are skipped; a value that no axis can show is NaN, so that a curve breaks there.
     """
     epochs: list[int] = []
     values: list[float] = []
@@ -79,6 +81,7 @@ def series(run: Run, key: str, member: str | None = None) -> tuple[list[int], li
         value = _entry(record, key, member)
         known = math.nan if is_unbounded(value) else number(value)
         if known is not None:
+            known = known if abs(known) < _LARGEST else math.nan
             epochs.append(_epoch_of(record, index))
             values.append(known)
             spread = number(_entry(record.get(STD), key, member))
@@ -127,7 +130,7 @@ def labels(runs: Sequence[Run]) -> list[str]:
         if not repeated:
             return names
         for at in repeated:
-            names[at] = str(Path(*runs[at].path.absolute().parts[-depth:]))
+            names[at] = printable(str(Path(*runs[at].path.absolute().parts[-depth:])))
     # The same folder given twice has no path to tell it by.
     times: Counter[str] = Counter()
     for at in _repeated(names):

@@ -64,13 +64,29 @@ class FunctionSystem(System):
         given = [a for a in jax.tree.leaves((self.params, x)) if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
         if given:
             state = jax.tree.map(lambda a: a.astype(jnp.result_type(*given)), state)
-        force = jax.eval_shape(lambda: self.force(state, self.injection(x)))
+        force = self._force_like(state, x)
         if _shapes(force) != _shapes(state):
             raise InputError(
                 f"force: must have the structure and the shapes of the state, {_shapes(state)}; it has {_shapes(force)}"
             )
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
+        if not all(jnp.issubdtype(a.dtype, jnp.floating) for a in (*jax.tree.leaves(force), jnp.empty(0, dtype))):
+            found = ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(force)}))
+            hint = "params, x and the force must be real"
+            raise InputError(f"force: gives numbers of type {found} for a state of real ones", hint=hint)
         return jax.tree.map(lambda a: a.astype(dtype), state)
+
+    def _force_like(self, state: PyTree, x: Any) -> PyTree:
+        """What the force gives, as shapes. Raises `InputError` where the function does not take such a state and such inputs."""
+        try:
+            return jax.eval_shape(lambda: self.force(state, self.injection(x)))
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            given = (
+                f"a state of shapes {_shapes(state)} and x of shapes {jax.tree.map(lambda a: list(jnp.shape(a)), x)}"
+            )
+            raise InputError(f"force: does not take {given} ({error})") from error
 
     def activity(self, state: PyTree) -> PyTree:
         activity = self.activation(state)
@@ -275,6 +291,8 @@ class _Descent:
                 f"energy: must return one number per sample, [batch], not an array of shape {value.shape} for "
                 f"{trees.batch_size(state)} samples"
             )
+        if not jnp.issubdtype(value.dtype, jnp.inexact):
+            raise InputError(f"energy: gives whole numbers ({value.dtype}), which have no slope")
         slope = pullback(jnp.ones_like(value))[0]
         if self.mobilities is None:
             return jax.tree.map(jnp.negative, slope)

@@ -1,13 +1,12 @@
 """Graphs read from TOML and JSON files."""
 
-import json
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from equiprop.errors import InputError, unknown_key
+from equiprop.files import read_json, read_toml
 from equiprop.kinds import anchored
 from equiprop.numerics.settings import Setting
 from equiprop.systems._topology import Connection, Population, Topology
@@ -19,7 +18,12 @@ def read_topology(path: str | Path) -> Topology:
     Raises `InputError` for a file that is missing or does not parse, or what is wrong in it.
     """
     try:
-        return topology_from_mapping(read_topology_tables(path))
+        tables = read_topology_tables(path)
+    except InputError as error:
+        # It names the file itself.
+        raise InputError(f"topology {error}") from None
+    try:
+        return topology_from_mapping(tables)
     except InputError as error:
         raise InputError(f"topology {path}: {error}") from None
 
@@ -27,14 +31,7 @@ def read_topology(path: str | Path) -> Topology:
 def read_topology_tables(path: str | Path) -> dict[str, Any]:
     """The tables of the file, in which every `file.py:name` is usable from anywhere. Raises `InputError`."""
     path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-        data = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"is not valid {path.suffix.lstrip('.') or 'TOML'}: {error}") from error
-    return anchored(_table(data), path.parent)
+    return anchored(read_json(path) if path.suffix == ".json" else read_toml(path), path.parent)
 
 
 def topology_from_mapping(data: Mapping[str, Any]) -> Topology:

@@ -25,7 +25,8 @@ _verified: dict[Any, bool] = {}
 
 
 def verify(system: System, x: Any, target: Any = None) -> None:
-    """Raises `InputError` for what is no system, one whose samples act on each other, or whose leak is not what it says.
+    """Raises `InputError` for what is no system, one whose parameters are complex, whose samples act on each other, or whose leak
+    is not what it says; and for a batch without samples.
 
     **Arguments:**
 
@@ -33,6 +34,13 @@ def verify(system: System, x: Any, target: Any = None) -> None:
     """
     if not isinstance(system, System):
         raise InputError(f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system")
+    parameters = eqx.filter(system, eqx.is_inexact_array)
+    for name, leaf in zip(trees.paths(parameters), jax.tree.leaves(parameters), strict=True):
+        if jnp.iscomplexobj(leaf):
+            hint = "hold its real and its imaginary part as two arrays"
+            raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
+    if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(x)):
+        raise InputError("the batch holds no sample; give at least one")
     if target is not None and not _is_ours(getattr(system, "cost", None)):
         _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
     if not isinstance(system, LayeredNetwork):

@@ -1,7 +1,7 @@
 """Where the samples of a training step come from: a set that stays on the device, files from disk, or batches as they come."""
 
 import abc
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import accumulate, islice
 from typing import Any
@@ -18,9 +18,13 @@ from equiprop.training._samples import Samples, on_device
 
 
 class AbstractFeed(abc.ABC):
-    """The samples of each step of an epoch."""
+    """The samples of each step of an epoch.
+
+    - `available`: how many samples there are; `None` where that is not known. An epoch trains on those in its whole batches.
+    """
 
     steps_per_epoch: int
+    available: int | None = None
 
     @abc.abstractmethod
     def at(self, epoch: int, step: int) -> tuple[Samples, int]:
@@ -35,6 +39,7 @@ class WholeFeed(AbstractFeed):
 
     def __init__(self, samples: Samples, *, batch_size: int, placement: Placement) -> None:
         self.steps_per_epoch = _whole_batches((len(samples),), batch_size)[0]
+        self.available = len(samples)
         self._samples = placement.everywhere(samples)
 
     def at(self, epoch: int, step: int) -> tuple[Samples, int]:
@@ -60,6 +65,7 @@ class BatchFeed(AbstractFeed):
     ) -> None:
         self._batches, self._size, self._dtype, self._placement = batches, batch_size, dtype, placement
         self.steps_per_epoch = steps_per_epoch
+        self.available = len(batches) * batch_size if isinstance(batches, Sized) else None
         self._iterator: Iterator[tuple[Any, Any]] = iter(())
         self._given: tuple[tuple[int, int], Samples] | None = None
 
@@ -110,6 +116,7 @@ class ShardFeed(AbstractFeed):
         self._shuffle: tuple[tuple[int, int], np.ndarray] = (-1, -1), np.arange(0)
         self._steps = _whole_batches(dataset.train.counts, batch_size)
         self.steps_per_epoch = sum(self._steps)
+        self.available = len(dataset.train)
 
     def at(self, epoch: int, step: int) -> tuple[Samples, int]:
         order = self._order(epoch)
@@ -148,7 +155,9 @@ class ShardFeed(AbstractFeed):
 def _whole_batches(counts: tuple[int, ...], batch_size: int) -> tuple[int, ...]:
     """Of each part of a training set. Raises `InputError` where none has one."""
     if not any(count >= batch_size for count in counts):
-        raise InputError(f"there are only {max(counts)} training samples", path="batch_size", value=batch_size)
+        most = max(counts)
+        hint = f"give at most {most}"
+        raise InputError(f"there are only {most} training samples", path="batch_size", value=batch_size, hint=hint)
     return tuple(count // batch_size for count in counts)
 
 

@@ -153,6 +153,8 @@ class _Loop:
             place=self.record.place,
             lanes=len(self.trainings),
             lane=lane,
+            samples_per_epoch=self.training.samples_per_epoch,
+            available=self.training.feed.available,
         )
 
     def end(self, reason: str) -> None:

@@ -111,6 +111,11 @@ class Training:
     def steps_per_epoch(self) -> int:
         return self.spec.steps_per_epoch
 
+    @property
+    def samples_per_epoch(self) -> int:
+        """How many samples the steps of an epoch train on."""
+        return self.steps_per_epoch * self.spec.batch_size
+
     def job(self, samples: Samples) -> Job:
         return Job(self.spec, self.components, samples, self.transforms)
 
@@ -169,5 +174,13 @@ class Training:
 
 
 def epochs_of(asked: int | str, steps_per_epoch: int) -> int:
-    """`asked`, or for `"auto"` enough to train a small network on few samples, and not too many on the fewest."""
-    return min(100, max(10, math.ceil(2000 / steps_per_epoch))) if asked == "auto" else int(asked)
+    """`asked`, or for `"auto"` enough to train a small network on few samples, and not too many on the fewest.
+
+    Raises `InputError` for more steps than can be counted.
+    """
+    if asked == "auto":
+        return min(100, max(10, math.ceil(2000 / steps_per_epoch)))
+    if int(asked) * steps_per_epoch >= 2**31:
+        most = (2**31 - 1) // steps_per_epoch
+        raise InputError("makes too many steps to be counted", path="epochs", value=asked, hint=f"give at most {most}")
+    return int(asked)

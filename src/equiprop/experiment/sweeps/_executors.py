@@ -98,7 +98,7 @@ class _Worker:
 
 def _begun(sweep: Sweep) -> _Worker:
     command = [sys.executable, "-m", "equiprop.experiment.sweeps", str(sweep.out / FILE)]
-    said = tempfile.TemporaryFile("w+", encoding="utf-8")  # noqa: SIM115  # closed when the worker has ended
+    said = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115  # closed when the worker has ended
     # In a session of its own: Ctrl-C reaches this process alone, which lets each worker write its checkpoint.
     options: dict[str, Any] = {"stdout": subprocess.DEVNULL, "stderr": said, "text": True, "start_new_session": True}
     return _Worker(subprocess.Popen(command, **options), said)

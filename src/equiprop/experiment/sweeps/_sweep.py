@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +15,7 @@ from equiprop.experiment._train import Interrupted
 from equiprop.experiment.sweeps._space import Range, Values, config_of, grid, space_of
 from equiprop.experiment.sweeps._trials import LOCKS, Claim, Trial, Trials, optuna_library
 from equiprop.experiment.sweeps._work import Metric, train_trials
-from equiprop.files import write_atomically
+from equiprop.files import read_toml, write_atomically
 
 FILE = "sweep.toml"
 
@@ -85,8 +84,8 @@ class Sweep:
         Raises `InputError` for a key that does not exist, and values that are not allowed.
         """
         path = Path(path)
+        tables = read_toml(path) | dict(changes or {})
         try:
-            tables = _read(path) | dict(changes or {})
             return cls._of_tables(tables, path)
         except InputError as error:
             raise InputError(f"{path}: {error}") from None
@@ -230,12 +229,3 @@ def _require_metric(name: str) -> None:
         raise InputError("nothing is selected on the test samples", path="metric", value=name, hint=hint)
     if name not in _OF_RUNS and not name.startswith(_OF_PARTS):
         raise suggest("metric", name, _OF_RUNS)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InputError(f"cannot be read ({error.strerror})") from error
-    except ValueError as error:
-        raise InputError(f"is not valid TOML: {error}") from error

@@ -55,7 +55,7 @@ class AbstractCost(eqx.Module):
         By default integers `[batch]` are the indices of the right classes among the scores.
         """
         scores = self.scores(output)
-        if not (is_integer(target) and jnp.shape(target) == scores.shape[:1]):
+        if not (is_integer(target) and scores.ndim == 2 and jnp.shape(target) == scores.shape[:1]):
             return None
         return jnp.argmax(scores, axis=-1) == jnp.asarray(target)
 
@@ -107,6 +107,11 @@ def _classes(target: Any, scores: Array) -> Array:
     Integers of the shape of the scores are weights, too: one-hot targets. Raises `InputError` for anything else.
     """
     target = jnp.asarray(target)
+    if scores.ndim != 2:
+        reason = (
+            f"the output gives scores of shape {list(scores.shape)}: must be a row of scores a sample, [batch, classes]"
+        )
+        raise InputError(reason, hint="let the output be such an array, or choose the cost squared_error")
     whole, real = (jnp.issubdtype(target.dtype, kind) for kind in (jnp.integer, jnp.floating))
     if whole and target.shape == scores.shape[:1]:
         return target

@@ -10,7 +10,8 @@ from equiprop.numerics.costs._cost import AbstractCost, is_integer
 
 
 class SquaredError(AbstractCost):
-    """½‖r − y‖² per sample. The target is of the shape of the output, or integer labels `[batch]` that stand for one-hot targets.
+    """½‖r − y‖² per sample. The target is of the shape of the output, or integer labels `[batch]` that stand for one-hot targets
+    where that is `[batch, n]`.
 
     Numbers `[batch]` do for an output of one unit. A label that is no unit of the output gives NaN. Raises `InputError` for a
     target of another shape.
@@ -24,7 +25,7 @@ class SquaredError(AbstractCost):
 
     def desired_output(self, output: Inexact[Array, "batch ..."], target: Any) -> Inexact[Array, "batch ..."]:
         target = jnp.asarray(target)
-        labels = is_integer(target) and target.shape == output.shape[:1]
+        labels = is_integer(target) and target.shape == output.shape[:1] and output.ndim == 2
         if target.shape == output.shape:
             return target.astype(output.dtype)
         if labels:
@@ -34,5 +35,5 @@ class SquaredError(AbstractCost):
             return target[:, None].astype(output.dtype)
         raise InputError(
             f"target of type {target.dtype} and shape {list(target.shape)}: must be of the shape of the output, "
-            f"{list(output.shape)}, or integer labels of shape {list(output.shape[:1])}"
+            f"{list(output.shape)}{f', or integer labels of shape {list(output.shape[:1])}' if output.ndim == 2 else ''}"
         )

@@ -19,6 +19,9 @@ class Plan:
     - `place`: where the run is kept; empty where it is not.
     - `lanes`: how many are trained side by side.
     - `lane`: which of them this is, for a callback of which each has its own copy.
+    - `samples_per_epoch`: in the steps of an epoch.
+    - `available`: how many samples there are; `None` where that is not known. Those that make no whole batch are left over, of
+      shuffled samples others each time.
     """
 
     epochs: int
@@ -30,6 +33,13 @@ class Plan:
     place: str = ""
     lanes: int = 1
     lane: int = 0
+    samples_per_epoch: int = 0
+    available: int | None = None
+
+    @property
+    def left_over(self) -> int:
+        """How many of the samples an epoch does not train on."""
+        return 0 if self.available is None else self.available - self.samples_per_epoch
 
 
 class Callback:

@@ -1,5 +1,6 @@
 """A line an epoch."""
 
+import sys
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -8,10 +9,14 @@ from equiprop.reporting import STD
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
+# Of the samples that an epoch trains on, those left over that are worth a line.
+_MANY = 0.05
+
 
 class Progress(Callback):
     """Prints a line an epoch, or for every fifth of more than twenty: the loss, what validation says, and how many samples are
-    not as they should be. And that it compiles: the training step, and the comparison with the exact gradient.
+    not as they should be. And that it compiles: the training step, and the comparison with the exact gradient. And before all,
+    where it is more than a little, how many samples are left over in every epoch.
     """
 
     def __init__(self) -> None:
@@ -19,10 +24,15 @@ class Progress(Callback):
         self._began: float | None = None
 
     def say(self, text: str, end: str = "\n") -> None:
-        print(text, end=end, flush=True)  # noqa: T201
+        # A letter that standard output has not must not end a training.
+        encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
+        print(text.encode(encoding, "replace").decode(encoding), end=end, flush=True)  # noqa: T201
 
     def on_start(self, plan: Plan) -> None:
         self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
+        if plan.left_over > _MANY * plan.samples_per_epoch:
+            told = f"{plan.samples_per_epoch} of {plan.available} samples in {plan.steps_per_epoch} whole batches"
+            self.say(f"an epoch trains on {told}; the others are left over")
         self.say("compiling ...", end=" ")
 
     def on_steps(self, epoch: int, step: int, loss: float) -> None:

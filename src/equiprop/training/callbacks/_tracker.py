@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from equiprop.errors import InputError, TrackerWarning
-from equiprop.files import write_atomically
+from equiprop.files import read_json, write_atomically
 from equiprop.reporting import STD, flatten
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
@@ -175,4 +175,4 @@ def _read(place: str) -> dict[str, str]:
     path = Path(place) / FILE
     if not (place and path.is_file()):
         return {}
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return {title: record for title, record in read_json(path).items() if isinstance(record, str)}
