@@ -15,7 +15,7 @@ from rich.console import Console
 from equiprop._jax import set_up
 from equiprop.cli._console import format_number, print_json, progress, stdout_console
 from equiprop.cli._options import Output, given_files, parse_config, values_of
-from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.errors import InputError, suggest
 from equiprop.experiment import ProcessSettings
 
 
@@ -46,14 +46,10 @@ The options below are those of the chosen kinds; --estimator KIND --help shows t
 
 def run(arguments: list[str]) -> None:
     options, given, tables = _parse(arguments)
-    try:
+    from equiprop.experiment._processes import ending_together
+
+    with ending_together():
         _train(options, given, tables)
-    except InputError:
-        raise
-    except EquipropError:
-        _leave(options)
-        raise
-    _leave(options)
 
 
 def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any]]:
@@ -80,14 +76,6 @@ def _tables(file: str, read: Any) -> dict[str, Any]:
         return read(file)
     except InputError as error:
         raise InputError(f"{file}: {error}") from None
-
-
-def _leave(options: Options) -> None:
-    """What all processes agreed on ends here; whatever else ends one of them stops the others."""
-    if options.processes.count > 1:
-        from equiprop.experiment._processes import leave
-
-        leave()
 
 
 def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> None:
@@ -150,11 +138,12 @@ def _set_up(config: Any, options: Options) -> None:
     set_up(config.training["precision"])
     from equiprop.experiment._processes import join
 
-    join(options.processes, _stop)
+    join(options.processes, _stop, f"{options.resume} {config.to_mapping()}")
 
 
 def _stop(message: str) -> None:
-    print(f"equiprop: {message}", file=sys.stderr, flush=True)
+    hint = "start all of them again, with --resume and the run directory to go on from its last checkpoint"
+    print(f"equiprop: {message}; {hint}", file=sys.stderr, flush=True)
     # At once: cleaning up would wait for the process that is gone.
     os._exit(1)
 
