@@ -214,7 +214,7 @@ def test_another_service_at_the_port_is_not_taken_for_process_0(lines, says):
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
         threading.Thread(target=serve, daemon=True).start()
-        address = "127.0.0.1:{}".format(server.getsockname()[1])
+        address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(InputError, match=f"not all of them met at {address} within 1 s"):
             processes.join(ProcessSettings(address, 2, 1, timeout=1), lambda message: None)
         server.shutdown(socket.SHUT_RDWR)

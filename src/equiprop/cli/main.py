@@ -7,6 +7,7 @@ import warnings
 from typing import Any
 
 from equiprop import __version__
+from equiprop._interrupts import doing, end_in_time
 from equiprop.errors import (
     EquipropError,
     ExclusionWarning,
@@ -52,7 +53,10 @@ def usage() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        # Where another program calls this function, the process is that one's.
+        end_in_time()
+        arguments = sys.argv[1:]
     with warnings.catch_warnings():
         others = warnings.showwarning
 
@@ -79,7 +83,8 @@ def _run(arguments: list[str]) -> int:
     try:
         if arguments[0] not in COMMANDS:
             raise suggest("command", arguments[0], list(COMMANDS))
-        importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
+        with doing(f"equiprop {arguments[0]}"):
+            importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
         sys.stdout.flush()
     except InputError as error:
         return _failed(error, 2)

@@ -12,11 +12,13 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from equiprop._interrupts import doing
 from equiprop._jax import set_up
 from equiprop.cli._console import format_number, print_json, progress, stdout_console
 from equiprop.cli._options import Output, given_files, parse_config, values_of
 from equiprop.errors import InputError, suggest
 from equiprop.experiment import ProcessSettings
+from equiprop.reporting import CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -158,6 +160,16 @@ def _default_out(config: Any) -> Path:
 
 def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
     """Runs `job(callbacks)` with what the user wants to see of it, and the trackers."""
+
+    def how_to_go_on() -> str:
+        kept = any((out / CHECKPOINTS).glob("*epoch-*"))
+        return f"the last checkpoint is whole, continue with: equiprop train --resume {out}" if kept else ""
+
+    with doing(f"the run {out}", then=how_to_go_on):
+        return _shown(options, out, trackers, job)
+
+
+def _shown(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
     from equiprop.training import is_primary
 
     if options.quiet or not is_primary():

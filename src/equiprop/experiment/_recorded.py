@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from equiprop._interrupts import doing
 from equiprop.data import DatasetInfo, Split
 from equiprop.errors import InputError, ScheduleWarning
 from equiprop.estimators import FLAGS
@@ -163,7 +164,8 @@ def run(
         settings=first.config.to_mapping(),
     )
     if isinstance(record, SeedsDirectory):
-        record.conclude(ending.states)
+        with doing("the saving of each seed", waited_for=True):
+            record.conclude(ending.states)
     return ending
 
 
