@@ -82,7 +82,8 @@ class Checkpoints:
         }
         about["digest"] = _digest(arrays, about)
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            # Not its parents: a run directory that was removed meanwhile is not made anew.
+            self.folder.mkdir(exist_ok=True)
             with replaced_by(target) as partial:
                 save_file(arrays, partial, about)
         except (OSError, SafetensorError) as error:

@@ -65,7 +65,7 @@ class Recorded:
     @property
     def judged_on(self) -> Any:
         """The samples on which the gradient is compared with the exact one at the end."""
-        return self.training.samples if self.training.validation is None else self.training.validation
+        return local(self.training.samples) if self.training.validation is None else self.training.validation
 
 
 def create(

@@ -173,7 +173,7 @@ class _Loop:
         return self._ending()
 
     def _whole_epoch(self, seconds: float, asked: threading.Event) -> str:
-        """The rest of the current epoch and what is said of it; where it was interrupted, if it was, which leaves a checkpoint."""
+        """The rest of the current epoch and what is said of it; where it was interrupted, if so, which leaves a checkpoint."""
         began = time.perf_counter()
         interrupted = self._epoch(asked)
         spent = seconds + time.perf_counter() - began
