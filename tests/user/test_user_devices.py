@@ -56,7 +56,7 @@ def job(out, *options, strangers=0, devices=1):
         return len(lines) == strangers
 
     if strangers:
-        until(called, first.process)
+        until(called, first)
         lines[0].close()
         for line in lines[2:]:
             line.sendall(b"rubbish!")
@@ -88,7 +88,7 @@ def test_two_processes_of_two_devices_are_one(tmp_path):
 def test_a_process_that_is_killed_is_named_by_the_other_which_ends(tmp_path, lost):
     run = tmp_path / "run"
     started, _ = job(run, *SMALL, "--epochs", 100_000)
-    until(lambda: epochs(run) >= 1, started[0].process)
+    until(lambda: epochs(run) >= 1, started[0])
     started[lost].process.send_signal(signal.SIGKILL)
     answer = started[1 - lost].answer(15)
     assert answer.code == 1, answer

@@ -14,7 +14,7 @@ LONG_STEP = ("--solver.tolerance", "1e-30", "--solver.max-steps", 100_000_000)
 def test_ctrl_c_leaves_a_checkpoint_in_mid_epoch_that_goes_on(tmp_path):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, "--out", run)
-    until(lambda: epochs(run) >= 1, training.process)
+    until(lambda: epochs(run) >= 1, training)
     answer, seconds = training.signalled(signal.SIGINT)
     assert answer.code == 130 and seconds < 5
     assert f"continue with: equiprop train --resume {run}" in answer.err and answer.err.count("\n") == 1
@@ -25,7 +25,7 @@ def test_ctrl_c_leaves_a_checkpoint_in_mid_epoch_that_goes_on(tmp_path):
 def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, number):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, *LONG_STEP, "--hidden", 500, "--out", run)
-    until(lambda: any(run.glob("checkpoints/epoch-*")), training.process)
+    until(lambda: any(run.glob("checkpoints/epoch-*")), training)
     answer, seconds = training.signalled(number)
     assert answer.code == 130 and seconds < 6
     assert f"the run {run}, epoch 1 of 100000, step 1 of 10, which does not stop half way" in answer.err
@@ -42,7 +42,7 @@ def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
     for number in (signal.SIGKILL, signal.SIGINT):
         before = epochs(run)
         training = Started("train", *(("--resume", run, "--quiet") if before else (*settings, "--out", run)))
-        until(lambda before=before: epochs(run) > before + 20, training.process)
+        until(lambda before=before: epochs(run) > before + 20, training)
         assert training.signalled(number)[0].code == (130 if number == signal.SIGINT else -number)
     assert epochs(run) < 300
     equiprop("train", "--resume", run, "--quiet")
@@ -54,7 +54,7 @@ def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
 def test_a_run_directory_that_is_removed_is_not_made_anew(tmp_path, seeds):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, "--seeds", seeds, "--out", run)
-    until(lambda: epochs(run) >= 1, training.process)
+    until(lambda: epochs(run) >= 1, training)
     run.rename(tmp_path / "away")
     answer = training.answer()
     assert answer.code == 2 and "was removed or replaced while it was trained" in answer.err
