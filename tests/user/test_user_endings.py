@@ -7,6 +7,8 @@ import pytest
 from commands import SMALL, Started, epochs, equiprop, parameters, until
 
 ENDLESS = (*SMALL, "--epochs", 100_000, "--training.diagnostic-samples", 0, "--training.audit-samples", 0, "--quiet")
+# It is five seconds on a machine that has nothing else to do.
+SOON = 15
 # One relaxation that never reaches its tolerance.
 LONG_STEP = ("--solver.tolerance", "1e-30", "--solver.max-steps", 100_000_000)
 
@@ -16,7 +18,7 @@ def test_ctrl_c_leaves_a_checkpoint_in_mid_epoch_that_goes_on(tmp_path):
     training = Started("train", *ENDLESS, "--out", run)
     until(lambda: epochs(run) >= 1, training)
     answer, seconds = training.signalled(signal.SIGINT)
-    assert answer.code == 130 and seconds < 5
+    assert answer.code == 130 and seconds < SOON
     assert f"continue with: equiprop train --resume {run}" in answer.err and answer.err.count("\n") == 1
     equiprop("train", "--resume", run, "--epochs", epochs(run) + 1, "--quiet")
 
@@ -27,7 +29,7 @@ def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, n
     training = Started("train", *ENDLESS, *LONG_STEP, "--hidden", 500, "--out", run)
     until(lambda: any(run.glob("checkpoints/epoch-*")), training)
     answer, seconds = training.signalled(number)
-    assert answer.code == 130 and seconds < 6
+    assert answer.code == 130 and seconds < SOON
     assert f"the run {run}, epoch 1 of 100000, step 1 of 10, which does not stop half way" in answer.err
     assert f"the last checkpoint is whole, continue with: equiprop train --resume {run}" in answer.err
     assert any(run.glob("checkpoints/epoch-*")) and not any(run.glob("checkpoints/.*"))
