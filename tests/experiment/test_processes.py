@@ -176,7 +176,8 @@ def test_who_does_not_belong_is_sent_away_and_the_job_starts(lines):
             assert meeting.told(line) == 0
     second = meeting.caller(2)
     assert meeting.told(second) == meeting.told(first) == meeting.end()
-    first.close(), second.close()
+    for line in (first, second):
+        line.close()
 
 
 def test_one_that_is_started_anew_takes_its_place(lines):
@@ -245,7 +246,8 @@ def test_the_end_of_another_process(lines, end):
     others.settimeout(10)
     said = processes._END.unpack(processes._exactly(others, processes._END.size))
     assert said == ((processes._AGREED,) if end == "as agreed" else tuple(who))
-    ours.close(), others.close()
+    for line in (ours, others):
+        line.close()
 
 
 def test_a_fault_of_one_process_stops_the_others(lines):
