@@ -64,6 +64,7 @@ def job(out, *options, strangers=0, devices=1):
     return [first, second], lines
 
 
+@pytest.mark.slow
 def test_two_processes_whoever_else_calls(tmp_path):
     started, lines = job(tmp_path / "run", *SMALL, strangers=4)
     for process in started:

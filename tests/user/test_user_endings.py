@@ -52,7 +52,8 @@ def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
     assert weights[0] == weights[1]
 
 
-@pytest.mark.parametrize("seeds", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("seeds", [1, 2])
 def test_a_run_directory_that_is_removed_is_not_made_anew(tmp_path, seeds):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, "--seeds", seeds, "--out", run)
