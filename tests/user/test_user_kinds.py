@@ -6,7 +6,6 @@ import pytest
 from commands import equiprop
 
 from equiprop.estimators import ESTIMATORS
-from equiprop.homeostasis import HOMEOSTASES
 from equiprop.systems import RECIPES
 
 pytestmark = pytest.mark.slow
@@ -52,10 +51,6 @@ def test_every_estimator(tmp_path):
 
 def test_estimators_that_clamp(tmp_path):
     trained(tmp_path, "estimator.kind", sorted(CLAMPING), f'{MLP}\ncost = "squared_error"')
-
-
-def test_every_homeostasis(tmp_path):
-    trained(tmp_path, "homeostasis.kind", sorted(HOMEOSTASES.members()))
 
 
 GRAPH = """
