@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 SCRIPT = Path(sys.executable).parent / "equiprop"
 CACHE = Path(__file__).parents[2] / ".cache" / "user"
 # Nothing here takes a tenth as long on two cores; what takes longer hangs.
@@ -93,6 +95,14 @@ def epochs(run: Path) -> int:
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
 
 
-def parameters(run: Path, to: Path) -> bytes:
+def parameters(run: Path) -> dict[str, np.ndarray]:
+    """By name, as a command exports them."""
+    to = run.with_suffix(".npz")
     equiprop("export", run, "--out", to)
-    return to.read_bytes()
+    return dict(np.load(to))
+
+
+def same(ours: Path, theirs: Path) -> bool:
+    """Whether two runs have the same parameters, bit for bit."""
+    a, b = parameters(ours), parameters(theirs)
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from commands import SMALL, equiprop
+from commands import SMALL, equiprop, same
 
 
 @pytest.fixture(scope="module")
@@ -28,11 +28,7 @@ def test_resume_for_more_epochs_is_the_longer_run(run, tmp_path):
     equiprop("train", *SMALL, *constant, "--out", tmp_path / "short", "--quiet")
     equiprop("train", "--resume", tmp_path / "short", "--epochs", 3, "--quiet")
     equiprop("train", *SMALL, *constant, "--epochs", 3, "--out", tmp_path / "long", "--quiet")
-    short, long = (tmp_path / f"{name}.npz" for name in ("short", "long"))
-    for path in (short, long):
-        equiprop("export", path.with_suffix(""), "--out", path)
-    a, b = np.load(short), np.load(long)
-    assert all(np.array_equal(a[name], b[name]) for name in (*a, *b))
+    assert same(tmp_path / "short", tmp_path / "long")
 
 
 @pytest.mark.slow
