@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import time
 
 import pytest
 from commands import SMALL, Started, epochs, equiprop, same, until
@@ -28,11 +29,21 @@ def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, n
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, *LONG_STEP, "--hidden", 500, "--out", run)
     until(lambda: any(run.glob("checkpoints/epoch-*")), training)
+    time.sleep(5)
     answer, seconds = training.signalled(number)
     assert answer.code == 130 and seconds < SOON
     assert f"the run {run}, epoch 1 of 100000, step 1 of 10, which does not stop half way" in answer.err
     assert f"the last checkpoint is whole, continue with: equiprop train --resume {run}" in answer.err
     assert any(run.glob("checkpoints/epoch-*")) and not any(run.glob("checkpoints/.*"))
+
+
+@pytest.mark.slow
+def test_ctrl_c_before_the_first_step_tells_how_to_go_on(tmp_path):
+    run = tmp_path / "run"
+    training = Started("train", *ENDLESS, "--out", run)
+    until(lambda: any(run.glob("checkpoints/epoch-*")), training)
+    answer, _ = training.signalled(signal.SIGINT)
+    assert answer.code == 130 and f"continue with: equiprop train --resume {run}" in answer.err, answer
 
 
 @pytest.mark.slow

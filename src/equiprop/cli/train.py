@@ -166,7 +166,11 @@ def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> 
         return f"the last checkpoint is whole, continue with: equiprop train --resume {out}" if kept else ""
 
     with doing(f"the run {out}", then=how_to_go_on):
-        return _shown(options, out, trackers, job)
+        try:
+            return _shown(options, out, trackers, job)
+        except KeyboardInterrupt:
+            # Before the first step, after the last, or a second time.
+            raise KeyboardInterrupt(*filter(None, [how_to_go_on()])) from None
 
 
 def _shown(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
