@@ -293,6 +293,50 @@ def test_training_in_a_thread(tmp_path):
     assert answers[0]["epochs"] == 1
 
 
+class Away(Callback):
+    """Removes the run directory while its second epoch is trained, or puts another in its place."""
+
+    def __init__(self, run, replaced):
+        self.run, self.replaced = run, replaced
+
+    def on_steps(self, epoch, step, loss):
+        if (epoch, step) == (2, 6):
+            shutil.rmtree(self.run)
+            if self.replaced:
+                self.run.mkdir()
+                (self.run / ".lock").touch()
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_run_directory_that_is_removed_or_replaced_is_not_written_to(tmp_path, single_steps, seeds, replaced):
+    run = tmp_path / "run"
+    again = config(training={"seeds": seeds})
+    with pytest.raises(InputError, match=f"^run {run}.*: was removed or replaced while it was trained; nothing more"):
+        train(again, run, dataset=DATA, callbacks=[Away(run, replaced)])
+    assert [path.name for path in run.rglob("*")] == [".lock"] if replaced else not run.exists()
+
+
+def test_a_checkpoint_makes_no_run_directory(tmp_path):
+    with pytest.raises(InputError, match="cannot be written"):
+        Checkpoints(tmp_path / "gone" / "checkpoints", config()).save(
+            Trainer(config(), DATA).initial_train_state(), seconds=0.0
+        )
+    assert not (tmp_path / "gone").exists()
+
+
+def test_a_signal_that_comes_twice_at_once_is_one(tmp_path, single_steps):
+    """A terminal and what runs a command may both pass it on."""
+
+    class Twice(Callback):
+        def on_steps(self, epoch, step, loss):
+            signal.raise_signal(signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted, match="interrupted in epoch 1 after step 1 of 6"):
+        train(config(), tmp_path / "run", dataset=DATA, callbacks=[Twice()])
+
+
 KILLED = """
 import sys
 sys.path.insert(0, sys.argv[2])
@@ -675,19 +719,6 @@ def test_what_is_not_whole_in_a_run_directory_is_named(finished, tmp_path, name,
     (run / name).write_text(damage((run / name).read_text()))
     wrong = {finding.part: finding.fault for finding in check_run(run) if finding.fault}
     assert name in wrong and fault in wrong[name] and set(wrong) <= {name, "sources"}
-
-
-def test_a_run_directory_that_is_taken_away_is_not_made_again(tmp_path):
-    """Without its configuration nobody could go on with it."""
-
-    class Remover(Callback):
-        def on_validation(self, metrics):
-            del metrics
-            shutil.rmtree(tmp_path / "run")
-
-    with pytest.raises(InputError, match=r"run.*: cannot be written \(No such file or directory\)"):
-        train(config(), tmp_path / "run", dataset=DATA, callbacks=[Remover()])
-    assert not (tmp_path / "run").exists()
 
 
 def test_what_a_killed_process_left_is_removed(finished, tmp_path):

@@ -5,7 +5,11 @@ import socket
 import subprocess
 import sys
 import threading
+import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
@@ -28,7 +32,7 @@ import jax
 jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_disable_most_optimizations", True)
 from equiprop.experiment import Interrupted, ProcessSettings, train
-from equiprop.experiment._processes import join, leave
+from equiprop.experiment._processes import ending_together, join
 join(ProcessSettings(f"localhost:{port}", 2, index), lambda message: None)
 assert jax.device_count() == 4 and jax.local_device_count() == 2
 from test_processes import ONE_EPOCH
@@ -45,11 +49,11 @@ def loss_and_signal(totals):
 
 _loop._loss = loss_and_signal
 try:
-    # What one process is asked for after step 5, all of them do at the next.
-    train(config(**ONE_EPOCH), out, dataset=dataset())
+    with ending_together():
+        # What one process is asked for after step 5, all of them do at the next.
+        train(config(**ONE_EPOCH), out, dataset=dataset())
 except Interrupted as error:
     assert str(error.run) == ("None" if index else out), error
-    leave()
     sys.exit()
 sys.exit("was not interrupted")
 """
@@ -92,49 +96,102 @@ def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
 @pytest.fixture
 def lines(monkeypatch):
     """What `processes` keeps of each call, apart from the module's own."""
-    kept: list[socket.socket] = []
+    kept: dict[int, socket.socket] = {}
     monkeypatch.setattr(processes, "_lines", kept)
     yield kept
-    for line in kept:
+    for line in kept.values():
         line.close()
 
 
-def meet(count, callers, port, timeout=5):
-    """Process 0 in this thread and the `callers` (index and count) in others; what process 0 answers and what they are told."""
-    told = {}
+class Meeting:
+    """Process 0 of `count` in a thread of its own, and what it answers."""
 
-    def call(index, their_count):
+    def __init__(self, count, timeout=10, job=""):
+        self.port = free_port()
+        self.config = ProcessSettings(f"localhost:{self.port}", count, 0, timeout)
+        self.token = processes._token(self.config, job)
+        self.answer: Any = None
+        self.thread = threading.Thread(target=self._run)
+        self.thread.start()
+
+    def _run(self):
         try:
-            told[index] = processes._call("localhost", port, ProcessSettings("", their_count, index, timeout))
+            self.answer = processes._called("localhost", self.port, self.config, self.token)
         except OSError as error:
-            told[index] = error
+            self.answer = error
 
-    threads = [threading.Thread(target=call, args=caller) for caller in callers]
-    for thread in threads:
-        thread.start()
-    try:
-        answer = processes._call_in(port, ProcessSettings("", count, 0, timeout))
-    except InputError:
-        for line in processes._lines:
-            line.close()
-        raise
-    finally:
-        for thread in threads:
-            thread.join()
-    return answer, told
+    def stranger(self, said=b""):
+        """Someone who calls as soon as the port is open."""
+        while True:
+            try:
+                line = socket.create_connection(("localhost", self.port))
+                break
+            except ConnectionRefusedError:
+                time.sleep(0.01)
+        line.sendall(said)
+        return line
+
+    def caller(self, index, token=None):
+        """A process of the job, or of another; it holds its own end of the line, not that of process 0."""
+        line = self.stranger(processes._WORD.pack(processes._CALL, token or self.token, index))
+        line.settimeout(10)
+        return line
+
+    def told(self, line):
+        return processes._WORD.unpack(processes._exactly(line, processes._WORD.size))[2]
+
+    def end(self):
+        self.thread.join(20)
+        assert not self.thread.is_alive()
+        return self.answer
 
 
 def test_all_are_told_the_same_port(lines):
-    port, told = meet(3, [(1, 3), (2, 3)], free_port())
-    assert told == {1: port, 2: port}
+    meeting = Meeting(3)
+    callers = [meeting.caller(index) for index in (1, 2)]
+    port = meeting.end()
+    assert [meeting.told(line) for line in callers] == [port, port] and set(lines) == {1, 2}
+    for line in callers:
+        line.close()
 
 
-@pytest.mark.parametrize(("callers", "index"), [([(1, 3)], 1), ([(0, 2)], 0)])
-def test_who_does_not_belong_is_named(lines, callers, index):
-    with pytest.raises(
-        InputError, match=rf"processes.index = {index}, processes.count = {callers[0][1]}: called process 0"
-    ):
-        meet(2, callers, free_port())
+def test_strangers_do_no_harm(lines):
+    """One that hangs up, one that says something else, and one that says nothing."""
+    meeting = Meeting(2)
+    meeting.stranger().close()
+    strangers = [meeting.stranger(said) for said in (b"rubbish!", b"GET / HTTP/1.1\r\n" * 9, b"")]
+    caller = meeting.caller(1)
+    began = time.monotonic()
+    assert meeting.told(caller) == meeting.end() and time.monotonic() - began < 5
+    for line in (caller, *strangers):
+        line.close()
+
+
+def test_who_does_not_belong_is_sent_away_and_the_job_starts(lines):
+    meeting = Meeting(3)
+    first = meeting.caller(1)
+    others = [(1, None), (0, None), (3, None), (2, processes._token(meeting.config, "another job"))]
+    for index, token in others:
+        with meeting.caller(index, token) as line:
+            assert meeting.told(line) == 0
+    second = meeting.caller(2)
+    assert meeting.told(second) == meeting.told(first) == meeting.end()
+    for line in (first, second):
+        line.close()
+
+
+def test_one_that_is_started_anew_takes_its_place(lines):
+    meeting = Meeting(3)
+    meeting.caller(1).close()
+    with meeting.caller(1) as again, meeting.caller(2) as other:
+        assert meeting.told(again) == meeting.told(other) == meeting.end()
+
+
+def test_a_process_that_is_sent_away_says_why(lines):
+    meeting = Meeting(2, timeout=2)
+    with pytest.raises(InputError, match=r"^processes.index = 1: process 0 of 2 at .* does not want it"):
+        processes.join(replace(meeting.config, index=1, timeout=5), lambda message: None, "another job")
+    assert isinstance(meeting.end(), TimeoutError)
 
 
 @pytest.mark.parametrize("index", [0, 1])
@@ -143,23 +200,64 @@ def test_a_process_that_does_not_come_is_missed(lines, index):
     with pytest.raises(InputError, match=f"not all of them met at {address} within 1 s") as error:
         processes.join(ProcessSettings(address, 2, index, timeout=1), lambda message: None)
     assert "\n" not in str(error.value)
+    assert index or "process 1 did not call" in str(error.value)
 
 
-@pytest.mark.parametrize("goodbye", [True, False])
-def test_the_end_of_another_process(lines, goodbye):
-    """One that leaves as agreed is not missed; one whose line goes dead is."""
+@pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3, a banner of another service\r\n"])
+def test_another_service_at_the_port_is_not_taken_for_process_0(lines, says):
+    def serve():
+        with suppress(OSError):
+            while True:
+                line, _ = server.accept()
+                line.sendall(says)
+                kept.append(line)
+
+    kept: list[socket.socket] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=serve, daemon=True).start()
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(InputError, match=f"not all of them met at {address} within 1 s"):
+            processes.join(ProcessSettings(address, 2, 1, timeout=1), lambda message: None)
+        server.shutdown(socket.SHUT_RDWR)
+    for line in kept:
+        line.close()
+
+
+def test_an_address_is_listened_at_alone():
+    assert processes._own_address("localhost") == processes._own_address("127.0.0.1") == "127.0.0.1"
+    assert processes._own_address("node7") == ""
+
+
+@pytest.mark.parametrize("end", ["as agreed", "lost", "of another"])
+def test_the_end_of_another_process(lines, end):
+    """One that leaves as agreed is not missed; one whose line goes dead is, and so is one of which process 0 says so."""
     lost = []
-    ours, theirs = socket.socketpair()
-    lines.append(theirs)
-    if goodbye:
-        processes.leave()
-    theirs.close()
-    processes._listen(ours, ProcessSettings("", 2, 1), lost.append)
+    ours, lines[1] = socket.socketpair()
+    others, lines[2] = socket.socketpair()
+    if end == "as agreed":
+        with processes.ending_together():
+            pass
+    elif end == "of another":
+        lines[1].sendall(processes._END.pack(2))
+    lines.pop(1).close()
+    processes._listen(ours, 1, ProcessSettings("", 3, 0), lost.append)
+    who = {"as agreed": [], "lost": [1], "of another": [2]}[end]
+    assert lost == [f"process 0 of 3: process {index} went away" for index in who]
+    others.settimeout(10)
+    said = processes._END.unpack(processes._exactly(others, processes._END.size))
+    assert said == ((processes._AGREED,) if end == "as agreed" else tuple(who))
+    for line in (ours, others):
+        line.close()
+
+
+def test_a_fault_of_one_process_stops_the_others(lines):
+    ours, lines[1] = socket.socketpair()
+    with pytest.raises(InputError), processes.ending_together():
+        raise InputError("of this process alone")
+    ours.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        ours.recv(1)
     ours.close()
-    if goodbye:
-        assert not lost
-    else:
-        assert "another process of the job went away" in lost[0] and "--resume" in lost[0]
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from equiprop import __version__
+from equiprop._interrupts import doing, end_in_time
 from equiprop.errors import EquipropError, EquipropWarning, InputError, printable, suggest
 
 # Each command is the module of the same name in this folder, imported when it is called.
@@ -47,7 +48,10 @@ def usage() -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Runs a command and exits with 0 (done), 1 (failed), 2 (wrong input) or 130 (interrupted)."""
-    arguments = sys.argv[1:] if arguments is None else arguments
+    if arguments is None:
+        # Where another program calls this function, the process is that one's.
+        end_in_time()
+        arguments = sys.argv[1:]
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             # Who closed it wants to hear nothing.
@@ -114,7 +118,8 @@ def _answer(arguments: list[str]) -> int:
         return 0
     if arguments[0] not in COMMANDS:
         raise suggest("command", arguments[0], list(COMMANDS))
-    importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
+    with doing(f"equiprop {arguments[0]}"):
+        importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
     return 0
 
 

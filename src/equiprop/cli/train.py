@@ -12,11 +12,13 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from equiprop._interrupts import doing
 from equiprop._jax import set_up
 from equiprop.cli._console import format_number, print_json, progress, say, stdout_console
 from equiprop.cli._options import Output, given_files, parse_config, values_of
-from equiprop.errors import EquipropError, InputError, printable, suggest
+from equiprop.errors import InputError, printable, suggest
 from equiprop.experiment import ProcessSettings
+from equiprop.reporting import CHECKPOINTS
 
 
 @dataclass(frozen=True)
@@ -46,14 +48,10 @@ The options below are those of the chosen kinds; --estimator KIND --help shows t
 
 def run(arguments: list[str]) -> None:
     options, given, tables = _parse(arguments)
-    try:
+    from equiprop.experiment._processes import ending_together
+
+    with ending_together():
         _train(options, given, tables)
-    except InputError:
-        raise
-    except EquipropError:
-        _leave(options)
-        raise
-    _leave(options)
 
 
 def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any]]:
@@ -73,14 +71,6 @@ def _parse(arguments: list[str]) -> tuple[Options, dict[str, Any], dict[str, Any
         tables = {} if file is None else read_tables(file)
     options, given = parse_config(Options, "train", arguments, DESCRIPTION, tables)
     return options, given, tables
-
-
-def _leave(options: Options) -> None:
-    """What all processes agreed on ends here; whatever else ends one of them stops the others."""
-    if options.processes.count > 1:
-        from equiprop.experiment._processes import leave
-
-        leave()
 
 
 def _train(options: Options, given: dict[str, Any], tables: dict[str, Any]) -> None:
@@ -143,11 +133,12 @@ def _set_up(config: Any, options: Options) -> None:
     set_up(config.training["precision"])
     from equiprop.experiment._processes import join
 
-    join(options.processes, _stop)
+    join(options.processes, _stop, f"{options.resume} {config.to_mapping()}")
 
 
 def _stop(message: str) -> None:
-    say(f"equiprop: {message}", stderr=True)
+    hint = "start all of them again, with --resume and the run directory to go on from its last checkpoint"
+    say(f"equiprop: {message}; {hint}", stderr=True)
     # At once: cleaning up would wait for the process that is gone.
     os._exit(1)
 
@@ -162,6 +153,20 @@ def _default_out(config: Any) -> Path:
 
 def _watched(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
     """Runs `job(callbacks)` with what the user wants to see of it, and the trackers."""
+
+    def how_to_go_on() -> str:
+        kept = any((out / CHECKPOINTS).glob("*epoch-*"))
+        return f"the last checkpoint is whole, continue with: equiprop train --resume {out}" if kept else ""
+
+    with doing(f"the run {out}", then=how_to_go_on):
+        try:
+            return _shown(options, out, trackers, job)
+        except KeyboardInterrupt:
+            # Before the first step, after the last, or a second time.
+            raise KeyboardInterrupt(*filter(None, [how_to_go_on()])) from None
+
+
+def _shown(options: Options, out: Path, trackers: Sequence[Any], job: Any) -> dict[str, Any]:
     from equiprop.training import is_primary
 
     if options.quiet or not is_primary():

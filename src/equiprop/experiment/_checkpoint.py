@@ -86,6 +86,7 @@ class Checkpoints:
         }
         about["digest"] = _digest(arrays, about)
         try:
+            # Not its parents: a run directory that was removed meanwhile is not made anew.
             make_folder(self.folder)
             with replaced_by(target) as partial:
                 save_file(arrays, partial, about)

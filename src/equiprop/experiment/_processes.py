@@ -1,16 +1,24 @@
-"""Several processes as one job, on one machine or on many, by JAX's own distributed engine."""
+"""Several processes as one job, on one machine or on many, by JAX's own distributed engine.
 
+JAX's service does not say that a process is missing but aborts this one, and notices the loss of one after a minute or two, for
+which time a collective in progress may wait. So the processes first meet by themselves, at the coordinator's port, and keep these
+connections open as long as the job lasts: that of a process that ends, however it does, ends at once.
+"""
+
+import hashlib
+import selectors
 import socket
 import struct
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from ipaddress import ip_address
 from threading import Thread
 
 import jax
 
-from equiprop.errors import InputError
+from equiprop.errors import EquipropError, InputError
 
 _SHUTDOWN_SECONDS = 10
 
@@ -29,15 +37,16 @@ class ProcessSettings:
     """Seconds to wait for the others to start."""
 
 
-def join(config: ProcessSettings, on_loss: Callable[[str], None]) -> None:
+def join(config: ProcessSettings, on_loss: Callable[[str], None], job: str = "") -> None:
     """Waits for the other processes of the job. To be called before anything is computed.
 
     **Arguments:**
 
     - `on_loss`: called with a message, from a thread of its own, when another process goes away. It has to end this one:
       what this process waits for will not come.
+    - `job`: what all of them are to do; one that was started for something else is sent away.
 
-    Raises `InputError` for an index that cannot be, or if the others do not answer in time.
+    Raises `InputError` for an index that cannot be, or if the others do not answer in time; `EquipropError` if JAX cannot start.
     """
     if config.count < 1:
         raise InputError(f"processes.count = {config.count}: must be at least 1")
@@ -52,82 +61,145 @@ def join(config: ProcessSettings, on_loss: Callable[[str], None]) -> None:
             )
         return
     host, _, port = config.coordinator.rpartition(":")
-    if not (host and port.isdigit() and 0 < int(port) < 2**16):
+    if not (host and port.isdecimal() and 0 < int(port) < 2**16):
         raise InputError(
             f"processes.coordinator = {config.coordinator!r}: must be HOST:PORT of process 0, PORT from 1 to 65535"
         )
     try:
-        jax_port = _call_in(int(port), config) if config.index == 0 else _call(host, int(port), config)
+        jax_port = (_called if config.index == 0 else _call)(host, int(port), config, _token(config, job))
     except OSError as error:
-        reason = "did not answer" if isinstance(error, TimeoutError) else error.strerror or str(error)
         raise InputError(
             f"processes.count = {config.count}: not all of them met at {config.coordinator} within {config.timeout} s "
-            f"({reason}); start every index from 0 to {config.count - 1} with the same count and coordinator, or raise "
+            f"({error.strerror or error}); start every index from 0 to {config.count - 1} with the same options, or raise "
             "processes.timeout"
         ) from error
-    jax.distributed.initialize(
-        f"{host}:{jax_port}",
-        config.count,
-        config.index,
-        initialization_timeout=config.timeout,
-        shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
-    )
-    for line in _lines:
-        line.settimeout(None)
-        Thread(target=_listen, args=(line, config, on_loss), daemon=True).start()
+    for index, line in _lines.items():
+        _notice(line)
+        _listeners.append(Thread(target=_listen, args=(line, index, config, on_loss), daemon=True))
+        _listeners[-1].start()
+    # JAX's handler of SIGTERM would take the place of the one that ends a training in order.
+    jax.config.update("jax_enable_preemption_service", False)
+    try:
+        jax.distributed.initialize(
+            f"{host}:{jax_port}",
+            config.count,
+            config.index,
+            coordinator_bind_address=f"{_own_address(host) or '[::]'}:{jax_port}",
+            initialization_timeout=config.timeout,
+            shutdown_timeout_seconds=_SHUTDOWN_SECONDS,
+        )
+    except RuntimeError as error:
+        raise EquipropError(f"process {config.index} of {config.count}: JAX does not start ({error})") from error
 
 
-_FINISHED = b"."
-_HELLO = struct.Struct("!II")
-_PORT = struct.Struct("!I")
+# A caller says whose job it belongs to and its index, and hears the same and the port of JAX's service; port 0 sends it away.
+_CALL, _ANSWER = b"eq-calls", b"eq-heard"
+_WORD = struct.Struct("!8s32sI")
+# At its end a process says that it ends as agreed, or which one is lost.
+_END = struct.Struct("!I")
+_AGREED = 2**32 - 1
+# A collective fails at once where another process is lost; that it is lost is heard of soon after that.
+_NOTICE_SECONDS = 3.0
 
-_lines: list[socket.socket] = []
-"""From process 0 one to every other process, from each of those one to process 0, open as long as the job lasts.
-
-JAX's own service does not say that a process is missing but aborts, and notices the loss of one after a minute or two, for which
-time a collective in progress waits.
-"""
+_lines: dict[int, socket.socket] = {}
+"""By index: from process 0 one to every other process, from each of those one to process 0."""
+_listeners: list[Thread] = []
 
 
-def _call_in(port: int, config: ProcessSettings) -> int:
-    """In process 0: waits until all others have called, and tells them the port of JAX's service, which is the answer."""
+def _token(config: ProcessSettings, job: str) -> bytes:
+    """What a process of another job does not say."""
+    return hashlib.sha256(f"{config.coordinator} {config.count} {job}".encode()).digest()
+
+
+def _own_address(host: str) -> str:
+    """An address is listened at alone; empty for a name, which need not mean here what others reach this machine by."""
+    with suppress(ValueError):
+        return str(ip_address("127.0.0.1" if host == "localhost" else host))
+    return ""
+
+
+def _called(host: str, port: int, config: ProcessSettings, token: bytes) -> int:
+    """In process 0: waits until all others have called, and tells them the port of JAX's service, which is the answer.
+
+    Nobody is waited for in particular, so that a stranger, silent or not, does no harm. Raises `OSError` if the port cannot be
+    listened at, or one has not called in time.
+    """
     deadline = time.monotonic() + config.timeout
-    seen = {0}
-    with socket.create_server(("", port)) as server:
-        while len(seen) < config.count:
-            server.settimeout(max(deadline - time.monotonic(), 1e-3))
-            line, _ = server.accept()
-            line.settimeout(config.timeout)
-            index, count = _HELLO.unpack(_exactly(line, _HELLO.size))
-            if count != config.count or index in seen:
-                line.close()
-                raise InputError(
-                    f"processes.index = {index}, processes.count = {count}: called process 0 of {config.count}, where "
-                    f"{sorted(seen)} are already; give every process an index of its own and the same count"
-                )
-            seen.add(index)
-            _lines.append(line)
-    with socket.create_server(("", 0)) as free:
+    callers: set[socket.socket] = set()
+    with socket.create_server((_own_address(host), port)) as server, selectors.DefaultSelector() as heard:
+        heard.register(server, selectors.EVENT_READ)
+        while len(_lines) < config.count - 1:
+            missing = [str(index) for index in range(1, config.count) if index not in _lines]
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"process {', '.join(missing)} did not call")
+            for key, _ in heard.select(0.1):
+                if key.fileobj is server:
+                    caller, _ = server.accept()
+                    callers.add(caller)
+                    heard.register(caller, selectors.EVENT_READ)
+                elif isinstance(key.fileobj, socket.socket) and not _is_welcome(key.fileobj, config, token):
+                    heard.unregister(key.fileobj)
+                    key.fileobj.close()
+        for stranger in callers - {*_lines.values()}:
+            stranger.close()
+    with socket.create_server((_own_address(host), 0)) as free:
         jax_port = free.getsockname()[1]
-    for line in _lines:
-        line.sendall(_PORT.pack(jax_port))
+    for line in _lines.values():
+        line.sendall(_WORD.pack(_ANSWER, token, jax_port))
     return jax_port
 
 
-def _call(host: str, port: int, config: ProcessSettings) -> int:
-    """In another process: calls process 0, which may not be there yet."""
+def _is_welcome(line: socket.socket, config: ProcessSettings, token: bytes) -> bool:
+    """Whether who has said something belongs to the job; its line is then among those that are kept."""
+    try:
+        said = line.recv(_WORD.size + 1)
+    except OSError:
+        said = b""
+    for index in [index for index, other in _lines.items() if other is line]:
+        # It has called before: what is heard of it now is its end, and another may come in its place.
+        del _lines[index]
+        return False
+    if len(said) != _WORD.size or not said.startswith(_CALL):
+        return False
+    _, theirs, index = _WORD.unpack(said)
+    if theirs != token or index in _lines or not 0 < index < config.count:
+        with suppress(OSError):
+            line.sendall(_WORD.pack(_ANSWER, token, 0))
+        return False
+    _lines[index] = line
+    return True
+
+
+def _call(host: str, port: int, config: ProcessSettings, token: bytes) -> int:
+    """In another process: calls process 0, which may not be there yet, until it answers.
+
+    Raises `OSError` if it does not in time, `InputError` if it sends this process away.
+    """
     deadline = time.monotonic() + config.timeout
     while True:
-        try:
-            line = socket.create_connection((host, port), config.timeout)
-            break
-        except ConnectionRefusedError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.1)
-    _lines.append(line)
-    line.sendall(_HELLO.pack(config.index, config.count))
-    return _PORT.unpack(_exactly(line, _PORT.size))[0]
+        with ExitStack() as failed:
+            try:
+                left = max(deadline - time.monotonic(), 0.1)
+                line = failed.enter_context(socket.create_connection((host, port), left))
+                line.settimeout(left)
+                line.sendall(_WORD.pack(_CALL, token, config.index))
+                word, theirs, jax_port = _WORD.unpack(_exactly(line, _WORD.size))
+                if word == _ANSWER and not jax_port:
+                    raise InputError(
+                        f"processes.index = {config.index}: process 0 of {config.count} at {config.coordinator} does not want "
+                        "it, as it has one of that index, or was started for something else",
+                        hint="give every process an index of its own, and the same options but for that",
+                    )
+                if (word, theirs) != (_ANSWER, token):
+                    raise ConnectionError("what answers there is not process 0 of this job")
+            except OSError as error:
+                if isinstance(error, socket.gaierror) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.1)
+            else:
+                failed.pop_all()
+                _lines[0] = line
+                return jax_port
 
 
 def _exactly(line: socket.socket, size: int) -> bytes:
@@ -140,21 +212,49 @@ def _exactly(line: socket.socket, size: int) -> bytes:
     return heard
 
 
-def _listen(line: socket.socket, config: ProcessSettings, on_loss: Callable[[str], None]) -> None:
-    """Notices at once when the process at the other end goes away."""
+def _notice(line: socket.socket) -> None:
+    """Lets also the loss of a machine, which says no goodbye, be heard of within ten seconds."""
+    line.settimeout(None)
+    line.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    # These have other names on some systems, or none.
+    for name, value in (("TCP_KEEPIDLE", 3), ("TCP_KEEPINTVL", 1), ("TCP_KEEPCNT", 5)):
+        if hasattr(socket, name):
+            line.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
+def _listen(line: socket.socket, index: int, config: ProcessSettings, on_loss: Callable[[str], None]) -> None:
+    """Notices at once when a process goes away, and says so to the others."""
     try:
-        heard = line.recv(1)
+        (lost,) = _END.unpack(_exactly(line, _END.size))
     except OSError:
-        heard = b""
-    if heard != _FINISHED:
-        on_loss(
-            f"process {config.index} of {config.count}: another process of the job went away; start all of them again, "
-            "with --resume and the run directory to go on from its last checkpoint"
-        )
+        lost = index
+    if lost != _AGREED:
+        _say(lost)
+        on_loss(f"process {config.index} of {config.count}: process {lost} went away")
 
 
-def leave() -> None:
-    """Tells the other processes that this one ends as agreed."""
-    for line in _lines:
+def _say(end: int) -> None:
+    for line in _lines.values():
         with suppress(OSError):
-            line.sendall(_FINISHED)
+            line.sendall(_END.pack(end))
+
+
+@contextmanager
+def ending_together() -> Iterator[None]:
+    """What all processes do in the block: they end as agreed after it; whatever else ends one of them stops the others.
+
+    An `EquipropError` that is no `InputError` is agreed on.
+    """
+    try:
+        yield
+    except InputError:
+        raise
+    except EquipropError:
+        _say(_AGREED)
+        raise
+    except Exception:
+        # JAX's complaint of a process that is lost is not what there is to say of it.
+        for listener in _listeners:
+            listener.join(_NOTICE_SECONDS / len(_listeners))
+        raise
+    _say(_AGREED)

@@ -10,6 +10,7 @@ from typing import Any
 
 import jax.numpy as jnp
 
+from equiprop._interrupts import doing
 from equiprop.data import DatasetInfo, Split
 from equiprop.errors import InputError, ScheduleWarning
 from equiprop.estimators import FLAGS
@@ -65,7 +66,7 @@ class Recorded:
     @property
     def judged_on(self) -> Any:
         """The samples on which the gradient is compared with the exact one at the end."""
-        return self.training.samples if self.training.validation is None else self.training.validation
+        return local(self.training.samples) if self.training.validation is None else self.training.validation
 
 
 def create(
@@ -164,7 +165,8 @@ def run(
         settings=first.config.to_mapping(),
     )
     if isinstance(record, SeedsDirectory):
-        record.conclude(ending.states)
+        with doing("the saving of each seed", waited_for=True):
+            record.conclude(ending.states)
     return ending
 
 

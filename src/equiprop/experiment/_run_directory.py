@@ -6,8 +6,8 @@ import json
 import os
 import platform
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,7 @@ class RunDirectory(AbstractRecord):
         self.config = config
         self.checkpoints = Checkpoints(path / CHECKPOINTS, config)
         self._lock = FileLock(path / _LOCK)
+        self._locked: os.stat_result | None = None
 
     @classmethod
     def create(
@@ -147,6 +148,7 @@ class RunDirectory(AbstractRecord):
         """Keeps other processes from training here, until `unlock` or the end of this one, however it ends."""
         try:
             self._lock.acquire(timeout=0)
+            self._locked = (self.path / _LOCK).stat()
         except Timeout as error:
             raise InputError(f"run {self.path}: another process is training it; wait for its end or stop it") from error
         except OSError as error:
@@ -154,6 +156,29 @@ class RunDirectory(AbstractRecord):
 
     def unlock(self) -> None:
         self._lock.release()
+        self._locked = None
+
+    @contextmanager
+    def owned(self) -> Iterator[None]:
+        """Raises `InputError` if what this process has locked is no longer there: the block would write to what is another's."""
+        self._require_own()
+        try:
+            yield
+        except InputError:
+            # What cannot be written has no better reason than that.
+            self._require_own()
+            raise
+
+    def _require_own(self) -> None:
+        if self._locked is None:
+            return
+        try:
+            same = os.path.samestat(self._locked, (self.path / _LOCK).stat())
+        except OSError:
+            same = False
+        if not same:
+            hint = "nothing more is written there; train anew"
+            raise InputError(f"run {self.path}: was removed or replaced while it was trained", hint=hint)
 
     @property
     def place(self) -> str:
@@ -165,11 +190,13 @@ class RunDirectory(AbstractRecord):
         return (self.path / SUMMARY).is_file()
 
     def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
-        self.checkpoints.save(states[0], seconds=seconds)
+        with self.owned():
+            self.checkpoints.save(states[0], seconds=seconds)
 
     def save_best(self, state: TrainState, lane: int = 0) -> None:
         del lane
-        self.checkpoints.save(state, seconds=0.0, best=True)
+        with self.owned():
+            self.checkpoints.save(state, seconds=0.0, best=True)
 
     def best(self, like: TrainState, lane: int = 0) -> TrainState:
         del lane
@@ -269,8 +296,10 @@ class RunDirectory(AbstractRecord):
         with self._writing(CONFUSION):
             write_atomically(path, json.dumps(kept) + "\n")
 
-    def _writing(self, name: str) -> "_FullDisk":
-        return _FullDisk(self.path / name)
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[None]:
+        with self.owned(), _FullDisk(self.path / name):
+            yield
 
 
 def _jsonl(lines: Iterable[Mapping[str, Any]]) -> str:

@@ -89,7 +89,8 @@ class SeedsDirectory(AbstractRecord):
     def save(self, states: Sequence[TrainState], *, seconds: float) -> None:
         furthest = max(states, key=lambda state: (int(state.epoch), int(state.step)))
         best = [self._best.get(lane, state) for lane, state in enumerate(states)]
-        self.whole.checkpoints.save((list(states), best), seconds=seconds, at=furthest)
+        with self.whole.owned():
+            self.whole.checkpoints.save((list(states), best), seconds=seconds, at=furthest)
 
     def save_best(self, state: TrainState, lane: int = 0) -> None:
         # The buffers of a state are used up by the next step.
@@ -122,9 +123,9 @@ class SeedsDirectory(AbstractRecord):
     def conclude(self, states: Sequence[TrainState]) -> None:
         """Gives each run its own checkpoints, the last and the best."""
         for lane, (run, state) in enumerate(zip(self.runs, states, strict=True)):
-            run.checkpoints.save(state, seconds=0.0)
+            run.save([state], seconds=0.0)
             if lane in self._best:
-                run.checkpoints.save(self._best[lane], seconds=0.0, best=True)
+                run.save_best(self._best[lane])
 
     def write_summary(self, summaries: Mapping[int, Mapping[str, Any]], failed: Mapping[int, str]) -> dict[str, Any]:
         """The means over the seeds that have a summary, and which failed."""

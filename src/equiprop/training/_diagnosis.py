@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from equiprop._interrupts import doing
 from equiprop.diagnostics import (
     Alignment,
     Analyticity,
@@ -50,6 +51,7 @@ def _analyticity(system: System, x: Any, y: Any, solver: AbstractSolver, nudge: 
     return analyticity(system, x, y, nudge=nudge, solver=solver)
 
 
+@doing("a diagnosis")
 def diagnose(system: System, split: Samples, components: Components, samples: int, seed: int) -> dict[str, Any]:
     """How the relaxation of a system ends and how its gradient stands against the exact one, on the first samples of a split.
 

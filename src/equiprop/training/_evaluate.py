@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from equiprop._interrupts import doing
 from equiprop.diagnostics import alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import CAUSES, Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
@@ -62,6 +63,7 @@ def _confused(scores: Array, y: Array, counts: Array, decided: Array) -> dict[st
     return {"confusion": taken.add((counts & decided).astype(jnp.int32)), "class_samples": of_each}
 
 
+@doing("an evaluation")
 def evaluate(
     system: System,
     split: Samples,
@@ -123,6 +125,7 @@ class Predictions:
         return len(self.converged)
 
 
+@doing("predictions")
 def predictions(system: System, split: Samples, solver: AbstractSolver, batch_size: int = 200) -> Predictions:
     """Of all inputs of a split, in batches of one size: the last one is filled up with inputs whose outputs are not kept."""
     n, size = len(split), min(batch_size, len(split))
@@ -149,6 +152,7 @@ def _compare(
     return ours.bare, reference.bare, measured
 
 
+@doing("the comparison with the exact gradient")
 def diagnose_gradient(
     system: System, split: Samples, components: Components, samples: int, seed: int
 ) -> dict[str, Any]:
@@ -178,6 +182,7 @@ def _estimated(system: System, x: Any, y: Any, key: Array, components: Component
     return estimate(system, x, y, components.estimator, solver=components.solver, key=key)
 
 
+@doing("the audit of the gradient")
 def audit_gradient(system: System, x: Any, y: Any, components: Components, samples: int, key: Array) -> dict[str, Any]:
     """How far the gradient of a batch is from the exact one, as so many of its samples tell.
 
@@ -203,6 +208,7 @@ def looked_into(system: System, split: Samples) -> int:
     return min(len(split), max(10, min(100, 100_000 // units)))
 
 
+@doing("the certificate")
 def certify(system: System, split: Samples, solver: AbstractSolver, seed: int) -> dict[str, Any]:
     """The rotation certificate of the first samples of a split, as many as `looked_into` says.
 

@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
 from types import FrameType
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from equiprop._interrupts import SAME_SECONDS, doing
 from equiprop.errors import EquipropError
 from equiprop.reporting import mean_of, means_of
 from equiprop.training._evaluate import finite_or_none
@@ -164,21 +165,30 @@ class _Loop:
 
     def train(self, seconds: float, asked: threading.Event) -> Ending:
         self._agree_on_end()
-        while self.running:
-            began = time.perf_counter()
-            interrupted = self._epoch(asked)
-            spent = seconds + time.perf_counter() - began
+        while running := self.running:
+            with doing(f"epoch {int(self.states[running[0]].epoch) + 1} of {self.training.epochs}"):
+                interrupted = self._whole_epoch(seconds, asked)
             if interrupted:
-                kept = local(self.states)
-                on_primary(lambda kept=kept, spent=spent: self.record.save(kept, seconds=spent))
                 return self._ending(interrupted)
-            finished = {lane: local(self.states[lane]) for lane in self.running}
-            for lane in finished:
-                self.states[lane] = self.training.spec.placement.everywhere(_next_epoch(self.states[lane]))
-            on_primary(lambda finished=finished, spent=spent: self._finish(finished, spent))
             self._agree_on_end()
             seconds = 0.0
         return self._ending()
+
+    def _whole_epoch(self, seconds: float, asked: threading.Event) -> str:
+        """The rest of the current epoch and what is said of it; where it was interrupted, if so, which leaves a checkpoint."""
+        began = time.perf_counter()
+        interrupted = self._epoch(asked)
+        spent = seconds + time.perf_counter() - began
+        if interrupted:
+            kept = local(self.states)
+            with _saving():
+                on_primary(lambda: self.record.save(kept, seconds=spent))
+            return interrupted
+        finished = {lane: local(self.states[lane]) for lane in self.running}
+        for lane in finished:
+            self.states[lane] = self.training.spec.placement.everywhere(_next_epoch(self.states[lane]))
+        on_primary(lambda: self._finish(finished, spent))
+        return ""
 
     def _ending(self, interrupted: str = "") -> Ending:
         if all(self.failed):
@@ -201,7 +211,8 @@ class _Loop:
             self.samples = samples
             steps = min(steps, left)
             began = time.perf_counter()
-            advanced = self.lanes.advance(running, [self.states[lane] for lane in running], samples, steps)
+            with doing(f"step {done + 1} of {training.steps_per_epoch}"):
+                advanced = self.lanes.advance(running, [self.states[lane] for lane in running], samples, steps)
             for lane, state in zip(running, advanced, strict=True):
                 self.states[lane] = state
             elapsed = time.perf_counter() - began
@@ -265,7 +276,8 @@ class _Loop:
         if len(self.trainings) > 1:
             self.record.write_means(means_of(self.histories))
         states = [_next_epoch(finished[lane]) if lane in finished else s for lane, s in enumerate(self.states)]
-        self.record.save(states, seconds=0.0)
+        with _saving():
+            self.record.save(states, seconds=0.0)
 
     def _over_lanes(self, found: Sequence[dict[str, Any]]) -> dict[str, Any]:
         return found[0] if len(self.trainings) == 1 else mean_of(found)
@@ -282,7 +294,8 @@ class _Loop:
         """Keeps the best state, tells the lane's own callbacks; a reason to stop, if one of them has one."""
         error = _judged_by(metrics)
         if all(error < _judged_by(earlier) for earlier in self.histories[lane]):
-            self.record.save_best(_next_epoch(finished), lane)
+            with _saving():
+                self.record.save_best(_next_epoch(finished), lane)
         reasons = [callback.on_epoch(metrics, finished.evaluated) for callback in self.own[lane]]
         return next(filter(None, reasons), "")
 
@@ -304,6 +317,10 @@ class _Loop:
             "homeostasis_strength": finite_or_none(float(totals.homeostasis_strength) / int(totals.steps)),
             "homeostasis_skipped": int(totals.homeostasis_skipped),
         }
+
+
+def _saving() -> AbstractContextManager[None]:
+    return doing("the saving of a checkpoint", waited_for=True)
 
 
 def _is_finite(state: TrainState) -> bool:
@@ -335,15 +352,17 @@ def _interrupts() -> Iterator[threading.Event]:
 
     Outside of the main thread Python delivers no signals, and none are caught.
     """
-    asked = threading.Event()
+    asked, heard = threading.Event(), 0.0
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
 
     def handler(number: int, frame: FrameType | None) -> None:
         del number, frame
-        if asked.is_set():
+        nonlocal heard
+        if asked.is_set() and time.monotonic() > heard + SAME_SECONDS:
             raise KeyboardInterrupt
+        heard = heard if asked.is_set() else time.monotonic()
         asked.set()
 
     previous = {number: signal.signal(number, handler) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -351,5 +370,5 @@ def _interrupts() -> Iterator[threading.Event]:
         yield asked
     finally:
         for number, old in previous.items():
-            # That of JAX's own service, which is not Python's and cannot be put back, lets no SIGTERM end a process.
+            # One that is not Python's cannot be put back.
             signal.signal(number, signal.SIG_DFL if old is None else old)

@@ -1,25 +1,30 @@
 """Where a run lies: on one device, or a batch spread over several with everything else on each."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
 
 T = TypeVar("T")
+R = TypeVar("R")
+S = TypeVar("S")
 
 _BATCH = "batch"
 
 
 @dataclass(frozen=True)
 class Placement:
-    """One device, or a mesh of several along which batches are split: data parallelism by JAX's own partitioner.
+    """One device, or a mesh of several along which batches are split: data parallelism.
 
-    A program says what is computed of a whole batch; which device computes which samples, and the sums over devices, are
-    the compiler's. The result is the same on any number of devices, up to the order of sums.
+    Each device relaxes its own samples and reads their gradient; the sums over devices are the compiler's. The result is the same
+    on any number of devices, up to the order of sums and what an estimator draws at random.
     """
 
     mesh: Mesh | None = None
@@ -76,9 +81,21 @@ class Placement:
 
         return jax.tree.map(one, tree)
 
-    def shard(self, tree: T, axis: int = 0) -> T:
-        """Within a compiled program: the arrays of `tree` split along their batch axis."""
-        if self.mesh is None:
-            return tree
-        sharding = NamedSharding(self.mesh, PartitionSpec(*[None] * axis, _BATCH))
-        return jax.tree.map(lambda a: jax.lax.with_sharding_constraint(a, sharding), tree)
+    def each(self, job: Callable[[S, T, PRNGKeyArray], R], whole: S, batch: T, key: PRNGKeyArray) -> R:
+        """Within a compiled program: what `job` makes of `whole`, every device's part of a batch and a key of its own.
+
+        It is stacked along a leading axis. There must be several devices.
+
+        Each device works by itself. Loops that ask all devices whether to go on would wait for each other for ever where there
+        are fewer cores than the CPU pretends to have devices: one device may be asked of another loop first.
+        """
+        assert self.mesh is not None
+        arrays, static = eqx.partition(whole, eqx.is_array)
+
+        def one(arrays: S, batch: T, keys: PRNGKeyArray) -> R:
+            return jax.tree.map(lambda a: a[None], job(eqx.combine(arrays, static), batch, keys[0]))
+
+        parts = PartitionSpec(_BATCH)
+        specs = (PartitionSpec(), parts, parts)
+        mapped = jax.shard_map(one, mesh=self.mesh, in_specs=specs, out_specs=parts, check_vma=False)
+        return mapped(arrays, batch, jax.random.split(key, self.count))

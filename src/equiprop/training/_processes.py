@@ -32,8 +32,12 @@ def agree(stop: bool, steps: int) -> tuple[bool, int]:
 
 
 def local(tree: T) -> T:
-    """The arrays of `tree`, which every device holds whole, as arrays of this process alone. All processes must call it."""
-    if jax.process_count() == 1:
+    """The arrays of `tree`, which every device holds whole, as arrays of one device of this process. All processes must call it.
+
+    What one of them does for all is not done by each: a program in which two devices of one CPU share their threads may wait for
+    itself for ever.
+    """
+    if jax.process_count() == 1 and all(len(a.devices()) == 1 for a in jax.tree.leaves(tree)):
         return tree
 
     def one(a: jax.Array) -> jax.Array:

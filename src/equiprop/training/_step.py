@@ -23,6 +23,10 @@ Transform = AbstractTransform | Callable[..., tuple[Any, Any]]
 """Makes of a batch (x, y) another, given `key=`."""
 
 
+# Inputs, targets, and the states to start from, if any.
+_Batch = tuple[PyTree, PyTree, PyTree | None]
+
+
 class Totals(eqx.Module):
     """Sums over the samples of an epoch so far; `cost` over those with a finite cost.
 
@@ -223,18 +227,27 @@ class Job(eqx.Module):
     def _in_pieces(
         self, components: Components, system: System, x: PyTree, y: PyTree, start: PyTree | None, key: PRNGKeyArray
     ) -> Estimate:
-        """Of a batch in one piece, or piece after piece; from the state `start`, where there is one."""
-        solver, pieces, placement = components.solver, self.spec.micro_batches, self.spec.placement
+        """Of a batch, of which every device takes its part, in one piece or piece after piece; from the state `start`, if any."""
+        pieces, placement = self.spec.micro_batches, self.spec.placement
 
-        def one(piece: tuple[PyTree, PyTree, PyTree | None, PRNGKeyArray]) -> Estimate:
-            x, y, start, key = piece
-            warm = None if start is None else relax(system, x, solver, state=start)
-            return estimate(system, x, y, components.estimator, solver=solver, equilibrium=warm, key=key).bare
+        def on_device(whole: tuple[Components, System], batch: _Batch, key: PRNGKeyArray) -> Estimate:
+            components, system = whole
 
-        if pieces == 1:
-            return one((*placement.shard((x, y, start)), key))
-        split = placement.shard(trees.split_copies((x, y, start), pieces), axis=1)
-        return merge(jax.lax.map(one, (*split, jax.random.split(key, pieces))), components.estimator.divide_by)
+            def one(piece: tuple[_Batch, PRNGKeyArray]) -> Estimate:
+                (x, y, start), key = piece
+                solver = components.solver
+                warm = None if start is None else relax(system, x, solver, state=start)
+                return estimate(system, x, y, components.estimator, solver=solver, equilibrium=warm, key=key).bare
+
+            if pieces == 1:
+                return one((batch, key))
+            parts = jax.lax.map(one, (trees.split_copies(batch, pieces), jax.random.split(key, pieces)))
+            return merge(parts, components.estimator.divide_by)
+
+        if placement.count == 1:
+            return on_device((components, system), (x, y, start), key)
+        parts = placement.each(on_device, (components, system), (x, y, start), key)
+        return merge(parts, components.estimator.divide_by)
 
 
 @eqx.filter_jit(donate="all-except-first")

@@ -18,6 +18,7 @@ from equiprop.training._components import Components
 from equiprop.training._evaluate import audit_gradient, diagnose_gradient, evaluate
 from equiprop.training._feed import AbstractFeed
 from equiprop.training._metrics import Metric
+from equiprop.training._processes import local
 from equiprop.training._samples import Samples
 from equiprop.training._step import Job, StepSpec, TrainState, Transform, advance, init_train_state
 
@@ -167,7 +168,7 @@ class Training:
             return {}
         n, size = len(samples), self.spec.batch_size // self.spec.micro_batches
         chosen = np.random.default_rng((self.seed, epoch)).choice(n, min(n, size), replace=False)
-        x, y = samples.compiled_batch(jnp.asarray(chosen))
+        x, y = local(samples.compiled_batch(jnp.asarray(chosen)))
         key = jax.random.fold_in(jax.random.key(self.seed), epoch)
         components = self.at_epoch(self.components, epoch)
         return audit_gradient(state.system, x, y, components, self.audit_samples, key)

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import IO, Any
 
+from equiprop._interrupts import doing
 from equiprop._jax import set_up
 from equiprop.errors import EquipropError, InputError, suggest, unknown_key
 from equiprop.experiment.sweeps._sweep import FILE, Sweep
@@ -77,8 +78,9 @@ def local(sweep: Sweep, options: Mapping[str, Any], tell: Told) -> None:
         finally:
             for worker in workers:
                 worker.process.terminate()
-            for worker in workers:
-                worker.ended()
+            with doing("the ends of the workers", waited_for=True):
+                for worker in workers:
+                    worker.ended()
 
 
 @dataclass(frozen=True)

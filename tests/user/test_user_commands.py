@@ -1,0 +1,48 @@
+"""Every command, one after the other, on the same run."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import SMALL, equiprop, same
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    out = tmp_path_factory.mktemp("user") / "run"
+    said = equiprop("train", *SMALL, "--out", out)
+    assert "epoch 2/2" in said and f"run directory: {out}" in said
+    return out
+
+
+def test_evaluate_and_report(run):
+    assert "digits test" in equiprop("evaluate", run)
+    assert "report.html" in equiprop("report", run)
+    assert json.loads(equiprop("runs", run.parent, "--json"))["runs"][0]["state"] == "finished"
+
+
+@pytest.mark.slow
+def test_resume_for_more_epochs_is_the_longer_run(run, tmp_path):
+    """But for the schedule: that of the learning rate is constant here."""
+    constant = ("--optimizer.schedule", "constant")
+    equiprop("train", *SMALL, *constant, "--out", tmp_path / "short", "--quiet")
+    equiprop("train", "--resume", tmp_path / "short", "--epochs", 3, "--quiet")
+    equiprop("train", *SMALL, *constant, "--epochs", 3, "--out", tmp_path / "long", "--quiet")
+    assert same(tmp_path / "short", tmp_path / "long")
+
+
+@pytest.mark.slow
+def test_compare_diagnose_predict_and_export(run, tmp_path):
+    assert {row["estimator"] for row in json.loads(equiprop("compare", run, "--samples", 10, "--json"))["estimators"]}
+    assert json.loads(equiprop("diagnose", run, "--samples", 10, "--json"))["samples"] == 10
+    np.save(tmp_path / "images.npy", np.zeros((3, 8, 8), np.uint8))
+    equiprop("predict", run, tmp_path / "images.npy", "--out", tmp_path / "found.npz")
+    assert len(next(iter(np.load(tmp_path / "found.npz").values()))) == 3
+    equiprop("export", run, "--out", tmp_path / "weights.safetensors")
+    assert (tmp_path / "weights.safetensors").stat().st_size > 1000
+
+
+@pytest.mark.slow
+def test_several_seeds(tmp_path):
+    equiprop("train", *SMALL, "--seeds", 2, "--out", tmp_path / "run", "--quiet")
+    assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")

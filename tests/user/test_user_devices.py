@@ -1,0 +1,104 @@
+"""Several devices and several processes: they never wait for each other for ever, and the weights are those of one."""
+
+import json
+import signal
+import socket
+
+import numpy as np
+import pytest
+from commands import SMALL, Started, epochs, equiprop, parameters, until
+
+
+def close(ours, theirs):
+    a, b = parameters(ours), parameters(theirs)
+    return a.keys() == b.keys() and all(np.allclose(a[name], b[name], rtol=1e-3, atol=1e-4) for name in a)
+
+
+def test_two_devices(tmp_path):
+    equiprop("train", *SMALL, "--training.devices", 2, "--out", tmp_path / "run", devices=2)
+    assert json.loads(equiprop("evaluate", tmp_path / "run", "--json", devices=2))["samples"] > 0
+
+
+@pytest.mark.slow
+def test_four_devices_on_fewer_cores(tmp_path):
+    """Twice as many devices as a small machine has cores: what waits holds a core."""
+    run, one = tmp_path / "run", tmp_path / "one"
+    equiprop("train", *SMALL, "--training.devices", 4, "--out", run, devices=4)
+    equiprop("train", *SMALL, "--out", one)
+    assert close(run, one)
+    equiprop("train", "--resume", run, "--epochs", 3, devices=4)
+    equiprop("compare", run, "--samples", 10, devices=4)
+    equiprop("diagnose", run, "--samples", 10, devices=4)
+
+
+@pytest.mark.slow
+def test_seeds_on_two_devices(tmp_path):
+    equiprop("train", *SMALL, "--seeds", 2, "--training.devices", 2, "--out", tmp_path / "run", devices=2)
+
+
+def job(out, *options, strangers=0, devices=1):
+    """Two processes of a job, and strangers who call at its port while it starts."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ("--processes.count", 2, "--processes.coordinator", f"127.0.0.1:{port}")
+    first = Started("train", *options, *where, "--processes.index", 0, "--out", out, devices=devices)
+    lines: list[socket.socket] = []
+
+    def called():
+        try:
+            lines.append(socket.create_connection(("127.0.0.1", port)))
+        except ConnectionRefusedError:
+            return False
+        return len(lines) == strangers
+
+    if strangers:
+        until(called, first)
+        lines[0].close()
+        for line in lines[2:]:
+            line.sendall(b"rubbish!")
+    second = Started("train", *options, *where, "--processes.index", 1, "--out", out, devices=devices)
+    return [first, second], lines
+
+
+@pytest.mark.slow
+def test_two_processes_whoever_else_calls(tmp_path):
+    started, lines = job(tmp_path / "run", *SMALL, strangers=4)
+    for process in started:
+        answer = process.answer()
+        assert answer.code == 0, answer
+    for line in lines:
+        line.close()
+    assert (tmp_path / "run" / "summary.json").is_file()
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_devices_are_one(tmp_path):
+    started, _ = job(tmp_path / "two", *SMALL, devices=2)
+    for process in started:
+        assert process.answer().code == 0
+    equiprop("train", *SMALL, "--out", tmp_path / "one")
+    assert close(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("lost", [0, 1])
+def test_a_process_that_is_killed_is_named_by_the_other_which_ends(tmp_path, lost):
+    run = tmp_path / "run"
+    started, _ = job(run, *SMALL, "--epochs", 100_000)
+    until(lambda: epochs(run) >= 1, started[0])
+    started[lost].process.send_signal(signal.SIGKILL)
+    answer = started[1 - lost].answer(15)
+    assert answer.code == 1, answer
+    assert f"process {1 - lost} of 2: process {lost} went away; start all of them again, with --resume" in answer.err
+    started[lost].process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("index", [0, 1])
+def test_a_process_that_does_not_come_is_missed(tmp_path, index):
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    where = ("--processes.count", 2, "--processes.coordinator", f"127.0.0.1:{port}", "--processes.index", index)
+    answer = Started("train", *SMALL, *where, "--processes.timeout", 2, "--out", tmp_path / "run").answer()
+    assert answer.code == 2 and "not all of them met" in answer.err and answer.err.count("\n") == 1
+    assert not (tmp_path / "run").exists()
