@@ -20,7 +20,8 @@ GOOD = {
     "contraction_largest": 0.5,
     "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unconverged": 0.0},
     "error_bar": 0.01,
-    "bias": {"finite_nudge": 0.01, "asymmetry": 0.02, "total": 0.03},
+    "gradient_bar": 0.03,
+    "gradient_bar_causes": {"nudge": 0.01, "relaxation": 0.0, "rounding": 0.0, "asymmetry": 0.02, "exclusion": 0.0},
     "certified_fraction": 1.0,
     "certificate_reason": None,
     "cosine_to_adjoint": {"hidden_1": 0.99, "output": 0.99, "total": 0.98},
@@ -67,9 +68,30 @@ def test_nothing_to_say_of_a_healthy_network():
             {},
             r"100\.0 % of samples are excluded from the gradient \(unconverged 20\.0 %, inaccurate 90\.0 %\)",
         ),
-        ({"error_bar": 0.5}, {}, "the median error bar is 0.50"),
-        ({"bias": {"finite_nudge": 0.1, "asymmetry": 0.5, "total": 0.5}}, {}, "most of the error is asymmetry"),
-        ({"bias": {"finite_nudge": 0.5, "asymmetry": 0.1, "total": 0.5}}, {}, "most of the error is the finite nudge"),
+        (
+            {"error_bar": 0.5},
+            {},
+            r"sample is 0\.50, but those samples add little.* right to ±3 %: nothing has to change",
+        ),
+        *(
+            (
+                {
+                    "gradient_bar": 0.5,
+                    "gradient_bar_causes": GOOD["gradient_bar_causes"] | {cause: 0.45},
+                    "error_bar": 0.6,
+                },
+                {},
+                f"off by 50 % of itself, most of it by {cause}: {mend}",
+            )
+            for cause, mend in (
+                ("nudge", "a smaller nudge"),
+                ("asymmetry", "homeostasis"),
+                ("rounding", "double precision"),
+                ("relaxation", r"a smaller solver\.tolerance"),
+                ("exclusion", "mend what flags"),
+            )
+        ),
+        ({"gradient_bar": None}, {}, "cannot be told"),
         (
             {"certified_fraction": 0.5, "certificate_reason": "S is not negative definite"},
             {},
@@ -85,7 +107,7 @@ def test_each_symptom_has_its_advice(symptom, sections, words):
 
 
 def test_an_exact_gradient_is_not_told_about_asymmetry():
-    symptom = {"bias": {"finite_nudge": 0.1, "asymmetry": 0.5, "total": 0.5}, "certified_fraction": 0.2}
+    symptom = {"certified_fraction": 0.2}
     assert advice(GOOD | symptom, components(estimator={"kind": "adjoint"})) == []
 
 

@@ -73,6 +73,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
         ("estimator", False),
         ("cosine", True),
         ("relative error", True),
+        ("gradient bar", True),
         ("error bar", True),
         *((f"cosine {name}", True) for name in populations),
         ("sweeps", True),
@@ -85,6 +86,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
             row.estimator,
             format_number(row.cosine, 4),
             format_number(row.relative_error),
+            format_number(row.gradient_bar),
             format_number(row.error_bar),
             *(format_number(row.populations[name]["cosine"]) for name in populations),
             format_number(row.relaxation_steps, 1),
@@ -100,7 +102,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
     sizes = "".join(f", {symbol} = {value}" for symbol, value in given.items() if value is not None)
     print_table(
         f"{where}: {document['samples']} validation samples{sizes}; "
-        "cosine and relative error of the summed gradient to the exact one",
+        "cosine and relative error of the summed gradient to the exact one, and how large that error may be (gradient bar)",
         columns,
         table,
     )

@@ -117,6 +117,10 @@ def _print_tables(found: dict[str, Any]) -> None:
 
 def _print_sentences(found: dict[str, Any]) -> None:
     bias = found["bias"]
+    if found["gradient_bar"] is not None:
+        from equiprop.training import gradient_line
+
+        say(f"summed {gradient_line(found)} of the exact one")
     say(
         f"error of the median sample, in lengths of the exact vector: {format_number(bias['total'])} = finite nudge "
         f"{format_number(bias['finite_nudge'])} + asymmetry {format_number(bias['asymmetry'])} (as vectors); "

@@ -19,6 +19,8 @@ from equiprop.systems import System
 # Seconds of timing after which an estimator is not timed again.
 _PATIENCE = 3.0
 
+_AUDITED = 40
+
 
 @dataclass(frozen=True)
 class Row:
@@ -26,6 +28,7 @@ class Row:
 
     - `cosine`, `relative_error`: of the summed parameter gradient, with whatever samples the estimator excluded.
     - `error_bar`: the median over the kept samples of the estimator's own relative error; infinite where it cannot tell.
+    - `gradient_bar`: how far the summed gradient may be from the exact one, as forty of the samples tell (`Estimate.audit`).
     - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
     - `seconds`: one evaluation on the whole batch, compiled, the without the free phase; the median of several.
     - `excluded`: samples not in the gradient.
@@ -38,6 +41,7 @@ class Row:
     cosine: float = math.nan
     relative_error: float = math.nan
     error_bar: float = math.nan
+    gradient_bar: float = math.nan
     relaxation_steps: float = math.nan
     seconds: float = math.nan
     excluded: int = 0
@@ -109,6 +113,7 @@ def _row(name: str, estimator: AbstractEstimator, answer: Estimate, agreement: A
         cosine=float(agreement.total_cosine),
         relative_error=float(agreement.total_relative_error),
         error_bar=float(np.median(bars)) if bars.size else math.nan,
+        gradient_bar=float(answer.audit(_AUDITED).exact),
         relaxation_steps=float(own_steps.mean()),
         seconds=seconds,
         excluded=int((~kept).sum()),

@@ -10,9 +10,9 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int, PyTree
 
 from equiprop.estimators._estimator import Surrogate
-from equiprop.estimators._problem import Problem, relative
+from equiprop.estimators._problem import relative
 from equiprop.numerics import Figures, gmres, named, trees
-from equiprop.solvers import AbstractSolver, Equilibrium
+from equiprop.solvers import Equilibrium
 from equiprop.systems import System, cost_gradient, error_vector_of, over_slope, slope
 
 # Of the error of a sample, not of its error vector: a tenth of it more or less is nothing to a bar.
@@ -90,13 +90,13 @@ class Found(eqx.Module):
 class Causes(eqx.Module):
     """What an estimator says of the error of its own answer, as in `Response`."""
 
-    unfinished: Float[Array, " batch"] | None
-    rounding: Float[Array, " batch"] | None
+    unfinished: Float[Array, " batch"]
+    rounding: Float[Array, " batch"]
     surrogate: Surrogate | None
 
 
 class Grounds(eqx.Module):
-    """What an estimate was made of.
+    """What an estimate was made of. What tells estimators apart are arrays, so that one program audits all of them.
 
     - `follows_adjoint`: whether its error vectors tend to δ itself.
     - `nudges`: whether it nudges or clamps; if not, what keeps it from its limit is unfinished relaxation, or a linear solve.
@@ -106,10 +106,9 @@ class Grounds(eqx.Module):
     system: System
     x: Any
     target: PyTree
-    solver: AbstractSolver
     causes: Causes
-    follows_adjoint: bool = eqx.field(static=True)
-    nudges: bool = eqx.field(static=True)
+    follows_adjoint: Bool[Array, ""]
+    nudges: Bool[Array, ""]
     divide_by: str = eqx.field(static=True)
 
 
@@ -130,22 +129,17 @@ def audit(
     - `offset`: what of the gradient is not δᵀ∂F/∂θ at the free equilibrium, of an estimator that reads it otherwise.
     """
     system, batch = grounds.system, kept.shape[0]
-    injection = system.injection(grounds.x)
-    problem = Problem(system, grounds.x, injection, grounds.target, free, grounds.solver)
-    none = jnp.zeros(batch, free.residual.dtype)
-    causes = [none if cause is None else cause for cause in (grounds.causes.unfinished, grounds.causes.rounding)]
-    chosen, inclusion = _drawn(problem, error_vector, kept, samples)
-    share = (kept / (batch if grounds.divide_by == "batch" else jnp.maximum(jnp.sum(kept), 1))).astype(inclusion.dtype)
-    state, injection, x, target, found, share, unfinished, rounding = jax.tree.map(
-        lambda a: a[chosen],
-        (
-            free.state, injection, grounds.x, grounds.target, error_vector, share, *causes,
-        ),
-    )  # fmt: skip
+    wanted = trees.norm(cost_gradient(system, system.activity(free.state), grounds.target))
+    chosen, inclusion = _drawn(wanted, error_vector, kept, samples)
+    divisor = jnp.maximum(jnp.sum(kept), 1) if grounds.divide_by == "kept" else batch
+    share = (kept / divisor).astype(inclusion.dtype)
+    causes = grounds.causes.unfinished, grounds.causes.rounding
+    whole = free.state, system.injection(grounds.x), grounds.x, grounds.target, error_vector, share, *causes
+    state, injection, x, target, found, share, unfinished, rounding = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
     found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
     of_limit, of_exact, left = _errors(system, state, injection, target, found)
-    of_limit = of_exact if grounds.follows_adjoint else of_limit
+    of_limit = jax.tree.map(lambda e, a: jnp.where(grounds.follows_adjoint, e, a), of_exact, of_limit)
     parts = [
         trees.scale(inclusion * share, of_limit),
         trees.scale(inclusion * share, trees.subtract(of_exact, of_limit)),
@@ -168,30 +162,37 @@ def audit(
     whole = relative(trees.scaled_norm(of_each[:, 3:], axis=0), trees.scaled_norm(lengths, axis=0))
     apart = relative(trees.scaled_norm(of_each[:, :3], axis=0), trees.scaled_norm(lengths[:, 1]))
     weight = inclusion * share
-    known = [weight * trees.norm(found) * part for part in (unfinished, rounding)]
-    told_apart = _told_apart(weight * trees.norm(of_limit), *known, nudges=grounds.nudges)
+    relaxed, rounded = (weight * trees.norm(found) * part for part in (unfinished, rounding))
+    told_apart = _told_apart(weight * trees.norm(of_limit), relaxed, rounded, grounds.nudges)
     causes = jnp.append(apart[0] * told_apart, apart[1:])
     unsolved = jnp.sum(~(left <= 0.5), dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
 
 def _told_apart(
-    errors: Float[Array, " some"], unfinished: Float[Array, " some"], rounding: Float[Array, " some"], *, nudges: bool
+    errors: Float[Array, " some"],
+    unfinished: Float[Array, " some"],
+    rounding: Float[Array, " some"],
+    nudges: Bool[Array, ""],
 ) -> Float[Array, "3"]:
     """What parts of errors are put down to the nudge, to relaxation and to rounding; their squares add up to one at most."""
     whole = jnp.sum(errors**2)
     relaxed, rounded = (jnp.minimum(1, relative(jnp.sum(part**2), whole)) for part in (unfinished, rounding))
     rest = jnp.maximum(0, 1 - relaxed - rounded)
-    shares = jnp.stack([rest, relaxed, rounded] if nudges else [jnp.zeros_like(rest), rest + relaxed, rounded])
+    shares = jnp.stack([jnp.where(nudges, rest, 0), relaxed + jnp.where(nudges, 0, rest), rounded])
     return jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
 
 
 def _drawn(
-    problem: Problem, error_vector: PyTree, kept: Bool[Array, " batch"], samples: int
+    wanted: Float[Array, " batch"], error_vector: PyTree, kept: Bool[Array, " batch"], samples: int
 ) -> tuple[Int[Array, " some"], Float[Array, " some"]]:
-    """The samples to audit, and by what a part of each enters the sum over the batch: 1/(some·p)."""
+    """The samples to audit, and by what a part of each enters the sum over the batch: 1/(some·p).
+
+    **Arguments:**
+
+    - `wanted`: ‖∇C‖.
+    """
     batch = kept.shape[0]
-    wanted = trees.norm(problem.cost_gradient)
     if samples >= batch:
         return jnp.arange(batch), jnp.ones_like(wanted)
     length = jnp.where(kept, trees.norm(error_vector), 0)

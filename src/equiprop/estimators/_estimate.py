@@ -150,10 +150,14 @@ def estimate(
     estimator.check(system, x)
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
-    nudges = hasattr(estimator, "nudge") or estimator.tends_to == "clamped"
-    follows = estimator.tends_to == "adjoint"
     grounds = Grounds(
-        system, x, target, solver, causes, follows_adjoint=follows, nudges=nudges, divide_by=estimator.divide_by
+        system,
+        x,
+        target,
+        causes,
+        follows_adjoint=jnp.asarray(estimator.tends_to == "adjoint"),
+        nudges=jnp.asarray(hasattr(estimator, "nudge") or estimator.tends_to == "clamped"),
+        divide_by=estimator.divide_by,
     )
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
 
@@ -230,7 +234,10 @@ def _estimate(
         grounds=None,
         **read.flags,
     )
-    return answer, Causes(response.unfinished, response.rounding, response.surrogate)
+    unfinished, rounding = (
+        jnp.zeros_like(cost) if cause is None else cause for cause in (response.unfinished, response.rounding)
+    )
+    return answer, Causes(unfinished, rounding, response.surrogate)
 
 
 @eqx.filter_jit

@@ -57,6 +57,7 @@ from equiprop.training.callbacks import Trackio as Trackio
 from equiprop.training.callbacks import WandB as WandB
 from equiprop.training.callbacks import as_callback as as_callback
 from equiprop.training.callbacks import epoch_line as epoch_line
+from equiprop.training.callbacks import gradient_line as gradient_line
 from equiprop.training.optimizers import OPTIMIZERS as OPTIMIZERS
 from equiprop.training.optimizers import SGD as SGD
 from equiprop.training.optimizers import AbstractOptimizer as AbstractOptimizer

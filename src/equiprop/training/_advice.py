@@ -10,6 +10,18 @@ from equiprop.training._components import Components
 
 Found = dict[str, Any]
 
+MENDS = {
+    "nudge": "a smaller nudge or more points bring it nearer",
+    "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
+    "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
+    "asymmetry": "homeostasis, or more of it, turns it towards the exact one",
+    "exclusion": "mend what flags the samples that are excluded",
+}
+"""What to do about each cause of the bar of a gradient."""
+
+_LARGE_BAR = 0.2
+_LARGE_SAMPLE_BAR = 0.3
+
 
 def advice(found: Found, components: Components) -> list[str]:
     """What to change, most pressing first; empty where nothing stands out.
@@ -123,28 +135,21 @@ def _clipped(found: Found, components: Components) -> str | None:
     )
 
 
-def _error_bar(found: Found, components: Components) -> str | None:
-    bar = found["error_bar"]
-    if bar is None or bar <= 0.3 or _is_exact(components):
-        return None
-    return f"the median error bar is {bar:.2f}: the nudge is too large for its response; {_lower(components)}, or more points."
-
-
-def _bias(found: Found, components: Components) -> str | None:
-    bias = found["bias"]
-    nudge, asymmetry = bias["finite_nudge"], bias["asymmetry"]
-    if nudge is None or asymmetry is None or _is_exact(components):
-        return None
-    # What clamps the output in place of nudging it is meant to differ from the exact vector, symmetric or not.
-    if asymmetry > max(0.2, nudge) and components.estimator.tends_to != "clamped":
+def _gradient(found: Found, components: Components) -> str | None:
+    bar = found["gradient_bar"]
+    if bar is None:
+        return "how far the gradient may be off cannot be told: too many samples have no equilibrium."
+    causes = {name: size for name, size in found["gradient_bar_causes"].items() if size is not None}
+    if components.estimator.tends_to == "clamped":
+        # What clamps the output in place of nudging it is meant to differ from the exact vector, symmetric or not.
+        causes.pop("asymmetry", None)
+    worst = max(causes, key=causes.__getitem__)
+    if bar > _LARGE_BAR and causes[worst] > _LARGE_BAR / 2:
+        return f"the gradient may be off by {100 * bar:.0f} % of itself, most of it by {worst}: {MENDS[worst]}."
+    if (found["error_bar"] or 0) > _LARGE_SAMPLE_BAR and bar <= _LARGE_BAR:
         return (
-            f"most of the error is asymmetry ({asymmetry:.2f} of the exact vector, against {nudge:.2f} by the finite nudge): use "
-            "homeostasis, or more of it."
-        )
-    if nudge > 0.2:
-        return (
-            f"most of the error is the finite nudge ({nudge:.2f} of the exact vector, against {asymmetry:.2f} by asymmetry): "
-            f"{_lower(components)}, or use more points."
+            f"the median error bar of a sample is {found['error_bar']:.2f}, but those samples add little to the gradient, which "
+            f"is right to ±{100 * bar:.2g} %: nothing has to change."
         )
     return None
 
@@ -177,8 +182,7 @@ _RULES: tuple[Callable[[Found, Components], str | None], ...] = (
     _singularity,
     _not_analytic,
     _clipped,
-    _error_bar,
-    _bias,
+    _gradient,
     _certificate,
     _summed,
 )

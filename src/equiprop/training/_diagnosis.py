@@ -26,8 +26,10 @@ from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
 from equiprop.systems import System
 from equiprop.training._advice import advice
 from equiprop.training._components import Components
-from equiprop.training._evaluate import certify, diagnose_gradient, finite_or_none, looked_into
+from equiprop.training._evaluate import audit_gradient, certify, diagnose_gradient, finite_or_none, looked_into
 from equiprop.training._samples import Samples
+
+_AUDITED = 40
 
 REPORTED = ("converged", "oscillating", "max_steps", "diverged", *FLAGS, "excluded")
 """The fractions of samples that a diagnosis holds, in the order of a reader's interest."""
@@ -72,6 +74,7 @@ def diagnose(system: System, split: Samples, components: Components, samples: in
         "singularity_distance": finite_or_none(np.asarray(distance).min()),
         **diagnose_gradient(system, split, components, samples, seed),
         **_agreement(alignment(answer, exact), bias),
+        **audit_gradient(system, x, y, components, _AUDITED, key),
         **certify(system, split, components.solver, seed),
         "spectral_abscissa_median": finite_or_none(np.median(eigen.abscissa)),
         "spectral_abscissa_largest": finite_or_none(np.max(eigen.abscissa)),

@@ -8,6 +8,7 @@ from equiprop.training.callbacks._mlflow import MLflow as MLflow
 from equiprop.training.callbacks._model_checkpoint import ModelCheckpoint as ModelCheckpoint
 from equiprop.training.callbacks._progress import Progress as Progress
 from equiprop.training.callbacks._progress import epoch_line as epoch_line
+from equiprop.training.callbacks._progress import gradient_line as gradient_line
 from equiprop.training.callbacks._tensorboard import TensorBoard as TensorBoard
 from equiprop.training.callbacks._tracker import Tracker as Tracker
 from equiprop.training.callbacks._trackio import Trackio as Trackio

@@ -67,14 +67,14 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
     if "cosine_to_adjoint" in metrics:
         parts.append(f"cosine {_number(cosine)}")
     if metrics.get("gradient_bar") is not None:
-        parts.append(_gradient_bar(metrics))
+        parts.append(gradient_line(metrics))
     parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
     shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
     parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
     return "  ".join(parts)
 
 
-def _gradient_bar(metrics: Mapping[str, Any]) -> str:
+def gradient_line(metrics: Mapping[str, Any]) -> str:
     """How far the gradient may be from the exact one, and by what: `gradient ±3.2 % (nudge 2.9, rounding 1.2)`."""
     bar = metrics["gradient_bar"]
     causes = {

@@ -7,19 +7,12 @@ from typing import Any
 from equiprop.errors import ExclusionWarning, GradientWarning
 from equiprop.estimators import AbstractEstimator
 from equiprop.systems import System
+from equiprop.training._advice import MENDS
 from equiprop.training.callbacks._callback import Callback, Plan
 
 _LARGEST_EXCLUSION = 0.05
 # An error as long as the gradient itself: it may point anywhere.
 _LARGEST_BAR = 1.0
-
-_MEND = {
-    "nudge": "a smaller nudge or more points bring it nearer",
-    "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
-    "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
-    "asymmetry": "homeostasis turns it towards the exact one",
-    "exclusion": "equiprop diagnose says why samples are excluded",
-}
 
 
 class Warnings(Callback):
@@ -73,5 +66,5 @@ def _of_bar(metrics: Mapping[str, Any]) -> str:
     known = {name: size for name, size in causes.items() if size is not None}
     worst = max(known, key=known.__getitem__, default="")
     size = "by any amount" if bar is None else f"by {100 * bar:.0f} % of that"
-    why = f", most of it by {worst}: {_MEND[worst]}" if worst else ""
+    why = f", most of it by {worst}: {MENDS[worst]}" if worst else ""
     return f"the gradient may be off the exact one {size} after epoch {metrics['epoch']}{why}"
