@@ -25,12 +25,16 @@ T = TypeVar("T", bound=NetworkOptions)
 
 
 class Chosen(NamedTuple):
-    """What a command looks at: of the run after so many epochs, or fresh from the options."""
+    """What a command looks at: of the run after so many epochs, or fresh from the options.
+
+    - `components`: the numbers of the run as they were then, or as the options say.
+    """
 
     trainer: Any
     system: Any
     config: Any
     epoch: int = 0
+    components: Any = None
 
 
 def parse_network(
@@ -89,14 +93,18 @@ def chosen_network(options: NetworkOptions, config: Any) -> Chosen:
 
     if options.run is None:
         trainer = Trainer(config)
-        return Chosen(trainer, trainer.system, trainer.config)
+        return Chosen(trainer, trainer.system, trainer.config, 0, trainer.at_epoch(trainer.components, 0))
     restored = load(options.run, checkpoint=options.checkpoint)
     trainer = restored.trainer
     where = {"training.devices": 1, "training.micro_batches": 1}
     config = config.changed(where)
+    adjustment = restored.adjustment
     if config != trainer.config:
-        trainer = Trainer(config, trainer.dataset, resumed=True)
-    return Chosen(trainer, restored.system, trainer.config, restored.epoch)
+        # What is given now is meant as it is given.
+        trainer, adjustment = Trainer(config, trainer.dataset, resumed=True), None
+    components = trainer.at_epoch(trainer.components, restored.epoch)
+    components = components if adjustment is None else adjustment.of(components)
+    return Chosen(trainer, restored.system, trainer.config, restored.epoch, components)
 
 
 def _refused(key: str, changeable: tuple[str, ...]) -> InputError:

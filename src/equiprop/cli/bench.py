@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> None:
     if not options.what:
         raise InputError("--what: needs at least one of steps, epoch, parts, estimators")
     check_folder(options.out)
-    trainer, system, config, _ = chosen_network(options, config)
+    trainer, system, config, *_ = chosen_network(options, config)
     import jax
 
     from equiprop.benchmarking import CASES, cases, measure

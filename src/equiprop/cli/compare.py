@@ -29,7 +29,7 @@ def run(arguments: list[str]) -> None:
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
     check_folder(options.out)
-    trainer, system, config, epoch = chosen_network(options, config)
+    trainer, system, config, epoch, components = chosen_network(options, config)
     import jax.numpy as jnp
 
     from equiprop.diagnostics import compare
@@ -42,7 +42,7 @@ def run(arguments: list[str]) -> None:
         if name not in kinds and not is_reference(name):
             raise suggest("--estimators", name, kinds)
     family = {kind: config.estimator.switched(kind).create() for kind in options.estimators or kinds}
-    family, solver = trainer.at_epoch((family, trainer.components.solver), epoch)
+    family, solver = trainer.at_epoch(family, epoch), components.solver
     with progress(options.quiet) as bar:
         task = bar.add_task("comparing", total=len(family))
 

@@ -24,10 +24,9 @@ def run(arguments: list[str]) -> None:
     )
     if options.samples < 1:
         raise InputError(f"--samples = {options.samples}: must be at least 1")
-    trainer, system, config, epoch = chosen_network(options, config)
+    trainer, system, config, epoch, components = chosen_network(options, config)
     from equiprop.training import diagnose
 
-    components = trainer.at_epoch(trainer.components, epoch)
     found = diagnose(system, trainer.validation, components, options.samples, trainer.settings.seed)
     if options.json:
         print_json({"run": options.run, "epoch": epoch, **found})

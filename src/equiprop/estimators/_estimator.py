@@ -115,6 +115,11 @@ class AbstractEstimator(Settings):
     needs_free_phase: ClassVar[bool] = True
     """Whether `respond` is given the free equilibrium, or only a state to start from."""
 
+    @property
+    def order(self) -> int:
+        """The power of the nudge with which the error of one that nudges or clamps falls."""
+        return 1
+
     @abc.abstractmethod
     def respond(self, problem: Problem) -> Response:
         """Measures the error vector of every sample at its free equilibrium."""

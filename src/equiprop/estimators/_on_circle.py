@@ -64,6 +64,10 @@ class AbstractOnCircle(AbstractNudged):
             )
 
     @property
+    def order(self) -> int:
+        return min(AUTO_POINTS) if self.points == "auto" else int(self.points)
+
+    @property
     def switch_threshold(self) -> Number | None:
         return self.branch_switch_threshold
 

@@ -43,5 +43,9 @@ class Centered(AbstractNudged):
     def switch_threshold(self) -> Number | None:
         return self.branch_switch_threshold
 
+    @property
+    def order(self) -> int:
+        return 2
+
     def respond(self, problem: Problem) -> Response:
         return self.respond_at(problem, 2, constant_size(self.nudge, problem.free))

@@ -1,6 +1,7 @@
 """Training of any system on any data from Python, in memory or in a run directory."""
 
 import inspect
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -101,6 +102,7 @@ def fit(
     average: float | None = None,
     diagnostic_samples: int = 0,
     audit_samples: int = 16,
+    gradient_tolerance: float = math.inf,
     warm_start: bool = False,
     micro_batches: int = 1,
     devices: int = 1,
@@ -128,6 +130,7 @@ def fit(
       and returned.
     - `diagnostic_samples`: of the validation samples, those on which the gradient is compared with the exact one.
     - `audit_samples`: of a training batch, those from which it is told how far its gradient is from the exact one.
+    - `gradient_tolerance`: as the configuration's key of that name.
     - `warm_start`, `micro_batches`, `devices`: as the configuration's keys of the same names.
     - `run`: a directory that keeps it, as `equiprop train` does: the same call goes on where it stopped, bit for bit, also after
       the process was killed; with more `epochs`, where it ended. What is the same is checked. A function that is passed as

@@ -129,6 +129,7 @@ def job_of(lane: Mapping[str, Any], source: Source, given: Mapping[str, Any]) ->
         metrics=metrics_of(given["metrics"]),
         diagnostic_samples=given["diagnostic_samples"],
         audit_samples=given["audit_samples"],
+        gradient_tolerance=given["gradient_tolerance"],
         warm_start=given["warm_start"],
     )
     choices: dict[str, Any] = {
@@ -138,7 +139,15 @@ def job_of(lane: Mapping[str, Any], source: Source, given: Mapping[str, Any]) ->
     config = Config(source.info.name, system=Choice.of_object("system", system), **choices)
     settings = {
         name: given[name]
-        for name in ("batch_size", "micro_batches", "devices", "warm_start", "diagnostic_samples", "audit_samples")
+        for name in (
+            "batch_size",
+            "micro_batches",
+            "devices",
+            "warm_start",
+            "diagnostic_samples",
+            "audit_samples",
+            "gradient_tolerance",
+        )
     }
     settings |= {"epochs": planned, "precision": str(dtype), "average": float(average or 0)}
     settings |= {"seed": key} if isinstance(key, int) else {}

@@ -214,7 +214,7 @@ def _summary(
 ) -> dict[str, Any]:
     """The keys that others script against, of the final epoch; `best_*` of the one that validation selects."""
     training, config, last = job.training, job.config, history[-1]
-    components = training.at_epoch(training.components, len(history))
+    components = training.components_at(state, len(history))
     # There is none where it was damaged, and no later epoch was better.
     kept = directory.checkpoints.paths(best=True)
     best = directory.checkpoints.newest(training.initial_train_state(), best=True) if kept else None
@@ -260,13 +260,12 @@ def _on_test(
         return {}, {}
     training = job.training
     test = on_device(job.test, job.data, training.dtype)
-    solver = training.components.solver
-    final = evaluate(state.evaluated, test, training.at_epoch(solver, epochs), confusion=True)
+    final = evaluate(state.evaluated, test, training.components_at(state, epochs).solver, confusion=True)
     directory.write_confusion("test", epochs, job.data.classes, final)
     if best is None:
         return final, {}
     about, selected = best
-    return final, evaluate(selected.evaluated, test, training.at_epoch(solver, about.epoch))
+    return final, evaluate(selected.evaluated, test, training.components_at(selected, about.epoch).solver)
 
 
 def lock(record: Record) -> None:

@@ -1,5 +1,7 @@
 """The settings of a run that belong to no family."""
 
+import math
+
 from equiprop.errors import InputError
 from equiprop.numerics import Settings, constant, count, flag, text
 
@@ -69,6 +71,14 @@ class TrainingSettings(Settings):
         16,
         "Samples of a training batch whose exact error vectors tell after every epoch how far its gradient is off; 0 for never.",
         at_least=0,
+    )
+
+    gradient_tolerance: float = constant(
+        math.inf,
+        "Largest bar of the gradient, against what the estimator tends to, that is good enough; above it the nudge or the "
+        "tolerance of the solver is made smaller after the epoch, and that is said. inf: any.",
+        above=0,
+        word=math.inf,
     )
 
     def __check_init__(self) -> None:

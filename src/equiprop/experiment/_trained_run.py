@@ -21,6 +21,7 @@ from equiprop.numerics import resolve
 from equiprop.solvers import AbstractSolver
 from equiprop.systems import System
 from equiprop.training import (
+    Adjustment,
     Predictions,
     Samples,
     evaluate,
@@ -64,10 +65,17 @@ class TrainedRun:
     def dtype(self) -> Any:
         return dtype_of(self.config.training["precision"])
 
+    @property
+    def adjustment(self) -> Adjustment:
+        """What had been changed by then for the gradient to be as accurate as asked for."""
+        line = next((line for line in self.history if line["epoch"] == self.epoch), {})
+        return Adjustment.said_in(line, self.dtype)
+
     @cached_property
     def solver(self) -> AbstractSolver:
         """As it was after the last of these epochs."""
-        return resolve(self.config.solver.create(), self.epoch / self.config.training["epochs"])
+        solver = resolve(self.config.solver.create(), self.epoch / self.config.training["epochs"])
+        return self.adjustment.of_solver(solver)
 
     @cached_property
     def dataset(self) -> Dataset:

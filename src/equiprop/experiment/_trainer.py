@@ -84,6 +84,7 @@ class Trainer(Training):
             transforms=_transforms(training, dataset.n_classes),
             diagnostic_samples=training.diagnostic_samples,
             audit_samples=training.audit_samples,
+            gradient_tolerance=training.gradient_tolerance,
             seed=training.seed,
             warm_start=training.warm_start,
         )
@@ -97,6 +98,9 @@ class Trainer(Training):
 
     def _check_warm_start(self) -> None:
         _within("training", super()._check_warm_start)
+
+    def _check_audit(self) -> None:
+        _within("training", super()._check_audit)
 
 
 def _started(start: str, like: System) -> System:

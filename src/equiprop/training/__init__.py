@@ -1,5 +1,6 @@
 """The training step and its loop on the device, optimizers, evaluation, for any system; nothing about files or options."""
 
+from equiprop.training._accuracy import Adjustment as Adjustment
 from equiprop.training._arrays import require_targets as require_targets
 from equiprop.training._arrays import samples_of as samples_of
 from equiprop.training._components import Components as Components

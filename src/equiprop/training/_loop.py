@@ -252,7 +252,7 @@ class _Loop:
             raise NonFinite(self.failed[0])
         return [lane for lane in running if not self.failed[lane]]
 
-    def _finish(self, finished: Mapping[int, TrainState], seconds: float) -> None:
+    def _finish(self, finished: dict[int, TrainState], seconds: float) -> None:
         """Everything that is said and kept at the end of an epoch."""
         lanes = list(finished)
         found = [self._metrics(lane, finished[lane], seconds) for lane in lanes]
@@ -263,6 +263,9 @@ class _Loop:
         samples = self.training.samples if self.samples is None else self.samples
         for lane, metrics in zip(lanes, found, strict=True):
             metrics |= self.trainings[lane].audited(finished[lane], samples, metrics["epoch"])
+            finished[lane], told = self.trainings[lane].adjusted(finished[lane], metrics)
+            metrics |= told
+            self.states[lane] = replace(self.states[lane], adjustment=finished[lane].adjustment)
         reasons = [self._finish_lane(lane, finished[lane], metrics) for lane, metrics in zip(lanes, found, strict=True)]
         told = self._over_lanes(found)
         system = finished[lanes[0]].evaluated

@@ -14,6 +14,7 @@ from equiprop.homeostasis import Batch, Regularised
 from equiprop.numerics import resolve, trees
 from equiprop.solvers import Status, relax
 from equiprop.systems import System, correct
+from equiprop.training._accuracy import Adjustment
 from equiprop.training._components import Components
 from equiprop.training._placement import Placement
 from equiprop.training._samples import Samples
@@ -91,6 +92,7 @@ class TrainState(eqx.Module):
     - `equilibria`: with a warm start, where the free phase of every training sample last ended, in half precision; the initial
       state of a sample that has not been seen, did not converge, or is too large for that. Else `None`.
     - `average`: the parameters averaged over the steps so far, where that was asked for. Else `None`.
+    - `adjustment`: what has been changed for the gradient to be as accurate as asked for. `None` where nothing was asked for.
     """
 
     system: System
@@ -102,11 +104,16 @@ class TrainState(eqx.Module):
     totals: Totals
     equilibria: PyTree | None = None
     average: PyTree | None = None
+    adjustment: Adjustment | None = None
 
     @property
     def evaluated(self) -> System:
         """The system that is evaluated, and is the result: with averaged parameters, where there are such."""
         return self.system if self.average is None else eqx.combine(self.average, self.system)
+
+    def adjusted(self, components: Components) -> Components:
+        """The components, their schedules resolved, as they are by now."""
+        return components if self.adjustment is None else self.adjustment.of(components)
 
 
 @dataclass(frozen=True)
@@ -165,7 +172,7 @@ class Job(eqx.Module):
         for place, transform in enumerate(self.transforms):
             x, y = transform(x, y, key=jax.random.fold_in(transform_key, place))
         progress = (state.epoch * spec.steps_per_epoch + state.step) / spec.total_steps
-        components = resolve(self.components, progress)
+        components = state.adjusted(resolve(self.components, progress))
         answer, equilibria = self._estimated(components, state, x, y, indices, estimator_key)
         free = answer.equilibrium
         regularised = components.homeostasis.regularise(
@@ -191,6 +198,7 @@ class Job(eqx.Module):
             totals,
             equilibria,
             self._averaged(state, system),
+            state.adjustment,
         )
 
     def _averaged(self, state: TrainState, system: System) -> PyTree | None:
@@ -270,6 +278,7 @@ def init_train_state(
     *,
     classes: bool,
     warm: Samples | None = None,
+    adjusts: bool = False,
 ) -> TrainState:
     """Before the first step.
 
@@ -277,6 +286,7 @@ def init_train_state(
 
     - `classes`: whether targets name classes.
     - `warm`: the training set, for a warm start of free phases; without it they start cold.
+    - `adjusts`: whether numbers are to be changed on the way.
     """
     zero = jnp.zeros((), jnp.int32)
     optimizer = components.optimizer.transformation(system, spec.total_steps)
@@ -290,6 +300,7 @@ def init_train_state(
         totals=Totals.zero(dtype, classes=classes),
         equilibria=None if warm is None else _cold(system, warm),
         average=None if components.average is None else eqx.filter(system, eqx.is_inexact_array),
+        adjustment=Adjustment.none(dtype) if adjusts else None,
     )
 
 

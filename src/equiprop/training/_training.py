@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -37,6 +37,8 @@ class Training:
       epoch; 0 for never.
     - `audit_samples`: of a training batch, those from which it is told after every epoch how far the gradient is from the exact
       one; 0 for never.
+    - `gradient_tolerance`: the largest bar of the gradient, against what the estimator tends to, that is good enough; above it
+      the nudge or the tolerance of the solver is made smaller after the epoch. Infinite for any.
     - `seed`: of the probes of that comparison.
     - `warm_start`: whether a free phase starts where the last one of the same sample ended.
 
@@ -54,6 +56,7 @@ class Training:
     metrics: Mapping[str, Metric] = field(default_factory=dict)
     diagnostic_samples: int = 0
     audit_samples: int = 0
+    gradient_tolerance: float = math.inf
     seed: int = 0
     warm_start: bool = False
 
@@ -65,6 +68,16 @@ class Training:
             except InputError as error:
                 raise error.within(section) from None
         self._check_warm_start()
+        self._check_audit()
+
+    def _check_audit(self) -> None:
+        path, value = "gradient_tolerance", self.gradient_tolerance
+        if not value > 0:
+            raise InputError("must be above 0", path=path, value=value)
+        if math.isfinite(value) and not self.audit_samples:
+            raise InputError("needs samples to audit", path=path, value=value, hint="set audit_samples")
+        if math.isfinite(value) and jax.process_count() > 1:
+            raise InputError("several processes audit no gradient", path=path, value=value, hint="leave it out")
 
     @cached_property
     def samples(self) -> Samples:
@@ -124,6 +137,10 @@ class Training:
         """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
         return resolve(tree, epoch / self.epochs)
 
+    def components_at(self, state: TrainState, epoch: int) -> Components:
+        """The components after so many epochs, as they are by now in this state."""
+        return state.adjusted(self.at_epoch(self.components, epoch))
+
     def advance(self, state: TrainState, samples: Samples, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""
         return advance(self.job(samples), state, steps)
@@ -138,6 +155,7 @@ class Training:
             self.dtype,
             classes=self._decides_on_classes(),
             warm=self.samples if self.warm_start else None,
+            adjusts=math.isfinite(self.gradient_tolerance),
         )
         return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
 
@@ -145,7 +163,7 @@ class Training:
         """What validation says of the system after so many epochs."""
         if self.validation is None:
             return {}
-        found = evaluate(state.evaluated, self.validation, self.at_epoch(self.components.solver, epoch), self.metrics)
+        found = evaluate(state.evaluated, self.validation, self.components_at(state, epoch).solver, self.metrics)
         named = ("error_percent", "loss", *self.metrics)
         return {f"validation_{name}": found[name] for name in named if name in found}
 
@@ -158,7 +176,7 @@ class Training:
         """What that comparison says after so many epochs."""
         if self.validation is None or not self.compares:
             return {}
-        components = self.at_epoch(self.components, epoch)
+        components = self.components_at(state, epoch)
         return diagnose_gradient(state.evaluated, self.validation, components, self.diagnostic_samples, self.seed)
 
     def audited(self, state: TrainState, samples: Samples, epoch: int) -> dict[str, Any]:
@@ -170,8 +188,16 @@ class Training:
         chosen = np.random.default_rng((self.seed, epoch)).choice(n, min(n, size), replace=False)
         x, y = local(samples.compiled_batch(jnp.asarray(chosen)))
         key = jax.random.fold_in(jax.random.key(self.seed), epoch)
-        components = self.at_epoch(self.components, epoch)
+        components = self.components_at(state, epoch)
         return audit_gradient(state.system, x, y, components, self.audit_samples, key)
+
+    def adjusted(self, state: TrainState, metrics: Mapping[str, Any]) -> tuple[TrainState, dict[str, Any]]:
+        """The state with which the training goes on after an epoch of these metrics, and what they say of that besides."""
+        if state.adjustment is None:
+            return state, {}
+        components = self.components_at(state, metrics["epoch"])
+        after, told = state.adjustment.after(metrics, self.gradient_tolerance, components)
+        return replace(state, adjustment=after), after.told | ({"adjusted": told} if told else {})
 
 
 def epochs_of(asked: int | str, steps_per_epoch: int) -> int:

@@ -68,6 +68,8 @@ def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
         parts.append(f"cosine {_number(cosine)}")
     if metrics.get("gradient_bar") is not None:
         parts.append(gradient_line(metrics))
+    if "adjusted" in metrics:
+        parts.append(metrics["adjusted"])
     parts.append(f"converged {100 * metrics['converged_fraction']:.1f} %")
     shares = ((name, metrics.get(f"{name}_fraction", 0.0)) for name in ("clipped", "excluded"))
     parts += [f"{name} {100 * share:.1f} %" for name, share in shares if share >= 0.0005]
