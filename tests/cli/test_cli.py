@@ -260,7 +260,7 @@ def test_a_regression_from_a_table(capsys, tmp_path):
 def test_several_seeds(capsys, tmp_path):
     code, out, err = call(capsys, "train", *SMALL, "--seeds", "2", "--out", tmp_path / "two")
     assert code == 0, err
-    assert "2 epochs, 2 seeds side by side ->" in out
+    assert "2 epochs of 100 samples, 2 seeds side by side ->" in out
     assert re.search(r"test error \d+\.\d\d ± \d+\.\d\d %", out) and re.search(r"validation error +\d+\.\d\d ± \d", out)
     assert re.search(r"test error \(%\) +\d+\.\d\d ± \d+\.\d\d", call(capsys, "report", tmp_path / "two")[1])
     code, out, err = call(capsys, "evaluate", tmp_path / "two")

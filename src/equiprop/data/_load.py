@@ -196,11 +196,14 @@ def _path(name: str) -> tuple[Path | None, str]:
     if is_reference(name):
         return None, ""
     place, _, target = name.partition("#")
-    path = expanded(place)
-    if not path.exists():
-        path, target = expanded(name), ""
-    if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
-        return path, target
+    try:
+        path = expanded(place)
+        if not path.exists():
+            path, target = expanded(name), ""
+        if name and (path.is_dir() or (path.is_file() and path.suffix in (".npz", *SUFFIXES))):
+            return path, target
+    except OSError as error:  # a name that is too long
+        raise InputError(f"is no path ({error.strerror})", path="dataset", value=name) from error
     if name.endswith(".py"):
         raise InputError("does not say which function", path="dataset", value=name, hint=f"give {name}:FUNCTION")
     if any(separator in name for separator in {"/", os.sep}) or path.suffix in (".npz", *SUFFIXES):
