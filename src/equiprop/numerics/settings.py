@@ -233,7 +233,8 @@ class Settings(eqx.Module):
     citation: ClassVar[tuple[str, ...]] = ()
 
     def __check_init__(self) -> None:
-        for name, setting in settings_of(type(self)).items():
+        settings = settings_of(type(self))
+        for name, setting in settings.items():
             value = getattr(self, name)
             if setting.type in ("part", "numbers") or isinstance(value, Tracer):
                 continue
@@ -242,7 +243,6 @@ class Settings(eqx.Module):
             elif not (setting.word is not _NONE and value == setting.word):
                 _check_plain(name, value, setting)
         # A schedule may hold what has no value yet; it is neither off nor as usual.
-        settings = settings_of(type(self))
         values = {name: _plain(getattr(self, name), setting) for name, setting in settings.items()}
         for name, needed in idle(type(self), values).items():
             hint = f"set {needed}, or leave {name} out"
