@@ -233,7 +233,8 @@ class Settings(eqx.Module):
     citation: ClassVar[tuple[str, ...]] = ()
 
     def __check_init__(self) -> None:
-        for name, setting in settings_of(type(self)).items():
+        settings = settings_of(type(self))
+        for name, setting in settings.items():
             value = getattr(self, name)
             if setting.type in ("part", "numbers") or isinstance(value, Tracer):
                 continue
@@ -241,7 +242,8 @@ class Settings(eqx.Module):
                 _check_leaf(name, value, setting)
             elif not (setting.word is not _NONE and value == setting.word):
                 _check_plain(name, value, setting)
-        values = encode(self)
+        # A schedule may hold what has no value yet; it is neither off nor as usual.
+        values = {name: _plain(getattr(self, name), setting) for name, setting in settings.items()}
         for name, needed in idle(type(self), values).items():
             hint = f"set {needed}, or leave {name} out"
             raise InputError(f"has no effect where {needed} is off", path=name, value=values[name], hint=hint)
@@ -342,6 +344,13 @@ def defaults_of(cls: Any) -> dict[str, Any]:
     return found
 
 
+def _plain(value: Any, setting: Setting) -> Any:
+    """What a field holds as a file spells it; an array that is no number, and what has no value yet, as it is."""
+    if isinstance(value, jax.Array) and not isinstance(value, Tracer):
+        return plain_number(value) if value.ndim == 0 else value
+    return _spelled(value, setting)
+
+
 def _spelled(value: Any, setting: Setting) -> Any:
     return setting.word if value is None and setting.word is not _NONE else value
 
@@ -408,8 +417,6 @@ def encode(settings: Settings) -> dict[str, Any]:
             found[name] = {key: plain_number(jnp.asarray(each)) for key, each in value.items()}
         elif isinstance(value, AbstractSchedule):
             found[name] = value.table()
-        elif isinstance(value, jax.Array) and not isinstance(value, Tracer):
-            found[name] = plain_number(value) if value.ndim == 0 else value
         else:
-            found[name] = _spelled(value, setting)
+            found[name] = _plain(value, setting)
     return found
