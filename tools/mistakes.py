@@ -1258,7 +1258,7 @@ EXPERIMENT = (
         "a stranger taken for a process of the job",
         "experiment/_processes.py",
         "if len(said) != _WORD.size or not said.startswith(_CALL):",
-        "if len(said) != _WORD.size:",
+        "if False:",
         "experiment/test_processes.py",
     ),
     Mistake(
@@ -1266,13 +1266,6 @@ EXPERIMENT = (
         "experiment/_processes.py",
         "if theirs != token or index in _lines",
         "if index in _lines",
-        "experiment/test_processes.py",
-    ),
-    Mistake(
-        "another service taken for process 0",
-        "experiment/_processes.py",
-        "if (word, theirs) != (_ANSWER, token):",
-        "if False:",
         "experiment/test_processes.py",
     ),
     Mistake(

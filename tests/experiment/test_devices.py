@@ -66,7 +66,7 @@ def test_four_devices_and_two_in_two_pieces(alone, tmp_path):
     here = Path(__file__).parent
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=4",
-        "PYTHONPATH": str(here),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")])),
     }
     answer = subprocess.run(
         [sys.executable, "-c", RUN, str(here.parent), str(tmp_path / "weights.npz")],

@@ -70,7 +70,7 @@ def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
     here, port = Path(__file__).parent, str(free_port())
     environment = os.environ | {
         "XLA_FLAGS": f"{os.environ.get('XLA_FLAGS', '')} --xla_force_host_platform_device_count=2",
-        "PYTHONPATH": str(here),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(here), os.environ.get("PYTHONPATH")])),
     }
     command = [sys.executable, "-c", ONE_OF_TWO]
     started = [
@@ -84,7 +84,7 @@ def test_two_processes_of_two_devices_train_the_same_weights(tmp_path):
         for index in range(2)
     ]
     for process in started:
-        said, _ = process.communicate(timeout=120)
+        said, _ = process.communicate(timeout=600)
         assert process.returncode == 0, said
     with pytest.raises(Interrupted):
         train(config(**ONE_EPOCH), tmp_path / "one", dataset=dataset(), callbacks=[StopAt(1, 6)])

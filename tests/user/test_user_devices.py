@@ -27,8 +27,6 @@ def test_four_devices_on_fewer_cores(tmp_path):
     equiprop("train", *SMALL, "--out", one)
     assert close(run, one)
     equiprop("train", "--resume", run, "--epochs", 3, devices=4)
-    equiprop("compare", run, "--samples", 10, devices=4)
-    equiprop("diagnose", run, "--samples", 10, devices=4)
 
 
 @pytest.mark.slow

@@ -27,7 +27,7 @@ epochs = 1
 limit = 40
 batch_size = 20
 diagnostic_samples = 4
-audit_samples = 2
+audit_samples = 0
 
 [parameters]
 {key} = {values}
