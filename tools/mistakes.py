@@ -416,8 +416,8 @@ SOLVERS = (
     Mistake(
         "rounding put down to relaxation",
         "estimators/_audit.py",
-        "jnp.stack([rest, relaxed, rounded] if",
-        "jnp.stack([rest, rounded, relaxed] if",
+        "relaxed + jnp.where(nudges, 0, rest), rounded])",
+        "relaxed + rounded + jnp.where(nudges, 0, rest), 0 * rounded])",
         "estimators/test_audit.py",
     ),
     Mistake(
