@@ -69,7 +69,7 @@ target = "output"
 """
 SYSTEMS = {
     "mlp": ("--system.hidden", "4"),
-    "loop": ("--system.hidden", "4,4"),
+    "loop": ("--system.hidden", 4, 4),
     "cnn": ("--system.channels", "2"),
     "network": (),
 }
@@ -83,5 +83,5 @@ def test_every_kind_of_system_on_two_devices(tmp_path, kind):
         options = ("--system.topology", tmp_path / "graph.toml")
     few = ("--dataset", "digits", "--training.limit", 40, "--training.batch-size", 20, "--epochs", 1)
     known = ("--training.diagnostic-samples", 4, "--training.audit-samples", 2, "--training.devices", 2)
-    equiprop("train", "--system", kind, *options, *few, *known, "--out", tmp_path / "run", "--quiet", devices=2)
+    equiprop("train", "--system.kind", kind, *options, *few, *known, "--out", tmp_path / "run", "--quiet", devices=2)
     assert (tmp_path / "run" / "summary.json").is_file()
