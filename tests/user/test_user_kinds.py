@@ -70,7 +70,7 @@ target = "output"
 SYSTEMS = {
     "mlp": ("--system.hidden", "4"),
     "loop": ("--system.hidden", 4, 4),
-    "cnn": ("--system.channels", "2"),
+    "cnn": ("--system.preset", "deep_10"),
     "network": (),
 }
 
