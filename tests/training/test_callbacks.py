@@ -154,8 +154,8 @@ def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():
 
     (once,) = told([0.3, 1.4, 1.5])
     assert once == (
-        "the gradient may be off the exact one by 140 % of that after epoch 2, most of it by asymmetry: homeostasis turns it "
-        "towards the exact one; this is said once"
+        "the gradient may be off the exact one by 140 % of that after epoch 2, most of it by asymmetry: homeostasis, or more of "
+        "it, turns it towards the exact one; this is said once"
     )
     said = set()
     lanes = [Warnings(ep.Centered(), said) for _ in range(2)]

@@ -9,7 +9,7 @@ from safetensors.numpy import load_file
 
 import equiprop as ep
 from equiprop.errors import InputError
-from equiprop.training import named_parameters
+from equiprop.training import _parameter_files, named_parameters
 
 SYSTEMS = [ep.mlp(3, (4,), 2, key=jax.random.key(seed)) for seed in range(5)]
 
@@ -111,10 +111,10 @@ def test_a_full_disk_is_said_and_the_file_stays_as_it_was(tmp_path, monkeypatch)
     path = tmp_path / "w.npz"
     train(ep.ModelCheckpoint(path), [1.0])
 
-    def full(file, **arrays):
+    def full(path, content):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full)
+    monkeypatch.setattr(_parameter_files, "write_atomically", full)
     with pytest.raises(InputError, match=r"w.npz: cannot be written \(No space left on device\)"):
         train(ep.ModelCheckpoint(path), [1.0, 0.5], before=1)
     assert is_of(path, 1) and list(tmp_path.iterdir()) == [path]

@@ -1,7 +1,6 @@
 """The installed command as a user calls it: a process of its own, default precision, every optimisation of the compiler."""
 
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -39,13 +38,16 @@ class Started:
         environment["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
         if devices > 1:
             environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
+        command = [str(SCRIPT), *map(str, arguments)]
+        if file_bytes is not None:
+            # What is larger fails, as on a full disk; the signal that comes with it would end the process.
+            command = ["sh", "-c", f"trap '' XFSZ; ulimit -f {file_bytes // 512}; exec \"$@\"", "sh", *command]
         self.process = subprocess.Popen(
-            [str(SCRIPT), *map(str, arguments)],
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             env=environment,
-            preexec_fn=None if file_bytes is None else lambda: _limit(file_bytes),
         )
 
     def answer(self, seconds: float = _SECONDS) -> Answer:
@@ -64,12 +66,6 @@ class Started:
         began = time.monotonic()
         self.process.send_signal(number)
         return self.answer(30), time.monotonic() - began
-
-
-def _limit(file_bytes: int) -> None:
-    # What is larger fails, as on a full disk; the signal that comes with it would end the process.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
 
 
 def equiprop(*arguments: object, devices: int = 1) -> str:

@@ -62,6 +62,7 @@ output = {size = 10, activation = "shifted_sigmoid"}
 [[connections]]
 source = "input"
 target = "hidden"
+feedback = "none"
 
 [[connections]]
 source = "hidden"

@@ -70,7 +70,9 @@ class FunctionSystem(System):
                 f"force: must have the structure and the shapes of the state, {_shapes(state)}; it has {_shapes(force)}"
             )
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
-        if not all(jnp.issubdtype(a.dtype, jnp.floating) for a in (*jax.tree.leaves(force), jnp.empty(0, dtype))):
+        # A complex x has complex fixed points, which `relax` finds from a complex state.
+        numbers = jnp.inexact if any(map(jnp.iscomplexobj, jax.tree.leaves(x))) else jnp.floating
+        if not all(jnp.issubdtype(a.dtype, numbers) for a in jax.tree.leaves(force)):
             found = ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(force)}))
             hint = "params, x and the force must be real"
             raise InputError(f"force: gives numbers of type {found} for a state of real ones", hint=hint)
