@@ -403,7 +403,9 @@ def test_an_equilibrium_of_other_inputs_or_parameters_is_not_believed(untied):
         assert float(answer.equilibrium.residual[1]) > 0.01
         other = jax.tree.map(lambda a: 1.1 * a if eqx.is_inexact_array(a) else a, system)
         assert not run(other, estimator, x, Y, SOLVER, equilibrium=free).weight.any()
-    with pytest.raises(InputError, match=r"equilibrium: is of shapes .*, where the states have .*; give that of this system"):
+    with pytest.raises(
+        InputError, match=r"equilibrium: is of shapes .*, where the states have .*; give that of this system"
+    ):
         run(system, Centered(0.1), x[:2], Y[:2], SOLVER, equilibrium=free)
 
 

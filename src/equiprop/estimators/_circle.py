@@ -289,12 +289,15 @@ def passes_an_unstable_state(problem: Problem, points: int, phases: NudgedPhases
     a cubic force the trapezoid is then at least five times the force. Three times, in the metric of the error vector, count.
     """
     opposite = [0] if points % 2 else [0, -1]
+    mobility = problem.mobility
     v = trees.join_copies(jax.tree.map(lambda a: a.real[jnp.asarray(opposite)], phases.displacement))
-    batch = problem.free.steps.shape[0]
-    still = displaced(problem, jnp.zeros((2 * len(opposite), batch)))
-    ends = jax.tree.map(lambda a: jnp.concatenate([jnp.zeros_like(a), a]), v)
-    force, slopes = jax.jvp(still.force, (ends,), (trees.broadcast_batch(v, 2),))
-    needed = jax.tree.map(lambda a: a[len(a) // 2 :], force)
-    trapezoid = jax.tree.map(lambda a: (a[: len(a) // 2] + a[len(a) // 2 :]) / 2, slopes)
+    v = v if mobility is None else jax.tree.map(jnp.multiply, mobility, v)
+    free = trees.broadcast_batch(problem.free.state, len(opposite))
+    # What is this far from the free state is told by subtraction well enough.
+    both = jax.tree.map(lambda u, a: jnp.concatenate([u, u + a]), free, v)
+    field = _repeated_field(problem, 2 * len(opposite))
+    force, slopes = jax.jvp(field.force, (both,), (trees.broadcast_batch(v, 2),))
+    needed = problem.error_vector(jax.tree.map(lambda a: a[len(a) // 2 :] - a[: len(a) // 2], force))
+    trapezoid = problem.error_vector(jax.tree.map(lambda a: (a[: len(a) // 2] + a[len(a) // 2 :]) / 2, slopes))
     off = trees.norm(trees.subtract(trapezoid, needed)) > (trees.norm(trapezoid) + trees.norm(needed)) / 2
-    return jnp.any(off.reshape(len(opposite), batch), axis=0)
+    return jnp.any(off.reshape(len(opposite), -1), axis=0)

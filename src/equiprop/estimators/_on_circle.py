@@ -20,6 +20,7 @@ from equiprop.estimators._nudging import (
 )
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import Number, count, flag, trees
+from equiprop.numerics.settings import defaults_of
 from equiprop.systems import System, is_holomorphic
 
 AUTO_POINTS = (2, 4, 8)
@@ -62,6 +63,12 @@ class AbstractOnCircle(AbstractNudged):
                 path="tolerance",
                 value=float("inf"),
             )
+        usual = defaults_of(type(self))
+        for name in ("branch_switch", "branch_switch_threshold") if self.points == 1 else ():
+            value = getattr(self, name)
+            if isinstance(value, int | float | str) and value != usual[name]:
+                reason = "has no effect where points is 1: one nudge cannot tell a switch of branch"
+                raise InputError(reason, path=name, value=value, hint=f"leave {name} out")
 
     @property
     def order(self) -> int:
