@@ -319,7 +319,7 @@ def test_an_epoch_that_left_samples_out_says_so():
     }
     assert epoch_line(metrics | {"excluded_fraction": 0.25}, 2).endswith("converged 100.0 %  excluded 25.0 %")
     assert epoch_line(metrics | {"excluded_fraction": 0.0}, 2).endswith("converged 100.0 %")
-    causes = {"nudge": 0.029, "relaxation": None, "rounding": 0.012, "asymmetry": 0.0, "exclusion": 0.0}
+    causes = {"nudge": 0.029, "relaxation": None, "rounding": 0.012, "noise": 0.0, "asymmetry": 0.0, "exclusion": 0.0}
     told = metrics | {"gradient_bar": 0.0316, "gradient_bar_causes": causes}
     assert "  gradient ±3.2 % (nudge 2.9, rounding 1.2)  converged" in epoch_line(told, 2)
     far = told | {"gradient_bar": 1.24, "gradient_bar_causes": causes | {"asymmetry": 1.236}}

@@ -167,6 +167,28 @@ def test_what_cannot_be_audited(problem):
         several.audit()
 
 
+def test_noise_is_a_cause_and_averages_out(problem):
+    """Beside the scatter of the gradient over many draws."""
+    system, x, y, _, _, exact = problem
+
+    def answers(periods, noise, draws):
+        estimator = ep.ContinuousTime(0.3, periods=periods, noise=noise, unconverged="keep")
+        keys = jax.random.split(jax.random.key(5), draws)
+        return [ep.estimate(system, x, y, estimator, solver=SOLVER, key=key) for key in keys]
+
+    (quiet,) = answers(4, 0.0, 1)
+    assert float(quiet.audit(len(x)).causes["noise"]) == 0
+    scatters = []
+    for periods in (4, 64):
+        found = answers(periods, 0.02, 8)
+        gradients = np.array([flat(each.gradient) for each in found])
+        scatter = np.sqrt(np.sum(gradients.var(axis=0, ddof=1))) / np.linalg.norm(flat(exact))
+        told = np.median([float(each.audit(len(x)).causes["noise"]) for each in found])
+        assert 0.5 * scatter < told < 2.5 * scatter, (told, scatter)
+        scatters.append(scatter)
+    assert 2.5 < scatters[0] / scatters[1] < 6
+
+
 def test_no_equilibrium_is_said(problem):
     """Of samples that have none the bar is not small, whatever it is."""
     system, x, y, _, _, _ = problem

@@ -21,7 +21,7 @@ GOOD = {
     "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unconverged": 0.0},
     "error_bar": 0.01,
     "gradient_bar": 0.03,
-    "gradient_bar_causes": {"nudge": 0.01, "relaxation": 0.0, "rounding": 0.0, "asymmetry": 0.02, "exclusion": 0.0},
+    "gradient_bar_causes": {"nudge": 0.01, "relaxation": 0.0, "rounding": 0.0, "noise": 0.0, "asymmetry": 0.02, "exclusion": 0.0},
     "certified_fraction": 1.0,
     "certificate_reason": None,
     "cosine_to_adjoint": {"hidden_1": 0.99, "output": 0.99, "total": 0.98},

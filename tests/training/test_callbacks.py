@@ -140,7 +140,7 @@ def test_that_many_samples_are_excluded_is_said_once_and_why():
 
 def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():
     """One that may be off by more than it is long, or by any amount; of a training that goes on also what it said before."""
-    causes = {"nudge": 0.2, "relaxation": 0.0, "rounding": 0.0, "asymmetry": 1.3, "exclusion": None}
+    causes = {"nudge": 0.2, "relaxation": 0.0, "rounding": 0.0, "noise": 0.0, "asymmetry": 1.3, "exclusion": None}
 
     def told(bars, history=()):
         warner = Warnings(ep.Centered())

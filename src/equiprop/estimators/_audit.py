@@ -31,7 +31,7 @@ _SAFETY = 1.15
 # all against the limit and against the exact gradient.
 _SUMS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1]], float)
 
-CAUSES = ("nudge", "relaxation", "rounding", "asymmetry", "exclusion")
+CAUSES = ("nudge", "relaxation", "rounding", "noise", "asymmetry", "exclusion")
 
 
 class GradientBar(Figures):
@@ -47,8 +47,8 @@ class GradientBar(Figures):
     - `exact`: against the gradient of the mean cost of the whole batch, g* = ⟨δᵀ∂F/∂θ⟩ + ⟨∂C/∂θ⟩.
     - `limit`: against what the estimator tends to, with δE in place of δ unless it follows δ itself.
     - `exact_of`, `limit_of`: the same of each array of parameters, by its path.
-    - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding` (measured together, and told apart by
-      what the estimator knows of the last two), `asymmetry`, `exclusion`.
+    - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding`, `noise` (measured together, and told
+      apart by what the estimator knows of the last three), `asymmetry`, `exclusion`.
     - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, as where there is no
       equilibrium; a bar cannot speak for these.
     """
@@ -69,7 +69,7 @@ class Found(eqx.Module):
 
     whole: Float[Array, "2"]
     arrays: Float[Array, "2 arrays"]
-    causes: Float[Array, "5"]
+    causes: Float[Array, "6"]
     samples: Int[Array, ""]
     unsolved: Int[Array, ""]
 
@@ -88,10 +88,12 @@ class Found(eqx.Module):
 
 
 class Causes(eqx.Module):
-    """What an estimator says of the error of its own answer, as in `Response`."""
+    """What an estimator says of the error of its own answer, as in `Response`.
 
-    unfinished: Float[Array, " batch"]
-    rounding: Float[Array, " batch"]
+    - `parts`: by unfinished relaxation, rounding and noise.
+    """
+
+    parts: Float[Array, "batch 3"]
     surrogate: Surrogate | None
 
 
@@ -133,9 +135,8 @@ def audit(
     chosen, inclusion = _drawn(wanted, error_vector, kept, samples)
     divisor = jnp.maximum(jnp.sum(kept), 1) if grounds.divide_by == "kept" else batch
     share = (kept / divisor).astype(inclusion.dtype)
-    causes = grounds.causes.unfinished, grounds.causes.rounding
-    whole = free.state, system.injection(grounds.x), grounds.x, grounds.target, error_vector, share, *causes
-    state, injection, x, target, found, share, unfinished, rounding = jax.tree.map(lambda a: a[chosen], whole)
+    whole = free.state, system.injection(grounds.x), grounds.x, grounds.target, error_vector, share, grounds.causes.parts
+    state, injection, x, target, found, share, known = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
     found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
     of_limit, of_exact, left = _errors(system, state, injection, target, found)
@@ -162,24 +163,20 @@ def audit(
     whole = relative(trees.scaled_norm(of_each[:, 3:], axis=0), trees.scaled_norm(lengths, axis=0))
     apart = relative(trees.scaled_norm(of_each[:, :3], axis=0), trees.scaled_norm(lengths[:, 1]))
     weight = inclusion * share
-    relaxed, rounded = (weight * trees.norm(found) * part for part in (unfinished, rounding))
-    told_apart = _told_apart(weight * trees.norm(of_limit), relaxed, rounded, grounds.nudges)
+    known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
+    told_apart = _told_apart(weight * trees.norm(of_limit), known, grounds.nudges)
     causes = jnp.append(apart[0] * told_apart, apart[1:])
     unsolved = jnp.sum(~(left <= 0.5), dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
 
 def _told_apart(
-    errors: Float[Array, " some"],
-    unfinished: Float[Array, " some"],
-    rounding: Float[Array, " some"],
-    nudges: Bool[Array, ""],
-) -> Float[Array, "3"]:
-    """What parts of errors are put down to the nudge, to relaxation and to rounding; their squares add up to one at most."""
-    whole = jnp.sum(errors**2)
-    relaxed, rounded = (jnp.minimum(1, relative(jnp.sum(part**2), whole)) for part in (unfinished, rounding))
-    rest = jnp.maximum(0, 1 - relaxed - rounded)
-    shares = jnp.stack([jnp.where(nudges, rest, 0), relaxed + jnp.where(nudges, 0, rest), rounded])
+    errors: Float[Array, " some"], known: Float[Array, "some 3"], nudges: Bool[Array, ""]
+) -> Float[Array, "4"]:
+    """What parts of errors are put down to the nudge, to relaxation, rounding and noise; their squares add up to one at most."""
+    parts = jnp.minimum(1, relative(jnp.sum(known**2, axis=0), jnp.sum(errors**2)))
+    rest = jnp.maximum(0, 1 - parts.sum())
+    shares = jnp.append(jnp.where(nudges, rest, 0), parts.at[0].add(jnp.where(nudges, 0, rest)))
     return jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
 
 

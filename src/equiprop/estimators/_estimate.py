@@ -234,10 +234,9 @@ def _estimate(
         grounds=None,
         **read.flags,
     )
-    unfinished, rounding = (
-        jnp.zeros_like(cost) if cause is None else cause for cause in (response.unfinished, response.rounding)
-    )
-    return answer, Causes(unfinished, rounding, response.surrogate)
+    known = (response.unfinished, response.rounding, response.noise)
+    parts = jnp.stack([jnp.zeros_like(cost) if part is None else part for part in known], axis=1)
+    return answer, Causes(parts, response.surrogate)
 
 
 @eqx.filter_jit

@@ -43,7 +43,8 @@ class Response(eqx.Module):
     - `nudge`: |β|, where there is one.
     - `retried`: whether the sample was estimated again at a smaller nudge. By default no.
     - `equilibrium`: the equilibrium it belongs to, from an estimator that needs no free phase.
-    - `unfinished`, `rounding`: the parts of its relative error that are put down to unfinished relaxation and to rounding.
+    - `unfinished`, `rounding`, `noise`: the parts of its relative error that are put down to unfinished relaxation, to rounding,
+      and to noise. By default none.
     - `surrogate`: of an estimator whose parameter gradient is not δᵀ∂F/∂θ at the free equilibrium; an Equinox module.
     """
 
@@ -59,6 +60,7 @@ class Response(eqx.Module):
     surrogate: Surrogate | None = None
     unfinished: Float[Array, " batch"] | None = None
     rounding: Float[Array, " batch"] | None = None
+    noise: Float[Array, " batch"] | None = None
 
 
 class AbstractEstimator(Settings):

@@ -220,14 +220,18 @@ class ContinuousTime(AbstractEstimator):
             nudge=size,
             equilibrium=eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32)),
             surrogate=OverOscillation(heard.states),
+            noise=None if self.noise is None else self._scatter(found, heard, error_vector),
         )
+
+    def _scatter(self, found: Problem, heard: LockInRecord, error_vector: PyTree) -> Float[Array, " batch"]:
+        """The relative standard error of the mean over the periods."""
+        return relative(trees.norm(found.error_vector(heard.standard_error)), trees.norm(error_vector))
 
     def _bar(
         self, found: Problem, heard: LockInRecord, error_vector: PyTree, size: Float[Array, " batch"]
     ) -> Float[Array, " batch"]:
         if self.error_bar == "periods":
-            scatter = trees.norm(found.error_vector(heard.standard_error))
-            return 2 * relative(scatter, trees.norm(error_vector))
+            return 2 * self._scatter(found, heard, error_vector)
         # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
         left = found.in_activity(found.force(found.free.state))
         drift = relative(left, size * found.in_activity(found.cost_gradient))

@@ -16,6 +16,8 @@ FACTORS = ("nudge_factor", "solver_tolerance_factor")
 # What is aimed at, of the tolerance, and how far one epoch may go: the next bar tells whether that was right.
 _AIM = 0.7
 _LEAST, _MOST = 0.1, 0.7
+# Against what the estimator tends to.
+_CAUSES = ("nudge", "relaxation", "rounding", "noise")
 
 
 class Adjustment(eqx.Module):
@@ -62,9 +64,9 @@ class Adjustment(eqx.Module):
         bar, causes = metrics["gradient_bar_limit"], metrics["gradient_bar_causes"]
         if bar is not None and bar <= tolerance:
             return self, ""
-        if bar is None or any(causes[name] is None for name in ("nudge", "relaxation", "rounding")):
+        if bar is None or any(causes[name] is None for name in _CAUSES):
             return self, "how far the gradient is off cannot be told, and nothing is changed"
-        worst = max(("nudge", "relaxation", "rounding"), key=causes.__getitem__)
+        worst = max(_CAUSES, key=causes.__getitem__)
         wanted = _AIM * tolerance / bar
         estimator, solver = components.estimator, components.solver
         nudge = getattr(estimator, "nudge", None)

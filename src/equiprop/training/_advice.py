@@ -14,6 +14,7 @@ MENDS = {
     "nudge": "a smaller nudge or more points bring it nearer",
     "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
     "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
+    "noise": "more periods average it out, and a larger nudge stands above it",
     "asymmetry": "homeostasis, or more of it, turns it towards the exact one",
     "exclusion": "mend what flags the samples that are excluded",
 }
