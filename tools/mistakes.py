@@ -416,8 +416,15 @@ SOLVERS = (
     Mistake(
         "rounding put down to relaxation",
         "estimators/_audit.py",
-        "relaxed + jnp.where(nudges, 0, rest), rounded])",
-        "relaxed + rounded + jnp.where(nudges, 0, rest), 0 * rounded])",
+        "parts.at[0].add(jnp.where(nudges, 0, rest)))",
+        "parts.at[0].add(parts[1] + jnp.where(nudges, 0, rest)).at[1].set(0))",
+        "estimators/test_audit.py",
+    ),
+    Mistake(
+        "noise of which the standard deviation is told, not the standard error",
+        "estimators/continuous_time.py",
+        "jnp.std(a, axis=0, ddof=1) / n**0.5 if",
+        "jnp.std(a, axis=0, ddof=1) if",
         "estimators/test_audit.py",
     ),
     Mistake(

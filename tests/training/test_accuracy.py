@@ -22,7 +22,14 @@ def components(**sections):
 
 
 def said(nudge=0.0, relaxation=0.0, rounding=0.0, asymmetry=0.0, limit=None):
-    causes = {"nudge": nudge, "relaxation": relaxation, "rounding": rounding, "asymmetry": asymmetry, "exclusion": 0.0, "noise": 0.0}
+    causes = {
+        "nudge": nudge,
+        "relaxation": relaxation,
+        "rounding": rounding,
+        "asymmetry": asymmetry,
+        "exclusion": 0.0,
+        "noise": 0.0,
+    }
     return {
         "gradient_bar_limit": math.hypot(nudge, relaxation, rounding) if limit is None else limit,
         "gradient_bar_causes": causes,

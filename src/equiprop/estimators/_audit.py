@@ -135,7 +135,15 @@ def audit(
     chosen, inclusion = _drawn(wanted, error_vector, kept, samples)
     divisor = jnp.maximum(jnp.sum(kept), 1) if grounds.divide_by == "kept" else batch
     share = (kept / divisor).astype(inclusion.dtype)
-    whole = free.state, system.injection(grounds.x), grounds.x, grounds.target, error_vector, share, grounds.causes.parts
+    whole = (
+        free.state,
+        system.injection(grounds.x),
+        grounds.x,
+        grounds.target,
+        error_vector,
+        share,
+        grounds.causes.parts,
+    )
     state, injection, x, target, found, share, known = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
     found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
