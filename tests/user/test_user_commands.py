@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from commands import SMALL, equiprop, same
+from commands import SMALL, UNDIAGNOSED, equiprop, same
 
 
 @pytest.fixture(scope="module")
@@ -22,12 +22,12 @@ def test_evaluate_and_report(run):
 
 
 @pytest.mark.slow
-def test_resume_for_more_epochs_is_the_longer_run(run, tmp_path):
+def test_resume_for_more_epochs_is_the_longer_run(tmp_path):
     """But for the schedule: that of the learning rate is constant here."""
-    constant = ("--optimizer.schedule", "constant")
-    equiprop("train", *SMALL, *constant, "--out", tmp_path / "short", "--quiet")
+    constant = (*SMALL, *UNDIAGNOSED, "--optimizer.schedule", "constant")
+    equiprop("train", *constant, "--out", tmp_path / "short")
     equiprop("train", "--resume", tmp_path / "short", "--epochs", 3, "--quiet")
-    equiprop("train", *SMALL, *constant, "--epochs", 3, "--out", tmp_path / "long", "--quiet")
+    equiprop("train", *constant, "--epochs", 3, "--out", tmp_path / "long")
     assert same(tmp_path / "short", tmp_path / "long")
 
 
@@ -44,5 +44,5 @@ def test_compare_diagnose_predict_and_export(run, tmp_path):
 
 @pytest.mark.slow
 def test_several_seeds(tmp_path):
-    equiprop("train", *SMALL, "--seeds", 2, "--out", tmp_path / "run", "--quiet")
+    equiprop("train", *SMALL, *UNDIAGNOSED, "--seeds", 2, "--out", tmp_path / "run")
     assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")

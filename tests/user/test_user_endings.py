@@ -5,9 +5,9 @@ import signal
 import time
 
 import pytest
-from commands import SMALL, Started, epochs, equiprop, same, until
+from commands import SMALL, UNDIAGNOSED, Started, epochs, equiprop, same, until
 
-ENDLESS = (*SMALL, "--epochs", 100_000, "--training.diagnostic-samples", 0, "--training.audit-samples", 0, "--quiet")
+ENDLESS = (*SMALL, *UNDIAGNOSED, "--epochs", 100_000)
 # It is five seconds on a machine that has nothing else to do.
 SOON = 15
 # One relaxation that never reaches its tolerance.
@@ -50,7 +50,7 @@ def test_ctrl_c_before_the_first_step_tells_how_to_go_on(tmp_path):
 def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
     """With Ctrl-C in between, too."""
     whole, run = tmp_path / "whole", tmp_path / "run"
-    settings = (*SMALL, "--epochs", 300, *ENDLESS[-5:])
+    settings = (*SMALL, *UNDIAGNOSED, "--epochs", 300)
     equiprop("train", *settings, "--out", whole)
     for number in (signal.SIGKILL, signal.SIGINT):
         before = epochs(run)
@@ -78,7 +78,7 @@ def test_a_run_directory_that_is_removed_is_not_made_anew(tmp_path, seeds):
 def test_a_full_disk_is_told_and_the_run_goes_on_where_there_is_room(tmp_path):
     """A limit on the size of a file is a disk that is full for what is larger."""
     run = tmp_path / "run"
-    equiprop("train", *SMALL, "--out", run, "--quiet")
+    equiprop("train", *SMALL, *UNDIAGNOSED, "--out", run)
     kept = {path.name: path.read_bytes() for path in (run / "checkpoints").iterdir()}
     shutil.copytree(run, tmp_path / "copy")
     size = min(map(len, kept.values())) // 2

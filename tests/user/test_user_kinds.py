@@ -2,8 +2,9 @@
 
 import json
 
+import numpy as np
 import pytest
-from commands import equiprop
+from commands import UNDIAGNOSED, equiprop
 
 from equiprop.estimators import ESTIMATORS
 from equiprop.systems import RECIPES
@@ -26,7 +27,7 @@ dataset = "digits"
 epochs = 1
 limit = 40
 batch_size = 20
-diagnostic_samples = 4
+diagnostic_samples = 0
 audit_samples = 0
 
 [parameters]
@@ -71,7 +72,7 @@ target = "output"
 SYSTEMS = {
     "mlp": ("--system.hidden", "4"),
     "loop": ("--system.hidden", 4, 4),
-    "cnn": ("--system.preset", "deep_10"),
+    "cnn": ("--system.preset", "small"),
     "network": (),
 }
 
@@ -82,7 +83,12 @@ def test_every_kind_of_system_on_two_devices(tmp_path, kind):
     if kind == "network":
         (tmp_path / "graph.toml").write_text(GRAPH)
         options = ("--system.topology", tmp_path / "graph.toml")
-    few = ("--dataset", "digits", "--training.limit", 40, "--training.batch-size", 20, "--epochs", 1)
-    known = ("--training.diagnostic-samples", 4, "--training.audit-samples", 2, "--training.devices", 2)
-    equiprop("train", "--system.kind", kind, *options, *few, *known, "--out", tmp_path / "run", "--quiet", devices=2)
+    dataset = "digits"
+    if kind == "cnn":
+        dataset, draw = tmp_path / "images.npz", np.random.default_rng(0)
+        np.savez(dataset, x=draw.integers(0, 256, (60, 32, 32, 1), np.uint8), y=np.arange(60) % 10)
+    few = ("--dataset", dataset, "--training.limit", 40, "--training.batch-size", 20, "--epochs", 1, *UNDIAGNOSED)
+    equiprop(
+        "train", "--system.kind", kind, *options, *few, "--training.devices", 2, "--out", tmp_path / "run", devices=2
+    )
     assert (tmp_path / "run" / "summary.json").is_file()
