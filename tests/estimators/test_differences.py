@@ -112,10 +112,9 @@ def test_single_precision_reads_weak_feedback_through_many_layers(estimator):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("preset", ["deep_10", "deep_15", "deep_20"])
-def test_deep_convolutional_networks_in_single_precision(preset):
-    """Every layer as in double precision: the mobility of the first is 4e-9 to 2e-13."""
-    system = cnn((8, 8, 1), 3, preset=preset, key=jax.random.key(0))
+def test_a_deep_convolutional_network_in_single_precision():
+    """Every layer as in double precision: the mobility of the first is 4e-9. `benchmarks/small_responses.py` has deeper ones."""
+    system = cnn((8, 8, 1), 3, preset="deep_10", key=jax.random.key(0))
     x, y = jax.random.normal(jax.random.key(1), (2, 8, 8, 1)), jnp.arange(2)
     double = ep.estimate(system, x, y, ep.Centered(0.05))
     one = ep.estimate(single(system), x.astype(jnp.float32), y, ep.Centered(0.05))
