@@ -1,8 +1,8 @@
 """Whether the bar of a gradient holds on trained networks in single precision: against exact gradients in double precision.
 
-    python studies/gradient_bar.py RUN [RUN ...]
+    python studies/gradient_bar.py [--batches 25] [--size 50] RUN [RUN ...]
 
-Of each run 25 batches of 50 training samples. The true gradients are those of the whole batch, by linear solves at equilibria
+Of each run so many batches of so many training samples. The true gradients are those of the whole batch, by linear solves at equilibria
 to 1e-11 in double precision. Printed for each estimator, against the exact gradient and against the limit of vanishing nudge: the
 share of batches whose error lies below the bar, the share whose bar is besides within five times of it, and medians of both.
 """
@@ -24,7 +24,7 @@ import equiprop as ep  # noqa: E402
 from equiprop.training import on_device  # noqa: E402
 
 ESTIMATORS = (ep.Centered(0.05), ep.Centered(0.5), ep.Holomorphic(0.1))
-BATCHES, SIZE, AUDITED = 25, 50, 16
+AUDITED = 16
 DOUBLE = ep.GaussSeidel(tolerance=1e-11, max_steps=2000)
 SOLVE = {"linear_solver": ep.GMRES(tolerance=1e-8, max_restarts=20), "clip": math.inf, "unconverged": "keep"}
 
@@ -32,19 +32,22 @@ SOLVE = {"linear_solver": ep.GMRES(tolerance=1e-8, max_restarts=20), "clip": mat
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="+")
-    for path in parser.parse_args().runs:
+    parser.add_argument("--batches", type=int, default=25)
+    parser.add_argument("--size", type=int, default=50)
+    given = parser.parse_args()
+    for path in given.runs:
         print(path)
-        for estimator, rows in _measured(ep.load(path)).items():
-            print(f"  {estimator:<18} {_told(rows[:, :2])}   {_told(rows[:, 2:])}")
+        for estimator, rows in _measured(ep.load(path), given.batches, given.size).items():
+            print(f"  {estimator:<18} {_told(rows[:, :2])}   {_told(rows[:, 2:])}", flush=True)
 
 
-def _measured(run: Any) -> dict[str, np.ndarray]:
+def _measured(run: Any, batches: int, size: int) -> dict[str, np.ndarray]:
     """By estimator, a row a batch: the error and the bar against the exact gradient, and against the limit."""
     single, data = run.system, ep.data.load(run.config.dataset)
     samples, found = on_device(data.train, data, jnp.float32), {}
     double, draw = _in(jnp.float64, single), np.random.default_rng(0)
-    for _ in range(BATCHES):
-        x, y = samples.batch(jnp.asarray(draw.choice(len(samples), SIZE, replace=False)))
+    for _ in range(batches):
+        x, y = samples.batch(jnp.asarray(draw.choice(len(samples), size, replace=False)))
         free = ep.relax(double, _in(jnp.float64, x), DOUBLE)
         exact, limit = (
             _flat(ep.estimate(double, _in(jnp.float64, x), y, which(**SOLVE), solver=DOUBLE, equilibrium=free).gradient)
