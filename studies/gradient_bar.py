@@ -3,8 +3,9 @@
     python studies/gradient_bar.py [--batches 25] [--size 50] RUN [RUN ...]
 
 Of each run so many batches of so many training samples. The true gradients are those of the whole batch, by linear solves at
-equilibria to 1e-11 in double precision. Printed for each estimator, against the exact gradient and against the limit of vanishing nudge: the
-share of batches whose error lies below the bar, the share whose bar is besides within five times of it, and medians of both.
+equilibria to 1e-11 in double precision. Printed for each estimator, against the exact gradient and against the limit of
+vanishing nudge: the share of batches whose error lies below the bar, the share whose bar is besides within five times of it, and
+medians of both.
 """
 
 import argparse
