@@ -5,6 +5,7 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax.core import Tracer
 from jaxtyping import Array, Float, Int
 
 from equiprop.errors import InputError
@@ -66,9 +67,9 @@ class AbstractOnCircle(AbstractNudged):
         usual = defaults_of(type(self))
         for name in ("branch_switch", "branch_switch_threshold") if self.points == 1 else ():
             value = getattr(self, name)
-            if isinstance(value, int | float | str) and value != usual[name]:
+            if value is not None and not isinstance(value, Tracer) and value != usual[name]:
                 reason = "has no effect where points is 1: one nudge cannot tell a switch of branch"
-                raise InputError(reason, path=name, value=value, hint=f"leave {name} out")
+                raise InputError(reason, path=name, hint=f"leave {name} out")
 
     @property
     def order(self) -> int:
