@@ -391,3 +391,12 @@ def test_parameters_are_real():
     )
     with pytest.raises(InputError, match=r"^params\.w: is complex, and a parameter must be real; hold its real"):
         verify(system, jnp.ones((4, 3)))
+
+
+def test_inputs_of_a_gradient_are_real_and_those_of_a_relaxation_may_be_complex():
+    system = from_force(lambda p, u, x: x - p * u, jnp.asarray(2.0), initial_state=jnp.zeros(3), holomorphic=True)
+    x = jnp.full((4, 3), 1 + 2j)
+    found = relax(system, x, GaussSeidel(tolerance=1e-9), state=jnp.zeros((4, 3), complex))
+    assert np.allclose(found.state, x / 2)
+    with pytest.raises(InputError, match=r"^x: is complex, and the gradient of a cost wants real inputs"):
+        estimate(system, x, jnp.zeros((4, 3)), Centered())

@@ -41,6 +41,8 @@ def verify(system: System, x: Any, target: Any = None) -> None:
             raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
     if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(x)):
         raise InputError("the batch holds no sample; give at least one")
+    if target is not None and any(map(jnp.iscomplexobj, jax.tree.leaves(x))):
+        raise InputError("is complex, and the gradient of a cost wants real inputs", path="x")
     if target is not None and not _is_ours(getattr(system, "cost", None)):
         _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
     if not isinstance(system, LayeredNetwork):

@@ -55,7 +55,7 @@ class Adjustment(eqx.Module):
         """What follows from the audit of an epoch, and what is to be said of it; nothing where the bar is small enough.
 
         The error by a finite nudge falls as its power of N, that by relaxation with the tolerance of the solver. What asymmetry
-        and exclusion do is not in the numbers of an estimator, nor is rounding.
+        and exclusion do is not in the numbers of an estimator, nor are rounding and noise.
 
         **Arguments:**
 
