@@ -1,5 +1,7 @@
 """The errors a user can cause, each a single line that says what is wrong, where, and how to mend it."""
 
+import inspect
+import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
@@ -94,6 +96,17 @@ class ScheduleWarning(EquipropWarning):
 
 class TrackerWarning(EquipropWarning):
     """A record of a training cannot be kept; the training goes on without it."""
+
+
+def warn(message: str, kind: type[EquipropWarning] = EquipropWarning) -> None:
+    """Warns, naming the line of the user's program that called this package, through whatever other libraries."""
+    frame, level, ours = inspect.currentframe(), 0, 0
+    while frame is not None:
+        level += 1
+        if frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+            ours = level
+        frame = frame.f_back
+    warnings.warn(message, kind, stacklevel=ours + 1)
 
 
 def suggest(path: str | Iterable[str], value: object, allowed: Iterable[str]) -> InputError:

@@ -19,13 +19,12 @@ import inspect
 import pkgutil
 import re
 import sys
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from equiprop.errors import EquipropError, InputError, suggest
+from equiprop.errors import EquipropError, InputError, suggest, warn
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Family:
             try:
                 found[point.name] = self._loaded(point)
             except InputError as error:
-                warnings.warn(str(error), stacklevel=2)
+                warn(str(error))
         return found
 
     def find(self, kind: str) -> type:

@@ -68,16 +68,16 @@ def test_the_solver_goes_further_where_relaxation_is_what_errs():
     ("metrics", "sections", "words"),
     [
         (said(nudge=0.01, asymmetry=5.0), {}, ""),
-        (said(rounding=0.5), {}, "no number of the estimator mends its error by rounding"),
+        (said(rounding=0.5), {}, "nothing is changed, because most of it is rounding: double precision"),
         (
             said(relaxation=0.5),
             {"solver": {"kind": "fixed_iterations"}},
-            "no number of the estimator mends its error by relaxation",
+            "nothing is changed, because most of it is relaxation: a smaller solver.tolerance, or more steps",
         ),
         (
             said(nudge=0.5),
             {"estimator": {"kind": "holomorphic", "nudge": "auto", "tolerance": 0.1}},
-            "mends its error by nudge",
+            "nothing is changed, because most of it is nudge: a smaller nudge or more points",
         ),
         (said(limit=math.nan) | {"gradient_bar_limit": None}, {}, "cannot be told, and nothing is changed"),
     ],

@@ -1,6 +1,5 @@
 """`estimate`: the gradient of a batch with everything needed to trust or distrust it."""
 
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +10,7 @@ import numpy as np
 from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
-from equiprop.errors import ExclusionWarning, InputError
+from equiprop.errors import ExclusionWarning, InputError, warn
 from equiprop.estimators._audit import Causes, Found, GradientBar, Grounds, audit
 from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
@@ -188,11 +187,10 @@ def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
         _warned.add(kind)
         counts = {name: int(count) for name, count in answer.counts.items()}
         why = ", ".join(f"{counts[name]} {name}" for name in estimator.dropped if counts[name])
-        warnings.warn(
+        warn(
             f"{type(estimator).__name__}: {counts['excluded']} of {counts['samples']} samples are excluded from the gradient "
             f"({why}); this is said once",
             ExclusionWarning,
-            stacklevel=3,
         )
 
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from equiprop.errors import CheckpointWarning, InputError
+from equiprop.errors import CheckpointWarning, InputError, warn
 from equiprop.experiment import _legacy_checkpoint
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
 from equiprop.files import is_unfinished, make_folder, parse_json, replaced_by, why_not_written
@@ -126,7 +125,7 @@ class Checkpoints:
         left = self.paths(best=True)
         then = f"{left[-1].stem} is the best in its place" if left else "the best system is lost"
         for error in damaged:
-            warnings.warn(f"{error}; it is put aside, and {then}", CheckpointWarning, stacklevel=2)
+            warn(f"{error}; it is put aside, and {then}", CheckpointWarning)
 
     def newest(self, like: T, *, best: bool = False) -> tuple[CheckpointMetadata, T]:
         """The newest whole checkpoint, or the one with the lowest validation error: what it says of itself, and its state.
@@ -228,7 +227,7 @@ class Checkpoints:
                     damaged[path] = error
                 continue
             for error in damaged.values():
-                warnings.warn(f"{error}; {path.stem} is read in its place", CheckpointWarning, stacklevel=2)
+                warn(f"{error}; {path.stem} is read in its place", CheckpointWarning)
             return found
 
 

@@ -1,10 +1,9 @@
 """Configurations of version 0.1 in today's names."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from equiprop.errors import InputError, RenamedWarning, suggest
+from equiprop.errors import InputError, RenamedWarning, suggest, warn
 
 _KEYS = {
     "estimator": {
@@ -25,7 +24,7 @@ _told: set[str] = set()
 def _tell(old: str, new: str) -> None:
     if old not in _told:
         _told.add(old)
-        warnings.warn(f"{old} is now called {new}", RenamedWarning, stacklevel=3)
+        warn(f"{old} is now called {new}", RenamedWarning)
 
 
 def renamed_key(key: str) -> str:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ import jax.numpy as jnp
 
 from equiprop._interrupts import doing
 from equiprop.data import DatasetInfo, Split
-from equiprop.errors import InputError, ScheduleWarning
+from equiprop.errors import InputError, ScheduleWarning, warn
 from equiprop.estimators import FLAGS
 from equiprop.experiment._checkpoint import CheckpointMetadata
 from equiprop.experiment._config import Config, schedules
@@ -123,7 +122,7 @@ def extend(record: Record, before: Config, after: Config, histories: list[list[d
             history[-1].pop("stopped", None)
     on_primary(lambda: record.extend(after, histories))
     for sentence in rescheduled(before, done, old, new):
-        warnings.warn(sentence, ScheduleWarning, stacklevel=4)
+        warn(sentence, ScheduleWarning)
 
 
 def rescheduled(config: Config, done: int, before: int, after: int) -> Iterator[str]:

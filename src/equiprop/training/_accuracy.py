@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from equiprop.solvers import AbstractSolver
+from equiprop.training._advice import MENDS
 from equiprop.training._components import Components
 
 FACTORS = ("nudge_factor", "solver_tolerance_factor")
@@ -78,7 +79,7 @@ class Adjustment(eqx.Module):
             factor = _within(wanted)
             changed = eqx.tree_at(lambda a: a.tolerance, self, self.tolerance * factor)
             return changed, f"the tolerance of the solver is {float(solver.tolerance) * factor:.2g} from now on"
-        return self, f"no number of the estimator mends its error by {worst}"
+        return self, f"nothing is changed, because most of it is {worst}: {MENDS[worst]}"
 
 
 def _within(factor: float) -> float:

@@ -9,13 +9,12 @@ import math
 import re
 import sys
 import textwrap
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from numbers import Real
 from pathlib import Path
 from typing import Any, ClassVar
 
-from equiprop.errors import InputError, TrackerWarning
+from equiprop.errors import InputError, TrackerWarning, warn
 from equiprop.files import read_json, write_atomically
 from equiprop.reporting import STD, flatten
 from equiprop.systems import System
@@ -109,7 +108,7 @@ class Tracker(Callback, abc.ABC):
             self._listening = False
             reason = textwrap.shorten(str(error), 300) or "no reason given"
             message = f"{self.title}: {type(error).__name__}: {reason}; the training goes on without it"
-            warnings.warn(message, TrackerWarning, stacklevel=2)
+            warn(message, TrackerWarning)
 
     @contextlib.contextmanager
     def _printing(self) -> Iterator[None]:

@@ -1,10 +1,9 @@
 """What a training must not pass over in silence."""
 
-import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from equiprop.errors import ExclusionWarning, GradientWarning
+from equiprop.errors import EquipropWarning, ExclusionWarning, GradientWarning, warn
 from equiprop.estimators import AbstractEstimator
 from equiprop.systems import System
 from equiprop.training._advice import MENDS
@@ -20,13 +19,13 @@ class Warnings(Callback):
     and names why. Every training has it.
     """
 
-    def __init__(self, estimator: AbstractEstimator, said: set[type[Warning]] | None = None) -> None:
+    def __init__(self, estimator: AbstractEstimator, said: set[type[EquipropWarning]] | None = None) -> None:
         """**Arguments:**
 
         - `said`: what has been said already, which several trainings side by side have in common.
         """
         self._dropped = estimator.dropped
-        self._said: set[type[Warning]] = set() if said is None else said
+        self._said: set[type[EquipropWarning]] = set() if said is None else said
         self._of = ""
 
     def on_start(self, plan: Plan) -> None:
@@ -40,10 +39,10 @@ class Warnings(Callback):
         self._warn(ExclusionWarning, _of_exclusion(metrics, self._dropped))
         self._warn(GradientWarning, _of_bar(metrics))
 
-    def _warn(self, kind: type[Warning], reason: str) -> None:
+    def _warn(self, kind: type[EquipropWarning], reason: str) -> None:
         if reason and kind not in self._said:
             self._said.add(kind)
-            warnings.warn(f"{self._of}{reason}; this is said once", kind, stacklevel=3)
+            warn(f"{self._of}{reason}; this is said once", kind)
 
 
 def _of_exclusion(metrics: Mapping[str, Any], dropped: tuple[str, ...]) -> str:
