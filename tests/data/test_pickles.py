@@ -197,5 +197,7 @@ def test_something_other_than_a_dictionary_is_refused() -> None:
 def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere is missing: put the official file there"):
         read_pickle_file(tmp_path / "nowhere")
-    with pytest.raises(InputError, match="cannot be read"):
-        read_pickle_file(tmp_path)
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path, tmp_path / "pipe"):
+        with pytest.raises(InputError, match=f"{path} is a folder, a device or a pipe"):
+            read_pickle_file(path)

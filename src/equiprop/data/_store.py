@@ -167,6 +167,9 @@ def _describe(path: Path, file: DataFile, hashed: bool) -> str:
     algorithm, _, expected = file.checksum.partition(":")
     compared = hashed and bool(expected)
     repacked = bool(file.content or file.members)
+    if path.exists() and not path.is_file():
+        # Opening a pipe would wait for somebody to write into it.
+        return "corrupt: it is a folder, a device or a pipe"
     try:
         with path.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size
