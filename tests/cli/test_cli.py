@@ -220,11 +220,25 @@ def test_export(capsys, run, tmp_path):
 
 def test_train_from_a_run(capsys, run, tmp_path):
     """Fine-tuning starts from the other run's weights, with another optimizer."""
-    few = ["--epochs", "1", "--lr", "1e-9", "--optimizer.kind", "adamw", "--homeostasis", "none", "--json", "--quiet"]
+    few = [
+        "--epochs",
+        "1",
+        "--lr",
+        "1e-9",
+        "--optimizer",
+        "adamw",
+        "--solver",
+        "jacobi",
+        "--homeostasis",
+        "none",
+        "--json",
+        "--quiet",
+    ]
     code, _, err = call(capsys, "train", "--from", run, *few, "--out", tmp_path / "more")
     assert code == 0, err
     ours, theirs = load(tmp_path / "more"), load(run)
     assert ours.config.training["start"] == str(run) and ours.config.optimizer.kind == "adamw"
+    assert ours.config.solver.kind == "jacobi"
     for a, b in zip(jax.tree.leaves(ours.system), jax.tree.leaves(theirs.system), strict=True):
         np.testing.assert_allclose(a, b, atol=1e-5)
     shutil.rmtree(tmp_path / "more" / "checkpoints")

@@ -56,12 +56,15 @@ ALIASES = {
     "training.batch_size": "--batch-size",
     "training.seed": "--seed",
     "training.seeds": "--seeds",
+    "optimizer.kind": "--optimizer",
     "optimizer.learning_rate": "--lr",
     "estimator.kind": "--estimator",
     "estimator.nudge": "--nudge",
     "estimator.points": "--points",
     "homeostasis.kind": "--homeostasis",
     "homeostasis.strength": "--strength",
+    "solver.kind": "--solver",
+    "system.kind": "--system",
     "system.hidden": "--hidden",
 }
 """Short names for the options that are used most."""
