@@ -393,6 +393,13 @@ SOLVERS = (
         "estimators/test_audit.py",
     ),
     Mistake(
+        "an audit that does not look where a sample says that it errs",
+        "estimators/_audit.py",
+        "(_shares(size) + _shares(error))",
+        "(_shares(size) + _shares(size))",
+        "estimators/test_audit.py",
+    ),
+    Mistake(
         "an audit that exchanges the response and the adjoint",
         "estimators/_audit.py",
         "ravel_pytree((through(one), back(other)))",

@@ -117,6 +117,20 @@ def test_a_few_samples_tell_the_error_of_many():
     assert np.mean((errors <= bars) & (bars <= 5 * errors)) >= 0.8
 
 
+def test_one_sample_that_holds_all_of_the_error_and_little_of_the_gradient_is_found():
+    """Its own error bar tells of it."""
+    system, (x, y) = system_of(jax.random.key(0)), batch_of(jax.random.key(2), 60)
+    right = ep.estimate(system, x, y, ep.Adjoint(), solver=SOLVER)
+    audited = eqx.filter_jit(lambda answer: answer.audit(8))
+    for sample in np.argsort(trees.norm(right.error_vector))[:8]:
+        vectors = right.error_vector.at[sample].multiply(1.5)
+        gradient = gradient_from_error_vector(system, x, y, right.equilibrium, vectors)
+        bars = right.error_bar.at[sample].set(0.5)
+        wrong = eqx.tree_at(lambda e: (e.gradient, e.error_vector, e.error_bar), right, (gradient, vectors, bars))
+        found, bar = error(gradient, right.gradient), float(audited(wrong).exact)
+        assert found <= bar <= 5 * found
+
+
 @pytest.mark.parametrize("divide_by", ["batch", "kept"])
 def test_what_is_excluded_is_a_cause(problem, divide_by):
     system, x, y, free, _, exact = problem

@@ -19,8 +19,9 @@ from equiprop.systems import System, cost_gradient, error_vector_of, over_slope,
 _ACCURACY = 0.1
 _RESTART, _CYCLES = 8, 3
 
-# Samples are drawn in proportion to their share of the gradient, and so far by lot: who has a small share may be meant to have a
-# large one.
+# Samples are drawn in proportion to their share of the gradient, as asymmetry turns it all alike; in proportion to that and to
+# their error bar, as a nudge or a relaxation may err in few of them; and so far by lot: who has a small share may be meant to
+# have a large one.
 _BY_LOT = 0.2
 
 # Standard errors that a bar holds besides what was found; and what relaxation of the free phase, which no sample tells, may add.
@@ -39,8 +40,8 @@ class GradientBar(Figures):
 
     Of each sample audited the linear equations are solved for how far its error vector is from δE = −J⁻¹∇C and from
     δ = −J⁻ᵀ∇C, and that is carried through ∂F/∂θ. Samples are drawn with probabilities p in proportion to their share of the
-    gradient, and the mean of their parts over p is that of the whole batch; its standard error is part of the bar. Of a batch of
-    no more samples than are to be audited all are.
+    gradient and of what their own error bars say of its error, and the mean of their parts over p is that of the whole batch; its
+    standard error is part of the bar. Of a batch of no more samples than are to be audited all are.
 
     **Fields:**
 
@@ -118,6 +119,7 @@ def audit(
     grounds: Grounds,
     free: Equilibrium,
     error_vector: PyTree,
+    error_bar: Float[Array, " batch"],
     kept: Bool[Array, " batch"],
     gradient: PyTree,
     offset: PyTree | None,
@@ -127,12 +129,12 @@ def audit(
 
     **Arguments:**
 
-    - `error_vector`: as it is in the gradient, and `kept`, whether it is.
+    - `error_vector`: as it is in the gradient, its relative error as the estimator tells it, and `kept`, whether it is there.
     - `offset`: what of the gradient is not δᵀ∂F/∂θ at the free equilibrium, of an estimator that reads it otherwise.
     """
     system, batch = grounds.system, kept.shape[0]
     wanted = trees.norm(cost_gradient(system, system.activity(free.state), grounds.target))
-    chosen, inclusion = _drawn(wanted, error_vector, kept, samples)
+    chosen, inclusion = _drawn(wanted, error_vector, error_bar, kept, samples)
     divisor = jnp.maximum(jnp.sum(kept), 1) if grounds.divide_by == "kept" else batch
     share = (kept / divisor).astype(inclusion.dtype)
     whole = (
@@ -189,7 +191,11 @@ def _told_apart(
 
 
 def _drawn(
-    wanted: Float[Array, " batch"], error_vector: PyTree, kept: Bool[Array, " batch"], samples: int
+    wanted: Float[Array, " batch"],
+    error_vector: PyTree,
+    error_bar: Float[Array, " batch"],
+    kept: Bool[Array, " batch"],
+    samples: int,
 ) -> tuple[Int[Array, " some"], Float[Array, " some"]]:
     """The samples to audit, and by what a part of each enters the sum over the batch: 1/(some·p).
 
@@ -208,12 +214,19 @@ def _drawn(
     found = trees.norm(error_vector)
     size = jnp.where(kept, length, jnp.maximum(least, jnp.where(jnp.isfinite(found), found, 0)))
     size = jnp.where(jnp.isfinite(size), size, 0)
-    total = size.sum()
-    p = _BY_LOT / batch + (1 - _BY_LOT) * jnp.where(total > 0, size / jnp.where(total > 0, total, 1), 1 / batch)
+    # A bar may be larger than the error itself, or not known at all.
+    error = size * jnp.where(kept & (error_bar <= 1), error_bar, 1)
+    p = _BY_LOT / batch + (1 - _BY_LOT) / 2 * (_shares(size) + _shares(error))
     # Evenly spaced on the cumulated probabilities: who has more than its part is drawn more than once, and nobody by bad luck.
     places = (jnp.arange(samples) + 0.5) / samples
     chosen = jnp.minimum(jnp.searchsorted(jnp.cumsum(p), places), batch - 1)
     return chosen, 1 / (samples * p[chosen])
+
+
+def _shares(sizes: Float[Array, " batch"]) -> Float[Array, " batch"]:
+    """Of their sum; alike where that is zero."""
+    total = sizes.sum()
+    return jnp.where(total > 0, sizes / jnp.where(total > 0, total, 1), 1 / sizes.shape[0])
 
 
 def _errors(

@@ -250,7 +250,16 @@ def _audited(answer: Estimate, samples: int) -> Found:
             grounds.system, batch, answer.error_vector, at_state, divide_by=grounds.divide_by, wrt_input=False
         )[0]
         offset = jax.tree.map(jnp.subtract, answer.gradient, plain)
-    return audit(grounds, answer.equilibrium, answer.error_vector, answer.weight > 0, answer.gradient, offset, samples)
+    return audit(
+        grounds,
+        answer.equilibrium,
+        answer.error_vector,
+        answer.error_bar,
+        answer.weight > 0,
+        answer.gradient,
+        offset,
+        samples,
+    )
 
 
 class Reading(eqx.Module):
