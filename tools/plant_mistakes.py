@@ -84,6 +84,7 @@ class Copy:
                 check=False,
                 capture_output=True,
                 text=True,
+                errors="replace",
                 timeout=_PATIENCE,
             )
         except subprocess.TimeoutExpired:

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from equiprop.errors import EquipropError, InputError, suggest, warn
+from equiprop.files import read_bytes
 
 
 @dataclass(frozen=True)
@@ -151,12 +152,15 @@ def load_reference(reference: str) -> Any:
     except EquipropError:
         raise
     except Exception as error:
-        # Whatever a user's module does while it is imported, the user has to hear of it in one line.
-        reason = f"{type(error).__name__}: {error}"
-        raise InputError(f"{place} cannot be imported ({reason})") from error
+        raise _not_imported(place, error) from error
     if not hasattr(module, name):
         raise InputError(f"{place} has no {name!r}")
     return getattr(module, name)
+
+
+def _not_imported(place: str, error: Exception) -> InputError:
+    # Whatever a user's module does while it is imported, the user has to hear of it in one line.
+    return InputError(f"{place} cannot be imported ({type(error).__name__}: {error})")
 
 
 _OF_FILE = "equiprop_user_"
@@ -190,7 +194,13 @@ def _module_of_file(path: Path) -> Any:
 
 
 def source_digest(reference: str) -> str:
-    """The sha256 (hex) of the file in which `module:name` or `path/to/file.py:name` is written."""
+    """The sha256 (hex) of the file in which `module:name` or `path/to/file.py:name` is written.
+
+    Raises `InputError` if it cannot be read, or a module cannot be imported.
+    """
     place = reference.rpartition(":")[0]
-    file = Path(place) if place.endswith(".py") else Path(inspect.getsourcefile(_module(place)) or "")
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    try:
+        file = place if place.endswith(".py") else inspect.getsourcefile(_module(place))
+    except Exception as error:
+        raise _not_imported(place, error) from error
+    return hashlib.sha256(read_bytes(file or place)).hexdigest()

@@ -709,6 +709,13 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_refused(finished, tmp_path):
     [
         ("manifest.json", lambda text: text[:-20], "is not valid JSON"),
         ("metrics.jsonl", lambda text: text.replace('{"epoch": 2,', '{"epoch": 4,'), "the line of epoch 2 is missing"),
+        (
+            "metrics.jsonl",
+            lambda text: text + '{"epoch": 1000000000}',
+            "the line of epoch 4 is missing or damaged, 999999996",
+        ),
+        ("metrics.jsonl", lambda text: text + "null\n[1]\n", "line 4 cannot be read, 2 in all"),
+        ("manifest.json", lambda text: json.dumps(json.loads(text) | {"versions": []}), "'versions' is no table"),
         ("summary.json", lambda text: "[]", "is not valid JSON (expected an object, got list)"),
         ("confusion.json", lambda text: text[:-5], "is not valid JSON"),
     ],
@@ -719,6 +726,37 @@ def test_what_is_not_whole_in_a_run_directory_is_named(finished, tmp_path, name,
     (run / name).write_text(damage((run / name).read_text()))
     wrong = {finding.part: finding.fault for finding in check_run(run) if finding.fault}
     assert name in wrong and fault in wrong[name] and set(wrong) <= {name, "sources"}
+
+
+@pytest.mark.parametrize(
+    "sources", [[], None, {"a": {"b": [1]}}, {"nowhere.py:x": "0"}, {"sys:x": "0"}, {"not_there:x": "0"}]
+)
+def test_sources_that_are_none_are_refused(finished, tmp_path, sources):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    manifest = json.loads((run / "manifest.json").read_text())
+    (run / "manifest.json").write_text(json.dumps(manifest | {"sources": sources}))
+    assert {finding.part for finding in check_run(run) if finding.fault} == {"sources"}
+    with pytest.raises(InputError):
+        load(run, dataset=DATA)
+
+
+@pytest.mark.parametrize(
+    ("instead", "fault"),
+    [
+        (lambda path: path.rename(path.with_name("epoch-0007-step-000000.safetensors")), "not what its name says"),
+        (lambda path: (path.unlink(), os.mkfifo(path)), "a device or a pipe"),
+        (lambda path: (path.unlink(), path.mkdir()), "cannot be read"),
+    ],
+)
+def test_what_is_no_checkpoint_of_its_name_is_damaged(finished, tmp_path, instead, fault):
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    instead(run / "checkpoints" / "epoch-0003-step-000000.safetensors")
+    wrong = [finding.fault for finding in check_run(run) if finding.part.startswith("checkpoints/epoch")]
+    assert any(fault in each for each in wrong)
+    with pytest.warns(CheckpointWarning, match=fault):
+        assert load(run, dataset=DATA).epoch < 3
 
 
 def test_what_a_killed_process_left_is_removed(finished, tmp_path):

@@ -8,7 +8,7 @@ from pathlib import Path
 from equiprop.data import load
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import moment_of
-from equiprop.experiment._run_directory import RunDirectory
+from equiprop.experiment._run_directory import RunDirectory, missing_epochs
 from equiprop.experiment._seeds import seed_folders
 from equiprop.files import read_json
 from equiprop.reporting import CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY
@@ -63,12 +63,12 @@ def _finding(part: str, read: Callable[[], str]) -> Finding:
 
 def _manifest(directory: RunDirectory) -> str:
     directory.data_info()
-    return f"version {directory.manifest().get('versions', {}).get('equiprop', 'unknown')}"
+    return f"version {directory.said('versions').get('equiprop', 'unknown')}"
 
 
 def _sources(directory: RunDirectory) -> str:
     directory.resolved_config()
-    sources = directory.manifest().get("sources", {})
+    sources = directory.said("sources")
     return f"{len(sources)} files as they were" if sources else "none of the user's own"
 
 
@@ -79,18 +79,20 @@ def _data(directory: RunDirectory) -> str:
 
 
 def _checkpoint(directory: RunDirectory, path: Path) -> str:
-    if path.is_dir():
-        return "written by version 0.1, not compared"
     about = directory.checkpoints.check(path)
-    return f"epoch {about.epoch}, step {about.step}, {path.stat().st_size / 2**20:.1f} MiB"
+    size = "arrays of version 0.1, not compared" if path.is_dir() else f"{path.stat().st_size / 2**20:.1f} MiB"
+    return f"epoch {about.epoch}, step {about.step}, {size}"
 
 
 def _metrics(directory: RunDirectory) -> str:
-    lines = {int(line["epoch"]) for line in directory.metrics()}
-    epochs = max([*lines, *(moment_of(path)[0] for path in directory.checkpoints.paths(best=False))], default=0)
-    missing = [epoch for epoch in range(1, epochs + 1) if epoch not in lines]
+    found = directory.metrics()
+    checkpoints = directory.checkpoints.paths(best=False)
+    epochs = max([*(line["epoch"] for line in found), *(moment_of(path)[0] for path in checkpoints)], default=0)
+    missing = missing_epochs(found, epochs)
     if missing:
-        raise InputError(f"the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epochs} in all")
+        raise InputError(missing)
+    if directory.damaged_lines:
+        raise InputError(f"line {directory.damaged_lines[0]} cannot be read, {len(directory.damaged_lines)} in all")
     return f"{epochs} epochs"
 
 

@@ -200,9 +200,13 @@ class Checkpoints:
         return sorted((path for m, path in found if m and bool(m["best"]) == best), key=moment_of)
 
     def check(self, path: Path) -> CheckpointMetadata:
-        """What one of them says of itself, if all of it is as it was written. Raises `InputError` as `restore`."""
+        """What one of them says of itself, if all of it is as it was written; of version 0.1, if that can be read.
+
+        Raises `InputError` as `restore`.
+        """
         about = _about(path)
-        self._read(about)
+        if path.is_file():
+            self._read(about)
         return about
 
     def about(self, *, best: bool = False) -> CheckpointMetadata:
@@ -247,6 +251,9 @@ def _about(path: Path) -> CheckpointMetadata:
         if path.is_dir():
             data = _legacy_checkpoint.about(path)
             config = Config.from_mapping(data["config"], complete=True)
+        elif not path.is_file() and path.exists():
+            # Opening a pipe would wait for somebody to write into it.
+            raise ValueError("it is a device or a pipe")
         else:
             with safe_open(path, "numpy") as file:
                 data = file.metadata() or {}
@@ -254,9 +261,13 @@ def _about(path: Path) -> CheckpointMetadata:
                 raise ValueError(f"its format is {data.get('format')!r}, not {_FORMAT!r}")
             config = Config.from_mapping(parse_json(data["config"]), complete=True)
         epoch, step, seconds = int(data["epoch"]), int(data["step"]), float(data["seconds"])
-        return CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
+        found = CheckpointMetadata(path, epoch, step, seconds, config, data["digest"])
     except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, OverflowError) as error:
         raise _Damaged(f"cannot be read ({error})", path=f"checkpoint {path}") from error
+    if moment_of(path) != (epoch, step if "-step-" in path.name else 0):
+        said = f"is damaged, it is of epoch {epoch}, step {step}, and not what its name says"
+        raise _Damaged(said, path=f"checkpoint {path}")
+    return found
 
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:

@@ -2,12 +2,13 @@
 
 import dataclasses
 import importlib.metadata
+import itertools
 import json
 import os
 import platform
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import CheckpointMetadata, Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
 from equiprop.files import make_folder, parse_json, read_bytes, read_json, read_toml, write_atomically
-from equiprop.kinds import load_reference, references, source_digest
+from equiprop.kinds import is_reference, load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
 from equiprop.systems import read_topology_tables
 from equiprop.training import AbstractRecord, TrainState
@@ -116,7 +117,9 @@ class RunDirectory(AbstractRecord):
         return Config.from_mapping(anchored(self.config.to_mapping(), self.path), complete=True)
 
     def _require_sources(self) -> None:
-        for reference, digest in self.manifest().get("sources", {}).items():
+        for reference, digest in self.said("sources").items():
+            if not is_reference(reference):
+                raise InputError(f"{self.path / MANIFEST}: 'sources' holds {reference!r}, which is no module:name")
             if source_digest(reference) != digest:
                 raise InputError(
                     f"{reference}: its source has changed since the run in {self.path} began",
@@ -126,6 +129,13 @@ class RunDirectory(AbstractRecord):
     def manifest(self) -> dict[str, Any]:
         """Raises `InputError` if it cannot be read."""
         return read_json(self.path / MANIFEST)
+
+    def said(self, name: str) -> dict[str, Any]:
+        """A table of the manifest, empty where there is none. Raises `InputError` for anything else, as `manifest` does."""
+        found = self.manifest().get(name, {})
+        if not isinstance(found, dict):
+            raise InputError(f"{self.path / MANIFEST}: '{name}' is no table", hint="restore it, or train the run again")
+        return found
 
     def data_info(self) -> DatasetInfo | None:
         """What is known of the data without them; `None` in a run of version 0.1."""
@@ -211,16 +221,28 @@ class RunDirectory(AbstractRecord):
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of all epochs so far, as far as they can be read."""
-        return list(self._lines().values())
+        return list(self._lines()[0].values())
 
-    def _lines(self) -> dict[int, dict[str, Any]]:
-        found = {}
-        for line in self._metrics_file().split(b"\n"):
-            with suppress(ValueError):
+    @property
+    def damaged_lines(self) -> list[int]:
+        """Which lines of the metrics, from 1, cannot be read."""
+        return self._lines()[1]
+
+    def _lines(self) -> tuple[dict[int, dict[str, Any]], list[int]]:
+        """What is told of each epoch, and the numbers of the lines that cannot be read."""
+        found, damaged = {}, []
+        for number, line in enumerate(self._metrics_file().split(b"\n"), start=1):
+            if not line:
+                continue
+            try:
                 values = in_todays_names(parse_json(line))
-                if isinstance(values.get("epoch"), int):
-                    found[values["epoch"]] = values
-        return found
+            except ValueError:
+                values = {}
+            if isinstance(values.get("epoch"), int):
+                found[values["epoch"]] = values
+            else:
+                damaged.append(number)
+        return found, damaged
 
     def _metrics_file(self) -> bytes:
         path = self.path / METRICS
@@ -242,13 +264,10 @@ class RunDirectory(AbstractRecord):
         Raises `InputError` where one is missing or cannot be read: each was written before the checkpoint that follows it.
         """
         path = self.path / METRICS
-        kept = {number: values for number, values in self._lines().items() if number <= epoch}
-        missing = [number for number in range(1, epoch + 1) if number not in kept]
+        kept = {number: values for number, values in self._lines()[0].items() if number <= epoch}
+        missing = missing_epochs(list(kept.values()), epoch)
         if missing:
-            raise InputError(
-                f"{path}: the line of epoch {missing[0]} is missing or damaged, {len(missing)} of {epoch} in all; put the file "
-                "back as it was, or train anew"
-            )
+            raise InputError(f"{path}: {missing}", hint="put the file back as it was, or train anew")
         before, after = self._metrics_file().decode("utf-8", "replace"), _jsonl(kept.values())
         if before != after:
             known = set(after.splitlines())
@@ -327,6 +346,16 @@ def _absolute(config: Config) -> Config:
     if found.dataset not in names() and Path(found.dataset).is_dir():
         found = dataclasses.replace(found, dataset=str(Path(found.dataset).absolute()))
     return found
+
+
+def missing_epochs(lines: Sequence[Mapping[str, Any]], epochs: int) -> str:
+    """What is to be said where not each of so many epochs has its line; empty where each has. They may be any number."""
+    there = {line["epoch"] for line in lines if 1 <= line["epoch"] <= epochs}
+    missing = epochs - len(there)
+    if not missing:
+        return ""
+    first = next(epoch for epoch in itertools.count(1) if epoch not in there)
+    return f"the line of epoch {first} is missing or damaged, {missing} of {epochs} in all"
 
 
 def _graph(config: Config) -> dict[str, Any]:

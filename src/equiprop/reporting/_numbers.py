@@ -4,6 +4,9 @@ import math
 
 MISSING = "–"
 
+# What is larger is no fraction, and has no digits to round.
+_LARGEST_FRACTION = 1e6
+
 
 def number(value: object) -> float | None:
     """`value` as a float where it is a finite number, else None."""
@@ -34,6 +37,8 @@ def percent(fraction: object, digits: int) -> str:
     if known is None:
         return fixed(fraction, digits)
     scale = 10**digits
+    if abs(known) > _LARGEST_FRACTION:
+        return fixed(100 * known, digits)
     # The tiny summand keeps 0.29 · 100 = 28.999999999999996 from being cut to 28.9.
     return fixed(math.floor(known * 100 * scale + 1e-9) / scale, digits)
 

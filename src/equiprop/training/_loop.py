@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from equiprop._interrupts import SAME_SECONDS, doing
-from equiprop.errors import EquipropError
+from equiprop.errors import EquipropError, EquipropWarning
 from equiprop.reporting import mean_of, means_of
 from equiprop.training._evaluate import finite_or_none
 from equiprop.training._lanes import Lanes
@@ -104,7 +104,7 @@ class _Loop:
         self.samples: Samples | None = None
         several = len(trainings) > 1
         self.own = [[*(c if not several else copy.deepcopy(c) for c in callbacks if c.each_lane)] for _ in trainings]
-        said: set[type[Warning]] = set()
+        said: set[type[EquipropWarning]] = set()
         for own, training in zip(self.own, trainings, strict=True):
             own.insert(0, Warnings(training.components.estimator, said))
         self.shared = [callback for callback in callbacks if not callback.each_lane]
