@@ -76,6 +76,7 @@ def test_json_has_the_keys_of_the_table(capsys, folder):
                 "validation_error_percent": 8.0,
                 "cosine_total": 0.905,
                 "cosine_smallest": 0.83,
+                "gradient_bar_percent": None,
                 "symmetry": 0.8,
                 "weight_angle_deg": 30.0,
                 "converged_percent": 100 * 0.9996,

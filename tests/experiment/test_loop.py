@@ -716,6 +716,12 @@ def test_a_run_of_which_no_checkpoint_is_whole_is_refused(finished, tmp_path):
         ),
         ("metrics.jsonl", lambda text: text + "null\n[1]\n", "line 4 cannot be read, 2 in all"),
         ("manifest.json", lambda text: json.dumps(json.loads(text) | {"versions": []}), "'versions' is no table"),
+        ("manifest.json", lambda text: text.replace('"mean": ', '"mean": ["a"], "was": '), "'data' cannot be read"),
+        (
+            "manifest.json",
+            lambda text: text.replace('"scale": ', '"scale": 1' + 400 * "0" + ', "was": '),
+            "is not valid JSON",
+        ),
         ("summary.json", lambda text: "[]", "is not valid JSON (expected an object, got list)"),
         ("confusion.json", lambda text: text[:-5], "is not valid JSON"),
     ],

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from reporting_runs import SUMMARY
 
 from equiprop.reporting import COLUMNS, comparison_rows, differences, read_run
 
@@ -27,6 +28,7 @@ def test_a_finished_run(write_run: WriteRun) -> None:
         "validation_error_percent": "8.00",
         "cosine_total": "0.905",
         "cosine_smallest": "0.830 (h1)",
+        "gradient_bar_percent": "–",
         "symmetry": "0.800",
         "weight_angle_deg": "30.0 (h1<->out)",
         "converged_percent": "99.9",
@@ -45,6 +47,25 @@ def test_the_numbers_behind_it_are_not_rounded(write_run: WriteRun) -> None:
 def test_samples_excluded_from_the_gradient_are_shown(write_run: WriteRun) -> None:
     summary = {"converged_fraction": 1.0, "excluded_fraction": 0.25}
     assert _texts(write_run(summary=summary))["excluded_percent"] == "25.0"
+
+
+@pytest.mark.parametrize("value", [1e307, -1e307, 10.0**6.5, 5e-324, 2**63 - 1, True, "x", [], {}, None, float("inf")])
+def test_any_value_in_the_place_of_a_number_is_shown(write_run: WriteRun, value: object) -> None:
+    assert all(_texts(write_run(summary=dict.fromkeys(SUMMARY, value))).values())
+
+
+def test_what_is_no_fraction_is_told_as_it_is(write_run: WriteRun) -> None:
+    summary = {"converged_fraction": 10.0**6.5, "excluded_fraction": 5e-324}
+    texts = _texts(write_run(summary=summary))
+    assert (texts["converged_percent"], texts["excluded_percent"]) == ("316227766.0", "0.0")
+
+
+def test_the_bar_of_the_gradient_is_shown_with_its_largest_cause(write_run: WriteRun) -> None:
+    causes = {"nudge": 0.021, "rounding": 0.003, "asymmetry": None}
+    row = comparison_rows(
+        [read_run(write_run(summary=SUMMARY | {"gradient_bar": 0.0312, "gradient_bar_causes": causes}))]
+    )[0]
+    assert "3.1 (nudge)" in row.texts and row.values["gradient_bar_percent"] == pytest.approx(3.12)
 
 
 def test_an_unfinished_run_shows_its_last_epoch(write_run: WriteRun) -> None:

@@ -76,4 +76,4 @@ def _plain(value: Any) -> Any:
 def _number(value: Any) -> Any:
     if value is None:
         return None
-    return np.asarray(value) if isinstance(value, list) else float(value)
+    return np.asarray(value, float) if isinstance(value, list) else float(value)

@@ -142,7 +142,7 @@ class RunDirectory(AbstractRecord):
         recorded = self.manifest().get("data")
         try:
             return None if recorded is None else DatasetInfo.from_mapping(recorded)
-        except (KeyError, TypeError, AttributeError) as error:
+        except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
             raise InputError(f"{self.path / MANIFEST}: 'data' cannot be read ({error})") from error
 
     def require_data(self, data: DatasetInfo) -> None:

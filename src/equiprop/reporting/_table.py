@@ -1,7 +1,7 @@
 """The comparison table as data, so that the command line and the page print the same."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from equiprop.reporting._describe import estimator_label, homeostasis_label
@@ -63,7 +63,8 @@ def comparison_rows(runs: Sequence[Run]) -> list[Row]:
     """A row per run under `COLUMNS`, in the order given; what a run does not record is `–`.
 
     Cosines are between the estimated and the exact gradient: the total is that of the parameter gradient summed over
-    samples, the smallest that of the worst population. The weight angle is that of the most misaligned pair.
+    samples, the smallest that of the worst population. The bar is how far that gradient may be from the exact one, with the
+    largest cause. The weight angle is that of the most misaligned pair.
     Numbers are those of the summary; of a run without one, those of the last epoch that recorded them. Of several seeds they
     are means, ± the standard deviation over them.
     """
@@ -116,6 +117,15 @@ def _cosine(run: Run) -> Cell:
     return _cell(total, 3, deviation(run, "cosine_to_adjoint", TOTAL))
 
 
+def _gradient_bar(run: Run) -> Cell:
+    bar, cause = number(latest(run, "gradient_bar")), extreme(latest(run, "gradient_bar_causes"), smallest=False)
+    if bar is None:
+        return Cell(MISSING)
+    spread = deviation(run, "gradient_bar")
+    percents = _cell(100 * bar, 1, None if spread is None else 100 * spread)
+    return replace(percents, where=cause[0] if cause else "")
+
+
 COLUMNS = (
     Column("run", "run", lambda run: Cell(run.name), numeric=False),
     Column("estimator", "estimator", _estimator, numeric=False),
@@ -128,6 +138,7 @@ COLUMNS = (
     Column(
         "cosine_smallest", "cosine, smallest", lambda run: _extreme(latest(run, "cosine_to_adjoint"), 3, smallest=True)
     ),
+    Column("gradient_bar_percent", "gradient bar (%)", _gradient_bar),
     Column("symmetry", "symmetry", _measured("symmetry", 3)),
     Column(
         "weight_angle_deg", "weight angle (°)", lambda run: _extreme(latest(run, "weight_angle_deg"), 1, smallest=False)
