@@ -188,6 +188,7 @@ COUPLED = {
     "mean": lambda p, u, x: x + 0.1 * u.mean(axis=0) - u,
     "normalised": lambda p, u, x: (x - x.mean(axis=0)) @ p - u,
     "first": lambda p, u, x: x + 0.1 * u[:1] - u,
+    "moved by two": lambda p, u, x: x + 0.1 * jnp.roll(u, 2, axis=0) - u,
     "sum of squares": lambda p, u, x: x - u * (1 + 0.1 * jnp.sum(u**2)),
 }
 
@@ -200,6 +201,13 @@ def test_a_force_that_couples_samples_is_refused(name):
             InputError, match=r"^force: the force on a sample depends on the other samples of its batch;"
         ):
             use()
+
+
+@pytest.mark.parametrize("output", [lambda r: r - r.mean(axis=0), lambda r: r / (1 + r.std(axis=0))])
+def test_an_output_that_couples_samples_is_refused(output):
+    system = from_force(lambda p, u, x: x @ p - u, W, initial_state=jnp.zeros(UNITS), output=output)
+    with pytest.raises(InputError, match=r"^output: the output of a sample depends on the other samples of its batch;"):
+        estimate(system, X, Y, Adjoint())
 
 
 def test_an_energy_that_couples_samples_is_refused():

@@ -1,6 +1,6 @@
 """What a system promises, tested by numbers when it is first used: nothing else would notice that it is broken.
 
-The tests run on two samples, once for every system of the same structure. Inside of compiled functions, where parameters and
+The tests run on a few samples, once for every system of the same structure. Inside of compiled functions, where parameters and
 inputs have no values yet, random ones take their place: what is tested are properties of the functions.
 """
 
@@ -19,6 +19,9 @@ from equiprop.numerics import AbstractCost, trees
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
 from equiprop.systems._system import System
+
+# Rows that are moved along a batch by so many are where they were.
+_TRIED = 7
 
 _verified: dict[Any, bool] = {}
 """What has been found of systems by their structure and the shapes that they met."""
@@ -125,27 +128,36 @@ def _drawn_like(state: PyTree, size: float, seed: int) -> PyTree:
 def _verify_force(system: System, x: Any) -> None:
     # Of the whole batch: what a system finds wrong with its inputs it says of those that were given.
     x, state = _numbers((x, _initial_state(system, x)))
-    if trees.batch_size(state) > 1:
-        pair, state = _some(x, 2), _some(state, 2)
-        for size in (0.1, 1.0):
-            here = jax.tree.map(np.add, state, _drawn_like(state, size, 0))
-            together = _numbers(_force(system, here, pair))
-            for row in range(2):
-                alone = _force(system, _some(here, 1, row), _some(pair, 1, row))
-                if not _agree(_some(together, 1, row), _numbers(alone)):
-                    raise InputError(
-                        "the force on a sample depends on the other samples of its batch",
-                        path="force",
-                        hint="let each row stand alone",
-                    )
+    few = min(_TRIED, trees.batch_size(state))
+    inputs, state = _some(x, few), _some(state, few)
+    for size in (0.1, 1.0) if few > 1 else ():
+        here = jax.tree.map(np.add, state, _drawn_like(state, size, 0))
+        _verify_alone("force on", few, lambda u, given: _force(system, u, given), here, inputs)
+        _verify_alone("output of", few, lambda u, _: _output(system, u), here, inputs)
     _verify_leak(system, _some(x, 1))
+
+
+def _verify_alone(what: str, samples: int, function: Callable[[PyTree, Any], PyTree], *given: Any) -> None:
+    """That each sample gets by itself what it gets among others."""
+    together = _numbers(function(*given))
+    for row in range(samples):
+        alone = function(*(_some(each, 1, row) for each in given))
+        if not _agree(_some(together, 1, row), _numbers(alone)):
+            raise InputError(
+                f"the {what} a sample depends on the other samples of its batch",
+                path=what.split()[0],
+                hint="let each row stand alone",
+            )
 
 
 def _agree(a: PyTree, b: PyTree, precision: float = 1e-3) -> bool:
     """Whether two pytrees are equal but for rounding; yes where they are no numbers, of which other checks tell."""
     pairs = zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
     with np.errstate(invalid="ignore", over="ignore"):
-        return all(bool(np.all(~(np.abs(p - q) > precision * (1 + np.abs(p) + np.abs(q))))) for p, q in pairs)
+        return all(
+            p.shape == q.shape and bool(np.all(~(np.abs(p - q) > precision * (1 + np.abs(p) + np.abs(q)))))
+            for p, q in pairs
+        )
 
 
 # Where an activation is this flat, what the force still owes to the state is the leak.
