@@ -114,6 +114,14 @@ def _read(
         raise InputError(f"is not valid {language} ({error})", path=str(path), hint=hint) from error
 
 
+def no_file(path: Path) -> str:
+    """What is there in the place of a file: a folder, or what would wait to be opened until somebody writes into it; empty for a
+    file, and where there is nothing."""
+    if path.is_file() or not path.exists():
+        return ""
+    return "a folder" if path.is_dir() else "a device or a pipe"
+
+
 def read_bytes(path: str | Path, largest: int = LARGEST_JSON) -> bytes:
     """What is in a file. Raises `InputError` for what is no file, cannot be read, or holds more than `largest` bytes."""
     try:

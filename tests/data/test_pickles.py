@@ -198,6 +198,6 @@ def test_a_file_that_cannot_be_read_is_an_input_error(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="nowhere is missing: put the official file there"):
         read_pickle_file(tmp_path / "nowhere")
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path, tmp_path / "pipe"):
-        with pytest.raises(InputError, match=f"{path} is a folder, a device or a pipe"):
+    for path, what in ((tmp_path, "a folder"), (tmp_path / "pipe", "a device or a pipe")):
+        with pytest.raises(InputError, match=f"{path} is {what}: put"):
             read_pickle_file(path)

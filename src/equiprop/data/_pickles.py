@@ -20,6 +20,7 @@ import numpy as np
 
 from equiprop.data._room import require_room
 from equiprop.errors import InputError
+from equiprop.files import no_file
 
 _FAULTS = (
     pickle.UnpicklingError,
@@ -64,9 +65,8 @@ def read_pickle(file: Any, where: str) -> dict[str, Any]:
 
 def read_pickle_file(path: Path) -> dict[str, Any]:
     """`read_pickle` of a file. **Raises:** `InputError` as it does, and where the file cannot be read."""
-    if path.exists() and not path.is_file():
-        # Opening a pipe would wait for somebody to write into it.
-        raise InputError(f"{path} is a folder, a device or a pipe: put the official file there")
+    if no_file(path):
+        raise InputError(f"{path} is {no_file(path)}: put the official file there")
     try:
         with path.open("rb") as file:
             return read_pickle(file, str(path))

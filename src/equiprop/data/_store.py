@@ -14,7 +14,7 @@ from equiprop.data._catalogue import DataFile, Entry, entry
 from equiprop.data._download import DownloadError, Progress, download
 from equiprop.data._tars import files_in
 from equiprop.errors import InputError
-from equiprop.files import expanded
+from equiprop.files import expanded, no_file
 
 _VARIABLE = "EQUIPROP_DATA_DIR"
 _DIGITS_SHOWN = 12
@@ -167,9 +167,8 @@ def _describe(path: Path, file: DataFile, hashed: bool) -> str:
     algorithm, _, expected = file.checksum.partition(":")
     compared = hashed and bool(expected)
     repacked = bool(file.content or file.members)
-    if path.exists() and not path.is_file():
-        # Opening a pipe would wait for somebody to write into it.
-        return "corrupt: it is a folder, a device or a pipe"
+    if no_file(path):
+        return f"corrupt: it is {no_file(path)}"
     try:
         with path.open("rb") as opened:
             size = os.fstat(opened.fileno()).st_size

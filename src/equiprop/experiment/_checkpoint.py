@@ -18,7 +18,7 @@ from safetensors.numpy import save_file
 from equiprop.errors import CheckpointWarning, InputError, warn
 from equiprop.experiment import _legacy_checkpoint
 from equiprop.experiment._config import MAY_CHANGE, Config, differences
-from equiprop.files import is_unfinished, make_folder, parse_json, replaced_by, why_not_written
+from equiprop.files import is_unfinished, make_folder, no_file, parse_json, replaced_by, why_not_written
 from equiprop.numerics import trees
 from equiprop.systems import System
 from equiprop.training import TrainState
@@ -251,9 +251,8 @@ def _about(path: Path) -> CheckpointMetadata:
         if path.is_dir():
             data = _legacy_checkpoint.about(path)
             config = Config.from_mapping(data["config"], complete=True)
-        elif not path.is_file() and path.exists():
-            # Opening a pipe would wait for somebody to write into it.
-            raise ValueError("it is a device or a pipe")
+        elif no_file(path):
+            raise ValueError(f"it is {no_file(path)}")
         else:
             with safe_open(path, "numpy") as file:
                 data = file.metadata() or {}
