@@ -214,7 +214,7 @@ def test_a_missing_file_says_where_to_get_it(paths: list[Path]) -> None:
     with pytest.raises(InputError, match=re.escape(message)):
         data.fetch("imagenet32")
     paths[4].mkdir()
-    with pytest.raises(InputError, match=r"is corrupt: it cannot be read \(Is a directory\), in .*: get "):
+    with pytest.raises(InputError, match=r"is corrupt: it is a folder, in .*: get "):
         data.fetch("imagenet32")
 
 

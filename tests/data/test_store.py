@@ -72,7 +72,7 @@ def test_verify_tells_each_file_apart(toy: Toy, server: Server) -> None:
     assert [state.path for state in found] == [toy.folder / name for name in FILENAMES]
     assert [state.ok for state in found] == [True, False, False, False]
     assert found[1].state.startswith("corrupt: sha256 ")
-    assert found[2].state == "corrupt: it cannot be read (Is a directory)"
+    assert found[2].state == "corrupt: it is a folder"
     assert found[3].state == "missing"
     assert server.requests == []
 

@@ -250,6 +250,17 @@ def test_the_end_of_another_process(lines, end):
         line.close()
 
 
+@pytest.mark.parametrize("complaint", [ValueError("Gloo AllGather failed"), jax.errors.JaxRuntimeError("UNKNOWN")])
+def test_what_a_collective_complains_of_waits_for_the_one_who_says_that_another_is_lost(lines, monkeypatch, complaint):
+    said = threading.Event()
+    listener = threading.Timer(0.2, said.set)
+    monkeypatch.setattr(processes, "_listeners", [listener])
+    listener.start()
+    with pytest.raises(type(complaint)), processes.ending_together():
+        raise complaint
+    assert said.is_set()
+
+
 def test_a_fault_of_one_process_stops_the_others(lines):
     ours, lines[1] = socket.socketpair()
     with pytest.raises(InputError), processes.ending_together():

@@ -252,8 +252,9 @@ def ending_together() -> Iterator[None]:
     except EquipropError:
         _say(_AGREED)
         raise
-    except jax.errors.JaxRuntimeError:
-        # Its complaint of a process that is lost is not what there is to say of that: the listener ends this one first.
+    except Exception:
+        # JAX's complaint of a process that is lost, by whatever class, is not what there is to say of that: the listener ends
+        # this one first.
         for listener in _listeners:
             listener.join(_NOTICE_SECONDS / len(_listeners))
         raise

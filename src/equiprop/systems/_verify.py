@@ -99,7 +99,7 @@ def _force(system: System, state: PyTree, x: Any) -> PyTree:
 
 
 @eqx.filter_jit
-def _output(system: System, state: PyTree) -> Array:
+def _output(system: System, state: PyTree) -> PyTree:
     return system.output(system.activity(state))
 
 
