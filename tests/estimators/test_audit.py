@@ -212,6 +212,33 @@ def test_no_equilibrium_is_said(problem):
     assert int(jnp.sum(answer.weight)) < 12 and float(bar.exact) > 0.1
 
 
+@pytest.mark.parametrize("steps", [1, 2, 4])
+@pytest.mark.parametrize("estimator", [ep.Centered, ep.Adjoint])
+def test_samples_that_are_kept_far_from_equilibrium_are_in_doubt(problem, estimator, steps):
+    """The gradient is that of a state on the way; the bar is about that of the equilibrium."""
+    system, x, y, _, _, exact = problem
+    given = {"unconverged": "keep", **({"clip": math.inf} if estimator is ep.Adjoint else {"nudge": 0.01})}
+    solver = ep.FixedIterations(max_steps=steps, nudged_max_steps=20)
+    answer = ep.estimate(system, x, y, estimator(**given), solver=solver)
+    assert int(jnp.sum(answer.weight)) == 12 and int(jnp.sum(answer.equilibrium.converged)) < 12
+    true = error(answer.gradient, exact)
+    bar = answer.audit(12)
+    assert true <= float(bar.exact) < 2 * true and int(bar.unsolved) == 0
+    if steps == 1:
+        assert float(bar.causes["relaxation"]) > 0.8 * float(bar.exact)
+
+
+def test_what_is_kept_without_an_equilibrium_is_unsolved(problem):
+    system, x, y, _, _, _ = problem
+    wild = eqx.tree_at(lambda s: s.params["w"], system, 20 * system.params["w"])
+    estimator = ep.ExactResponse(unconverged="keep", clip=1.0)
+    answer = ep.estimate(wild, x, y, estimator, solver=ep.FixedIterations(max_steps=20))
+    bar = answer.audit(12)
+    without = int(jnp.sum(~answer.equilibrium.converged))
+    assert int(jnp.sum(answer.weight)) == 12 and without > 4
+    assert without / 2 < int(bar.unsolved) <= without and float(bar.exact) > 0.5
+
+
 def test_one_sample_may_hold_the_gradient():
     """Of forty, one has an error a thousand times that of the others: eight are enough, each over its probability."""
     key = jax.random.key(5)

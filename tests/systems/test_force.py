@@ -107,7 +107,7 @@ def test_empty_state_is_refused():
 
 def test_an_activity_of_another_structure_is_refused():
     system = from_force(lambda p, u, x: u, 0.0, initial_state=jnp.zeros(2), activity=lambda u: {"r": u})
-    with pytest.raises(InputError, match="activity: must keep the structure of the state"):
+    with pytest.raises(InputError, match="activity: must keep the structure and the shapes of the state"):
         system.activity(jnp.zeros((1, 2)))
 
 
@@ -161,6 +161,42 @@ def test_an_energy_summed_over_the_batch_is_refused():
     system = from_energy(lambda p, u, x: jnp.sum(u**2)[None], 0.0, initial_state=jnp.zeros(2))
     with pytest.raises(InputError, match=r"energy: must return one number per sample.*\(1,\) for 3 samples"):
         relax(system, jnp.ones((3, 1)), GaussSeidel())
+
+
+def test_a_complex_energy_of_a_real_state_is_refused():
+    system = from_energy(lambda p, u, x: 1j * jnp.sum(u**2, axis=1), 0.0, initial_state=jnp.zeros(2))
+    with pytest.raises(InputError, match=r"^energy: gives complex numbers \(complex128\) for a real state"):
+        relax(system, jnp.ones((3, 1)), GaussSeidel())
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        ({"activity": lambda u: u[:, :1]}, r"activity: must keep .* of the state, \[3, 2\]; it gives \[3, 1\]"),
+        (
+            {"activity": lambda u: u @ jnp.ones((3, 3))},
+            r"activity: does not take a state of shapes \[3, 2\] \(dot_general",
+        ),
+        (
+            {"output": lambda r: r @ jnp.ones((3, 3))},
+            r"output: does not take activities of shapes \[3, 2\] \(dot_general",
+        ),
+        ({"output": lambda r: r.T}, r"output: must have the batch of 3 as its first axis; it has the shapes \[2, 3\]"),
+    ],
+)
+def test_functions_of_the_state_that_do_not_take_it_or_give_another_shape_are_refused(function, message):
+    system = from_force(lambda p, u, x: -u, 0.0, initial_state=jnp.zeros(2), **function)
+    with pytest.raises(InputError, match=message):
+        estimate(system, jnp.ones((3, 1)), jnp.ones((3, 2)), Centered())
+
+
+def test_inputs_of_one_sample_without_the_axis_of_samples_are_refused():
+    """Four numbers look like four samples, and the force takes all of them but not one."""
+    system = from_force(lambda p, u, x: x @ p - u, jnp.ones((4, 3)), initial_state=jnp.zeros(3))
+    with pytest.raises(
+        InputError, match="^force: the force on one sample cannot be computed by itself .*axis be the samples"
+    ):
+        relax(system, jnp.ones(4))
 
 
 def test_a_batch_of_no_samples_is_refused():

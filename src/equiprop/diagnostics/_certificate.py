@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import Figures, rotation, trees
-from equiprop.systems import System, leak_slope, slope, symmetric_parts
+from equiprop.systems import System, leak_slope, slope, symmetric_parts, verify_state
 
 
 class Certificate(Figures):
@@ -81,12 +81,13 @@ def certificate(
     - `steps`: dimension of the Krylov space; that many solves a sample.
     - `tolerance`: of the conjugate gradients, relative.
 
-    Raises `InputError` for `steps` or `tolerance` out of range.
+    Raises `InputError` for `steps` or `tolerance` out of range, and a state that is not of `x`.
     """
     if steps < 2:
         raise InputError("must be at least 2", path="steps", value=steps)
     if not 0 < tolerance < 1:
         raise InputError("must be between 0 and 1", path="tolerance", value=tolerance)
+    verify_state(system, x, state)
     injection = system.injection(x)
     smallest_slope = trees.smallest(slope(system, state))
 

@@ -10,7 +10,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 from equiprop.errors import InputError
 from equiprop.numerics import Figures, arnoldi, ritz, trees
 from equiprop.solvers import AbstractSolver
-from equiprop.systems import Free, System, flat_operator, membrane_jacobian
+from equiprop.systems import Free, System, flat_operator, membrane_jacobian, verify_state
 
 
 class Spectrum(Figures):
@@ -41,10 +41,11 @@ def spectrum(
     - `state`: the free equilibria, `[batch, ...]`.
     - `steps`: dimension of the Krylov space.
 
-    Raises `InputError` for `steps` below 2.
+    Raises `InputError` for `steps` below 2, and a state that is not of `x`.
     """
     if steps < 2:
         raise InputError("must be at least 2", path="steps", value=steps)
+    verify_state(system, x, state)
     membrane, sweep = (np.asarray(h) for h in _projections(system, x, state, solver, steps, key))
     abscissa = [_extreme(h, np.real) for h in membrane]
     contraction = [_extreme(h, np.abs) for h in sweep]

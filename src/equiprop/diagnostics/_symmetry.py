@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError, suggest
 from equiprop.numerics import Figures, exact_norms, probe_moments, symmetric_antisymmetric_norms, trees
-from equiprop.systems import System, coupling, in_metric
+from equiprop.systems import System, coupling, in_metric, verify_state
 
 
 class Symmetry(Figures):
@@ -55,10 +55,12 @@ def symmetry(
     - `definition`: `"published"` for that of arXiv 2309.02214, of J with its diagonal: ∂H/∂r − 1 where there is a leak, which
       counts as −1 whatever φ′; ∂F/∂r elsewhere.
 
-    Raises `InputError` for a negative number of probes, probes without a key, or another definition.
+    Raises `InputError` for a negative number of probes, probes without a key, another definition, and a state that is not of
+    `x`.
     """
     if definition not in DEFINITIONS:
         raise suggest("definition", definition, DEFINITIONS)
+    verify_state(system, x, state)
     units = sum(leaf.size // leaf.shape[0] for leaf in jax.tree.leaves(state))
     if probes is None:
         probes = 0 if units <= _EXACT_UNITS else 32

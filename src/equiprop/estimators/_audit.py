@@ -18,6 +18,8 @@ from equiprop.systems import System, cost_gradient, error_vector_of, over_slope,
 # Of the error of a sample, not of its error vector: a tenth of it more or less is nothing to a bar.
 _ACCURACY = 0.1
 _RESTART, _CYCLES = 8, 3
+# What is left of the equations at most where their solution is believed.
+_SOLVED = 0.5
 
 # Samples are drawn in proportion to their share of the gradient, as asymmetry turns it all alike; in proportion to that and to
 # their error bar, as a nudge or a relaxation may err in few of them; and so far by lot: who has a small share may be meant to
@@ -50,8 +52,9 @@ class GradientBar(Figures):
     - `exact_of`, `limit_of`: the same of each array of parameters, by its path.
     - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding`, `noise` (measured together, and told
       apart by what the estimator knows of the last three), `asymmetry`, `exclusion`.
-    - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, as where there is no
-      equilibrium; a bar cannot speak for these.
+    - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, or no equilibrium is near.
+      What such a sample has in the gradient counts as error, wholly; of one that is kept although its free phase has not
+      converged, the part ‖F‖/‖∇C‖: the force that is left acts like a nudge by it.
     """
 
     exact: Float[Array, ""]
@@ -149,7 +152,15 @@ def audit(
     state, injection, x, target, found, share, known = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
     found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
-    of_limit, of_exact, left = _errors(system, state, injection, target, found)
+    of_limit, of_exact, doubt = _errors(system, state, injection, target, found)
+    doubt = jnp.where((doubt < 1) & free.converged[chosen], 0, doubt)
+    # Of what is excluded, and so is zero here, the size of its own error vector is wanted all the same.
+    believed = (doubt < 1) | (share == 0)
+    of_limit, of_exact = (
+        trees.add(trees.select(believed, e, jax.tree.map(jnp.zeros_like, e)), trees.scale(doubt, found))
+        for e in (of_limit, of_exact)
+    )
+    known = known.at[:, 0].set(jnp.hypot(known[:, 0], doubt))
     of_limit = jax.tree.map(lambda e, a: jnp.where(grounds.follows_adjoint, e, a), of_exact, of_limit)
     parts = [
         trees.scale(inclusion * share, of_limit),
@@ -176,7 +187,7 @@ def audit(
     known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
     told_apart = _told_apart(weight * trees.norm(of_limit), known, grounds.nudges)
     causes = jnp.append(apart[0] * told_apart, apart[1:])
-    unsolved = jnp.sum(~(left <= 0.5), dtype=jnp.int32)
+    unsolved = jnp.sum(doubt == 1, dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
 
@@ -232,7 +243,8 @@ def _shares(sizes: Float[Array, " batch"]) -> Float[Array, " batch"]:
 def _errors(
     system: System, state: PyTree, injection: PyTree, target: PyTree, error_vector: PyTree
 ) -> tuple[PyTree, PyTree, Float[Array, " some"]]:
-    """How far error vectors are from δE and from δ, and the relative residual of both solutions.
+    """How far error vectors are from δE and from δ, and how far that is in doubt: ‖F‖/‖∇C‖, as where there is no equilibrium a
+    force is left like that of a nudge by it, at most 1; and 1 where the equations are not solved.
 
     Both equations are solved at once, in the activity: D·M⁻¹·JM·e = D·M⁻¹·(JMδ + ∇C), J = (∂F/∂u)·D⁻¹, and its like with
     (∂F/∂u)ᵀ. The two operators have the same eigenvalues.
@@ -244,7 +256,7 @@ def _errors(
         activity = system.activity(u)
         gradient = cost_gradient(system, activity, y)
         inclination = slope(system, u)
-        _, membrane = jax.linearize(lambda v: system.force(v, d), u)
+        force, membrane = jax.linearize(lambda v: system.force(v, d), u)
         transposed = jax.linear_transpose(membrane, u)
 
         def through(v: PyTree) -> PyTree:
@@ -277,7 +289,9 @@ def _errors(
         of_limit, of_exact = (
             jax.tree.map(lambda a, s=s: s * a[0], part) for part, s in zip(unflat(solution), sizes, strict=True)
         )
-        return of_limit, of_exact, relative(left, jnp.linalg.norm(right))
+        in_doubt = relative(trees.norm(force), trees.norm(gradient))[0]
+        solved = relative(left, jnp.linalg.norm(right)) <= _SOLVED
+        return of_limit, of_exact, jnp.where(solved & (in_doubt < 1), in_doubt, 1)
 
     return jax.vmap(single)(state, injection, target, error_vector)
 

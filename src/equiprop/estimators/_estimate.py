@@ -18,7 +18,7 @@ from equiprop.estimators._problem import Problem
 from equiprop.kinds import kind_of
 from equiprop.numerics import Figures, is_schedule, spread, trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, as_solver, relax
-from equiprop.systems import System, cost_gradient, verify
+from equiprop.systems import System, cost_gradient, verify, verify_cost, verify_state
 
 
 class Estimate(Figures):
@@ -143,8 +143,9 @@ def estimate(
     if any(map(is_schedule, jax.tree.leaves(estimator, is_leaf=is_schedule))):
         raise InputError("holds a schedule, which only training can follow", path="estimator", hint="give a number")
     solver = as_solver(solver)
+    verify(system, x)
+    verify_cost(system, x, target)
     target = jax.tree.map(jnp.asarray, target)
-    verify(system, x, target)
     _check_equilibrium(equilibrium, system, x)
     estimator.check(system, x)
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
@@ -167,11 +168,7 @@ def _check_equilibrium(equilibrium: Any, system: System, x: Any) -> None:
     if not isinstance(equilibrium, Equilibrium):
         reason = f"must be what ep.relax gives, not {type(equilibrium).__name__}"
         raise InputError(reason, path="equilibrium")
-    expected = jax.eval_shape(system.initial_state, x)
-    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (equilibrium.state, expected))
-    if found != wanted:
-        hint = "give that of this system and this batch"
-        raise InputError(f"is of shapes {found}, where the states have {wanted}", path="equilibrium", hint=hint)
+    verify_state(system, x, equilibrium.state, "equilibrium")
 
 
 _LARGEST_EXCLUSION = 0.05

@@ -25,6 +25,16 @@ def _shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: list(leaf.shape), tree)
 
 
+def _taken(what: str, given: str, answer: Callable[[], PyTree]) -> PyTree:
+    """What a function of the user gives. Raises `InputError` where it does not take what it is given."""
+    try:
+        return answer()
+    except InputError:
+        raise
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{what}: does not take {given} ({error})") from error
+
+
 class FunctionSystem(System):
     """F(θ, u, x) from a function of the user. Made by `from_force` and `from_energy`."""
 
@@ -80,27 +90,25 @@ class FunctionSystem(System):
 
     def _force_like(self, state: PyTree, x: Any) -> PyTree:
         """What the force gives, as shapes. Raises `InputError` where the function does not take such a state and such inputs."""
-        try:
-            return jax.eval_shape(lambda: self.force(state, self.injection(x)))
-        except InputError:
-            raise
-        except (TypeError, ValueError) as error:
-            given = (
-                f"a state of shapes {_shapes(state)} and x of shapes {jax.tree.map(lambda a: list(jnp.shape(a)), x)}"
-            )
-            raise InputError(f"force: does not take {given} ({error})") from error
+        inputs = jax.tree.map(lambda a: list(jnp.shape(a)), x)
+        given = f"a state of shapes {_shapes(state)} and x of shapes {inputs}"
+        return _taken("force", given, lambda: jax.eval_shape(lambda: self.force(state, self.injection(x))))
 
     def activity(self, state: PyTree) -> PyTree:
-        activity = self.activation(state)
-        if jax.tree.structure(activity) != jax.tree.structure(state):
+        activity = _taken("activity", f"a state of shapes {_shapes(state)}", lambda: self.activation(state))
+        if jax.tree.structure(activity) != jax.tree.structure(state) or _shapes(activity) != _shapes(state):
             raise InputError(
-                f"activity: must keep the structure of the state, {jax.tree.structure(state)}; "
-                f"it gives {jax.tree.structure(activity)}"
+                f"activity: must keep the structure and the shapes of the state, {_shapes(state)}; it gives {_shapes(activity)}"
             )
         return activity
 
     def output(self, activity: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
-        return self.read(activity)
+        output = _taken("output", f"activities of shapes {_shapes(activity)}", lambda: self.read(activity))
+        batch = trees.batch_size(activity)
+        if any(jnp.shape(leaf)[:1] != (batch,) for leaf in jax.tree.leaves(output)):
+            found = jax.tree.map(lambda leaf: list(jnp.shape(leaf)), output)
+            raise InputError(f"output: must have the batch of {batch} as its first axis; it has the shapes {found}")
+        return output
 
     def leak(self, state: PyTree) -> PyTree | None:
         return None if self.leak_function is None else self.leak_function(state)
@@ -295,6 +303,8 @@ class _Descent:
             )
         if not jnp.issubdtype(value.dtype, jnp.inexact):
             raise InputError(f"energy: gives whole numbers ({value.dtype}), which have no slope")
+        if jnp.iscomplexobj(value) and not any(map(jnp.iscomplexobj, jax.tree.leaves(state))):
+            raise InputError(f"energy: gives complex numbers ({value.dtype}) for a real state; must be real there")
         slope = pullback(jnp.ones_like(value))[0]
         if self.mobilities is None:
             return jax.tree.map(jnp.negative, slope)

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import AbstractCost, trees
+from equiprop.numerics import AbstractCost, require_numbers, trees
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
 from equiprop.systems._system import System
@@ -27,13 +27,9 @@ _verified: dict[Any, bool] = {}
 """What has been found of systems by their structure and the shapes that they met."""
 
 
-def verify(system: System, x: Any, target: Any = None) -> None:
+def verify(system: System, x: Any) -> None:
     """Raises `InputError` for what is no system, one whose parameters are complex, whose samples act on each other, or whose leak
-    is not what it says; and for a batch without samples.
-
-    **Arguments:**
-
-    - `target`: what the cost compares with, to check the cost too: it must give one number a sample, of that sample alone.
+    is not what it says; and for inputs that are no arrays of numbers with at least one sample.
     """
     if not isinstance(system, System):
         raise InputError(f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system")
@@ -42,15 +38,33 @@ def verify(system: System, x: Any, target: Any = None) -> None:
         if jnp.iscomplexobj(leaf):
             hint = "hold its real and its imaginary part as two arrays"
             raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
-    if any(jnp.shape(leaf)[:1] == (0,) for leaf in jax.tree.leaves(x)):
-        raise InputError("the batch holds no sample; give at least one")
-    if target is not None and any(map(jnp.iscomplexobj, jax.tree.leaves(x))):
-        raise InputError("is complex, and the gradient of a cost wants real inputs", path="x")
-    if target is not None and not _is_ours(getattr(system, "cost", None)):
-        _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
+    require_numbers(x, "x")
     if not isinstance(system, LayeredNetwork):
         # Populations and connections leave samples apart, and tell their leak.
         _once("force", system, x, _verify_force)
+
+
+def verify_cost(system: System, x: Any, target: Any) -> None:
+    """Raises `InputError` for inputs and targets that are no real numbers, and for a cost that does not give one number a sample,
+    of that sample alone.
+    """
+    require_numbers(x, "x", real=True)
+    ours = _is_ours(getattr(system, "cost", None))
+    if ours or jax.tree.leaves(target):
+        # A cost of a user's own may compare with nothing.
+        require_numbers(target, "target", real=True)
+    if not ours:
+        _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
+
+
+def verify_state(system: System, x: Any, state: Any, path: str = "state") -> None:
+    """Raises `InputError` for inputs that are no arrays of samples, and a state that is not of these samples of the system."""
+    require_numbers(x, "x")
+    expected = jax.eval_shape(system.initial_state, x)
+    found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (state, expected))
+    if found != wanted:
+        hint = "give that of this system and this batch"
+        raise InputError(f"is of shapes {found}, where the states have {wanted}", path=path, hint=hint)
 
 
 def _is_ours(cost: Any) -> bool:
@@ -141,7 +155,14 @@ def _verify_alone(what: str, samples: int, function: Callable[[PyTree, Any], PyT
     """That each sample gets by itself what it gets among others."""
     together = _numbers(function(*given))
     for row in range(samples):
-        alone = function(*(_some(each, 1, row) for each in given))
+        try:
+            alone = function(*(_some(each, 1, row) for each in given))
+        except InputError:
+            raise
+        except (TypeError, ValueError) as error:
+            reason = f"the {what} one sample cannot be computed by itself ({error})"
+            hint = "let the leading axis be the samples, and each row stand alone"
+            raise InputError(reason, path=what.split()[0], hint=hint) from error
         if not _agree(_some(together, 1, row), _numbers(alone)):
             raise InputError(
                 f"the {what} a sample depends on the other samples of its batch",

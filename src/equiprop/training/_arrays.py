@@ -8,7 +8,7 @@ import numpy as np
 
 from equiprop.data import require_finite
 from equiprop.errors import InputError
-from equiprop.numerics import trees
+from equiprop.numerics import require_numbers, trees
 from equiprop.systems import System, correct, predict
 from equiprop.training._samples import Samples
 
@@ -16,32 +16,26 @@ from equiprop.training._samples import Samples
 def samples_of(x: Any, y: Any, dtype: Any, name: str = "data") -> Samples:
     """Inputs and targets, trees of arrays with the samples as their leading axis; real numbers in the precision `dtype`.
 
-    Raises `InputError` where they are not equally many, there are none, or a number is not finite.
+    Raises `InputError` where they are no real numbers, not equally many, there are none, or a number is not finite.
     """
-    x, y = (jax.tree.map(lambda a: _array(a, dtype, name), tree) for tree in (x, y))
+    for part, tree in (("x", x), ("y", y)):
+        require_numbers(tree, f"{name}.{part}", real=True)
+    x, y = (jax.tree.map(lambda a: _array(a, dtype), tree) for tree in (x, y))
     lengths = {
         f"{part}{_dotted(path)}": len(leaf) for part, tree in (("x", x), ("y", y)) for path, leaf in _leaves(tree)
     }
-    if not lengths:
-        raise InputError("holds no arrays", path=name, hint="give (x, y)")
     if len(set(lengths.values())) > 1:
         told = ", ".join(f"{key} has {length}" for key, length in lengths.items())
         raise InputError(f"differs in length: {told}", path=name, hint="give one target for each input")
-    if not next(iter(lengths.values())):
-        raise InputError("holds no samples", path=name)
     for part, tree in (("x", x), ("y", y)):
         for path, leaf in _leaves(tree):
             require_finite(leaf, (name, f"{part}{_dotted(path)}"), "mend or leave out those samples")
     return Samples(*jax.tree.map(jnp.asarray, (x, y)))
 
 
-def _array(a: Any, dtype: Any, name: str) -> np.ndarray:
+def _array(a: Any, dtype: Any) -> np.ndarray:
     found = np.asarray(a)
-    if found.ndim == 0 or found.dtype.kind not in "biuf":
-        raise InputError(
-            f"holds {found.dtype} of shape {list(found.shape)}", path=name, hint="give arrays of numbers, samples first"
-        )
-    return found.astype(dtype) if found.dtype.kind == "f" else found
+    return found.astype(dtype) if jnp.issubdtype(found.dtype, jnp.floating) else found
 
 
 def _leaves(tree: Any) -> list[tuple[str, np.ndarray]]:

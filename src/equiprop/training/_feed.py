@@ -56,7 +56,7 @@ class BatchFeed(AbstractFeed):
 
     def __init__(
         self,
-        batches: Iterable[tuple[Any, Any]],
+        batches: Iterable[Any],
         *,
         steps_per_epoch: int,
         batch_size: int,
@@ -66,7 +66,7 @@ class BatchFeed(AbstractFeed):
         self._batches, self._size, self._dtype, self._placement = batches, batch_size, dtype, placement
         self.steps_per_epoch = steps_per_epoch
         self.available = len(batches) * batch_size if isinstance(batches, Sized) else None
-        self._iterator: Iterator[tuple[Any, Any]] = iter(())
+        self._iterator: Iterator[Any] = iter(())
         self._given: tuple[tuple[int, int], Samples] | None = None
 
     def at(self, epoch: int, step: int) -> tuple[Samples, int]:
@@ -79,14 +79,17 @@ class BatchFeed(AbstractFeed):
 
     def _read(self, epoch: int, step: int) -> Samples:
         try:
-            x, y = next(self._iterator)
+            given = next(self._iterator)
         except StopIteration:
             raise InputError(
                 f"ended after {step} batches of epoch {epoch + 1}, there were to be {self.steps_per_epoch}",
                 path="data",
                 hint="give steps_per_epoch, and an iterable that can be gone through again, not a generator",
             ) from None
-        samples = samples_of(x, y, self._dtype)
+        if not (isinstance(given, tuple | list) and len(given) == 2):
+            reason = f"batch {step + 1} of epoch {epoch + 1} is {type(given).__name__}: must be (x, y)"
+            raise InputError(reason, path="data")
+        samples = samples_of(*given, self._dtype)
         if len(samples) != self._size:
             raise InputError(
                 f"batch {step + 1} of epoch {epoch + 1} has {len(samples)} samples",

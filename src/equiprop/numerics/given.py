@@ -1,0 +1,56 @@
+"""What a user gives as arrays: looked at before JAX takes it, which would wrap a large whole number around without a word."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from equiprop.errors import InputError
+from equiprop.numerics import trees
+
+_HINT = "give arrays of numbers, whose leading axis is the samples"
+
+
+def require_numbers(tree: Any, path: str, *, real: bool = False) -> None:
+    """Raises `InputError` where `tree` holds no arrays, or one that is no numbers, or has no axis of samples or none on it, or
+    whose whole numbers are too large for the precision in which JAX computes.
+
+    **Arguments:**
+
+    - `real`: whether complex numbers are refused, too.
+    """
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+        raise InputError("holds no arrays", path=path, hint=_HINT)
+    for name, leaf in zip(trees.paths(tree), leaves, strict=True):
+        where = f"{path}.{name}" if name else path
+        array = _as_array(leaf, where)
+        if real and jnp.iscomplexobj(array):
+            raise InputError("is complex, and the gradient of a cost wants real numbers", path=where)
+        if not array.ndim:
+            raise InputError("is a single number", path=where, hint=_HINT)
+        if not array.shape[0]:
+            raise InputError("the batch holds no sample; give at least one", path=where)
+
+
+def _as_array(leaf: Any, path: str) -> Any:
+    if isinstance(leaf, jax.Array):
+        return leaf
+    try:
+        array = np.asarray(leaf)
+    except ValueError as error:
+        raise InputError(f"is no array ({error})", path=path, hint=_HINT) from None
+    if not (jnp.issubdtype(array.dtype, jnp.number) or array.dtype == bool):
+        raise InputError(f"holds {array.dtype} of shape {list(array.shape)}", path=path, hint=_HINT)
+    if jnp.issubdtype(array.dtype, jnp.integer) and array.size:
+        limits = jnp.iinfo(jax.dtypes.canonicalize_dtype(array.dtype))
+        low, high = int(array.min()), int(array.max())
+        if low < limits.min or high > limits.max:
+            hint = 'give smaller ones, real numbers, or call jax.config.update("jax_enable_x64", True) first'
+            raise InputError(
+                f"holds whole numbers from {low} to {high}, where {limits.bits} bits reach from {limits.min} to {limits.max}",
+                path=path,
+                hint=hint,
+            )
+    return array
