@@ -59,7 +59,7 @@ def test_refused(tree, message):
 
 @pytest.mark.parametrize("target", [None, np.array(["one"] * 5), 1j * np.ones((5, 2)), np.array([None] * 5)])
 def test_a_target_that_is_no_number(target):
-    with pytest.raises(InputError, match="^target: "):
+    with pytest.raises(InputError, match=r"^target: "):
         ep.estimate(SYSTEM, X, target, ep.Centered())
 
 

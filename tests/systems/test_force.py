@@ -194,7 +194,7 @@ def test_inputs_of_one_sample_without_the_axis_of_samples_are_refused():
     """Four numbers look like four samples, and the force takes all of them but not one."""
     system = from_force(lambda p, u, x: x @ p - u, jnp.ones((4, 3)), initial_state=jnp.zeros(3))
     with pytest.raises(
-        InputError, match="^force: the force on one sample cannot be computed by itself .*axis be the samples"
+        InputError, match=r"^force: the force on one sample cannot be computed by itself .*axis be the samples"
     ):
         relax(system, jnp.ones(4))
 

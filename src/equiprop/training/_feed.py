@@ -89,7 +89,7 @@ class BatchFeed(AbstractFeed):
         if not (isinstance(given, tuple | list) and len(given) == 2):
             reason = f"batch {step + 1} of epoch {epoch + 1} is {type(given).__name__}: must be (x, y)"
             raise InputError(reason, path="data")
-        samples = samples_of(*given, self._dtype)
+        samples = samples_of(given[0], given[1], self._dtype)
         if len(samples) != self._size:
             raise InputError(
                 f"batch {step + 1} of epoch {epoch + 1} has {len(samples)} samples",
