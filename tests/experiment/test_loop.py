@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import tomllib
+import warnings
 from pathlib import Path
 
 import equinox as eqx
@@ -682,6 +683,22 @@ def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_read_and_that_
         assert (
             again["best_epoch"] < summary["best_epoch"] and again["test_error_percent"] == summary["test_error_percent"]
         )
+
+
+@pytest.mark.parametrize("checkpoint", ["epoch", "best"])
+def test_a_checkpoint_with_a_damaged_header_is_told_of_once(finished, tmp_path, checkpoint):
+    """It is looked for before the data are read, and read after: said once all the same."""
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    newest = max((run / "checkpoints").glob(f"{checkpoint}-*"))
+    whole = newest.read_bytes()
+    newest.write_bytes(whole[:9] + b"\0" * 9 + whole[18:])
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        load(run, dataset=DATA, checkpoint="best" if checkpoint == "best" else "last")
+        resume(run, dataset=DATA)
+    of_loading, of_resuming = [str(each.message) for each in told if issubclass(each.category, CheckpointWarning)]
+    assert f"{newest.name}: cannot be read" in of_loading and f"{newest.name}: cannot be read" in of_resuming
 
 
 def test_a_run_whose_best_checkpoints_are_lost_goes_on_and_says_so(finished, tmp_path):

@@ -62,7 +62,7 @@ REFUSED = [
     ({"homeostasis": {"kind": "jacobean"}}, "homeostasis.kind = 'jacobean': is not known.*did you mean 'jacobian'"),
     (
         {"homeostasis": {"kind": "none", "probes": 7}},
-        "homeostasis.probes: is not used by homeostasis.kind = 'none'",
+        "homeostasis.probes: is not used by homeostasis.kind = 'none', which takes no settings; leave it out",
     ),
     ({"homeostasis": {"probes": 0}}, "homeostasis.probes = 0: must be at least 1"),
     ({"system": {"activation": "sigmoid"}}, "system.activation = 'sigmoid': is not known"),
@@ -128,6 +128,7 @@ def test_refused_and_nothing_written(tmp_path, sections, message):
     with pytest.raises(InputError, match=message) as error:
         train(config(**sections), tmp_path / "run", dataset=DATA)
     assert "\n" not in str(error.value)
+    assert len(set(error.value.path[:2])) == len(error.value.path[:2]), "a section is named once"
     assert not (tmp_path / "run").exists()
 
 

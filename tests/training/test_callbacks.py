@@ -190,15 +190,16 @@ def test_the_bar_of_the_gradient_is_that_of_a_training_batch():
 
 
 def test_samples_that_are_left_over_are_told_once(capsys):
-    """Where they are more than a little; of batches as they come as well."""
+    """Also a single one; of batches as they come as well."""
     from equiprop.training import Progress
 
     def said(available, samples):
         Progress().on_start(Plan(2, 4, 0, 0, (), {}, samples_per_epoch=samples, available=available))
         return capsys.readouterr().out.splitlines()[0]
 
-    assert said(60, 40) == "an epoch trains on 40 of 60 samples in 4 whole batches; the others are left over"
-    assert said(41, 40).startswith("compiling") and said(None, 40).startswith("compiling")
+    assert said(60, 40) == "an epoch trains on 40 of 60 samples, those in whole batches"
+    assert said(101, 100) == "an epoch trains on 100 of 101 samples, those in whole batches"
+    assert said(40, 40).startswith("compiling") and said(None, 40).startswith("compiling")
 
 
 def test_how_many_samples_there_are_is_known_of_all_data(capsys):

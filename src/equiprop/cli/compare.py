@@ -67,6 +67,11 @@ def run(arguments: list[str]) -> None:
         _print(document, rows)
 
 
+def _bar(row: Any) -> str:
+    cause = max(row.gradient_bar_causes, key=row.gradient_bar_causes.get)
+    return f"{format_number(row.gradient_bar)} {cause}"
+
+
 def _print(document: dict[str, Any], rows: list[Any]) -> None:
     populations = next((list(row.populations) for row in rows if row.populations), [])
     columns = [
@@ -86,7 +91,7 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
             row.estimator,
             format_number(row.cosine, 4),
             format_number(row.relative_error),
-            format_number(row.gradient_bar),
+            _bar(row),
             format_number(row.error_bar),
             *(format_number(row.populations[name]["cosine"]) for name in populations),
             format_number(row.relaxation_steps, 1),
@@ -102,7 +107,8 @@ def _print(document: dict[str, Any], rows: list[Any]) -> None:
     sizes = "".join(f", {symbol} = {value}" for symbol, value in given.items() if value is not None)
     print_table(
         f"{where}: {document['samples']} validation samples{sizes}; "
-        "cosine and relative error of the summed gradient to the exact one, and how large that error may be (gradient bar)",
+        "cosine and relative error of the summed gradient to the exact one; gradient bar: how large that error may be, and its "
+        "largest cause",
         columns,
         table,
     )

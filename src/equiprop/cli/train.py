@@ -216,14 +216,16 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             console.print(printable(self.begun + text), end=end, soft_wrap=True)
             self.begun = ""
 
-        def on_start(self, plan: Plan) -> None:
+        def heading(self, plan: Plan) -> str:
             config = Config.from_mapping(plan.settings, complete=True)
             kind = config.homeostasis.kind
             homeostasis = "no homeostasis" if kind == "none" else f"{config.homeostasis.label} homeostasis"
             plural = "" if plan.epochs == 1 else "s"
             seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
-            epochs = f"{plan.epochs} epoch{plural} of {plan.samples_per_epoch} samples"
-            self.say(f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds} -> {out}")
+            epochs = f"{plan.epochs} epoch{plural} of {plan.samples_told}"
+            return f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds} -> {out}"
+
+        def on_start(self, plan: Plan) -> None:
             super().on_start(plan)
             # The first call compiles; until it returns there is nothing to count.
             self.per_epoch, done = plan.steps_per_epoch, plan.epoch * plan.steps_per_epoch

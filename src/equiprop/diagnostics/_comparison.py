@@ -28,7 +28,8 @@ class Row:
 
     - `cosine`, `relative_error`: of the summed parameter gradient, with whatever samples the estimator excluded.
     - `error_bar`: the median over the kept samples of the estimator's own relative error; infinite where it cannot tell.
-    - `gradient_bar`: how far the summed gradient may be from the exact one, as forty of the samples tell (`Estimate.audit`).
+    - `gradient_bar`, `gradient_bar_causes`: how far the summed gradient may be from the exact one, and by what, as forty of the
+      samples tell (`Estimate.audit`).
     - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
     - `seconds`: one evaluation on the whole batch, compiled, the without the free phase; the median of several.
     - `excluded`: samples not in the gradient.
@@ -42,6 +43,7 @@ class Row:
     relative_error: float = math.nan
     error_bar: float = math.nan
     gradient_bar: float = math.nan
+    gradient_bar_causes: Mapping[str, float] | None = None
     relaxation_steps: float = math.nan
     seconds: float = math.nan
     excluded: int = 0
@@ -107,13 +109,15 @@ def _row(name: str, estimator: AbstractEstimator, answer: Estimate, agreement: A
     kept = np.asarray(answer.weight) > 0
     bars = np.asarray(answer.error_bar)[kept]
     steps = np.asarray(answer.relaxation_steps)
+    bar = answer.audit(_AUDITED)
     own_steps = steps - np.asarray(answer.equilibrium.steps) if estimator.needs_free_phase else steps
     return Row(
         estimator=name,
         cosine=float(agreement.total_cosine),
         relative_error=float(agreement.total_relative_error),
         error_bar=float(np.median(bars)) if bars.size else math.nan,
-        gradient_bar=float(answer.audit(_AUDITED).exact),
+        gradient_bar=float(bar.exact),
+        gradient_bar_causes={name: float(part) for name, part in bar.causes.items()},
         relaxation_steps=float(own_steps.mean()),
         seconds=seconds,
         excluded=int((~kept).sum()),

@@ -210,10 +210,13 @@ class Checkpoints:
         return about
 
     def about(self, *, best: bool = False) -> CheckpointMetadata:
-        """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none."""
-        return self._of_newest(best, _about)
+        """What the newest complete checkpoint, or the best one, says of itself. Raises `InputError` if there is none.
 
-    def _of_newest(self, best: bool, read: Callable[[Path], T]) -> T:
+        One whose header is damaged is passed over without a word: `newest` warns, when it is read.
+        """
+        return self._of_newest(best, _about, warns=False)
+
+    def _of_newest(self, best: bool, read: Callable[[Path], T], *, warns: bool = True) -> T:
         """What `read` finds in the newest checkpoint; in the one before, where that is damaged."""
         damaged: dict[Path, _Damaged] = {}
         while True:
@@ -230,7 +233,7 @@ class Checkpoints:
                 if path.exists():
                     damaged[path] = error
                 continue
-            for error in damaged.values():
+            for error in damaged.values() if warns else ():
                 warn(f"{error}; {path.stem} is read in its place", CheckpointWarning)
             return found
 

@@ -191,7 +191,7 @@ def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputE
     others = [name for name, other in family.members().items() if key in settings_of(other)]
     if others:
         return InputError(
-            f"is not used by {section}.kind = {kind!r}, which takes {', '.join(takes)}",
+            f"is not used by {section}.kind = {kind!r}, which takes {', '.join(takes) or 'no settings'}",
             path=(section, key),
             hint=f"leave it out, or choose {' or '.join(others)}",
         )

@@ -183,7 +183,8 @@ def make_system(choice: Choice, data: DatasetInfo, *, key: jax.Array, dtype: Any
     """
     inputs, outputs = data.input_shape, data.outputs
     if inspect.isclass(choice.member) and issubclass(choice.member, AbstractRecipe):
-        return _within("system", lambda: choice.create().create(inputs, outputs, key=key, dtype=dtype))
+        recipe = choice.create()
+        return _within("system", lambda: recipe.create(inputs, outputs, key=key, dtype=dtype))
     try:
         make: Any = choice.member
         system = make(inputs, outputs, key=key, **choice.values)

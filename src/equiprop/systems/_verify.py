@@ -27,9 +27,13 @@ _verified: dict[Any, bool] = {}
 """What has been found of systems by their structure and the shapes that they met."""
 
 
-def verify(system: System, x: Any) -> None:
+def verify(system: System, x: Any, target: Any = None) -> None:
     """Raises `InputError` for what is no system, one whose parameters are complex, whose samples act on each other, or whose leak
     is not what it says; and for inputs that are no arrays of numbers with at least one sample.
+
+    **Arguments:**
+
+    - `target`: what the cost compares with, to check the cost too: see `verify_cost`.
     """
     if not isinstance(system, System):
         raise InputError(f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system")
@@ -42,6 +46,8 @@ def verify(system: System, x: Any) -> None:
     if not isinstance(system, LayeredNetwork):
         # Populations and connections leave samples apart, and tell their leak.
         _once("force", system, x, _verify_force)
+    if target is not None:
+        verify_cost(system, x, target)
 
 
 def verify_cost(system: System, x: Any, target: Any) -> None:

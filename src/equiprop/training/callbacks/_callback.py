@@ -41,6 +41,13 @@ class Plan:
         """How many of the samples an epoch does not train on."""
         return 0 if self.available is None else self.available - self.samples_per_epoch
 
+    @property
+    def samples_told(self) -> str:
+        """How many samples an epoch trains on, and of how many where some are left over."""
+        if not self.left_over:
+            return f"{self.samples_per_epoch} samples"
+        return f"{self.samples_per_epoch} of {self.available} samples, those in whole batches"
+
 
 class Callback:
     """Is told how a training goes on; does nothing unless overridden.

@@ -9,14 +9,11 @@ from equiprop.reporting import STD
 from equiprop.systems import System
 from equiprop.training.callbacks._callback import Callback, Plan
 
-# Of the samples that an epoch trains on, those left over that are worth a line.
-_MANY = 0.05
-
 
 class Progress(Callback):
     """Prints a line an epoch, or for every fifth of more than twenty: the loss, what validation says, and how many samples are
     not as they should be. And that it compiles: the training step, and the comparison with the exact gradient. And before all,
-    where it is more than a little, how many samples are left over in every epoch.
+    if samples are left over in every epoch, how many.
     """
 
     def __init__(self) -> None:
@@ -30,10 +27,14 @@ class Progress(Callback):
 
     def on_start(self, plan: Plan) -> None:
         self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
-        if plan.left_over > _MANY * plan.samples_per_epoch:
-            told = f"{plan.samples_per_epoch} of {plan.available} samples in {plan.steps_per_epoch} whole batches"
-            self.say(f"an epoch trains on {told}; the others are left over")
+        heading = self.heading(plan)
+        if heading:
+            self.say(heading)
         self.say("compiling ...", end=" ")
+
+    def heading(self, plan: Plan) -> str:
+        """What is said before all; empty for nothing."""
+        return f"an epoch trains on {plan.samples_told}" if plan.left_over else ""
 
     def on_steps(self, epoch: int, step: int, loss: float) -> None:
         del epoch, step, loss
