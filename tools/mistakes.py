@@ -280,9 +280,44 @@ SYSTEMS = (
     Mistake(
         "a cost that is a mean unseen",
         "systems/_verify.py",
-        'if target is not None and not _is_ours(getattr(system, "cost", None)):',
-        "if False:",
+        "    if not ours:",
+        "    if False:",
         "systems/test_verify.py",
+    ),
+    Mistake(
+        "large whole numbers wrapped around",
+        "numerics/given.py",
+        "if low < limits.min or high > limits.max:",
+        "if low < limits.min:",
+        "numerics/test_given.py",
+    ),
+    Mistake(
+        "a state of other inputs measured",
+        "systems/_verify.py",
+        "    if found != wanted:",
+        "    if jax.tree.structure(found) != jax.tree.structure(wanted):",
+        "numerics/test_given.py",
+    ),
+    Mistake(
+        "an activity of another shape taken",
+        "systems/_force.py",
+        " or _shapes(activity) != _shapes(state):",
+        ":",
+        "systems/test_force.py",
+    ),
+    Mistake(
+        "a sample far from equilibrium believed by the bar of the gradient",
+        "estimators/_audit.py",
+        "doubt = jnp.where((doubt < 1) & free.converged[chosen], 0, doubt)",
+        "doubt = jnp.where(doubt < 1, 0, doubt)",
+        "estimators/test_audit.py",
+    ),
+    Mistake(
+        "a solution that is none believed by the bar of the gradient",
+        "estimators/_audit.py",
+        "jnp.where(solved & (in_doubt < 1), in_doubt, 1)",
+        "jnp.where(solved, in_doubt, 0)",
+        "estimators/test_audit.py",
     ),
 )
 
@@ -1487,8 +1522,8 @@ OTHERS = (
     Mistake(
         "samples that are left over not told",
         "training/callbacks/_progress.py",
-        "if plan.left_over > _MANY * plan.samples_per_epoch:",
-        "if plan.left_over > plan.samples_per_epoch:",
+        'if plan.left_over else ""',
+        'if plan.left_over > 5 else ""',
         "training/test_callbacks.py",
     ),
     Mistake(
