@@ -14,6 +14,7 @@ from equiprop.estimators import (
     ESTIMATORS,
     Adjoint,
     Centered,
+    Corrected,
     ExactResponse,
     Holomorphic,
     OneSided,
@@ -320,9 +321,9 @@ def test_a_strongly_bent_response_is_no_switch_of_branch():
     many = run(system, Holomorphic(nudge=0.6, points=8), x, y)
     assert not many.branch_switch.any() and float(many.error_bar[0]) < 0.06
     assert np.isclose(many.error_vector[0, 0], -1.0, rtol=0.05)
-    for points in (2, 3, 4, 6):
+    for kind, points in ((Holomorphic, 2), (Holomorphic, 3), (Holomorphic, 4), (Holomorphic, 6), (Corrected, 4)):
         for nudge in (0.51, 0.55, 0.8):
-            answer = run(system, Holomorphic(nudge=nudge, points=points), x, y)
+            answer = run(system, kind(nudge=nudge, points=points), x, y)
             assert not answer.branch_switch.any() and answer.weight.all()
             # The sum over the circle in closed form.
             assert np.isclose(answer.error_vector[0, 0], -1 / (1 - (-nudge) ** points), rtol=0.02)

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import signal
+import stat
 import subprocess
 import sys
 import threading
@@ -468,6 +469,33 @@ def test_checkpoints_are_ordered_by_number(tmp_path):
 def test_no_checkpoint(tmp_path):
     with pytest.raises(InputError, match="holds no checkpoint"):
         Checkpoints(tmp_path, config()).about()
+
+
+def test_a_checkpoint_is_on_the_disk_before_the_older_one_is_removed(tmp_path, monkeypatch):
+    """Its bytes, then its name, then the entry in the folder: power may be lost at any moment."""
+    checkpoints = Checkpoints(tmp_path / "c", config())
+    state = Trainer(config(), DATA).initial_train_state()
+    later = [eqx.tree_at(lambda s: s.epoch, state, state.epoch + n) for n in range(3)]
+    paths = [checkpoints.save(each, seconds=0.0) for each in later[:2]]
+    done = []
+    sync, replace, unlink = os.fsync, Path.replace, Path.unlink
+
+    def noted(what, function):
+        def call(first, *rest, **named):
+            of_file = isinstance(first, Path) or not stat.S_ISDIR(os.fstat(first).st_mode)
+            done.append((what, (first.name if first in paths else "new") if of_file else "folder"))
+            return function(first, *rest, **named)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", noted("sync", sync))
+    monkeypatch.setattr(Path, "replace", noted("name", replace))
+    monkeypatch.setattr(Path, "unlink", noted("remove", unlink))
+    checkpoints.save(later[2], seconds=0.0)
+    begun = done.index(("sync", "new"))
+    assert done[begun : begun + 3] == [("sync", "new"), ("name", "new"), ("sync", "folder")]
+    assert [each for each in done if each[0] == "remove" and each[1] != "new"] == [("remove", paths[0].name)]
+    assert done.index(("remove", paths[0].name)) > begun + 2
 
 
 def test_full_disk_leaves_the_previous_checkpoint(tmp_path, monkeypatch):

@@ -206,19 +206,24 @@ def test_a_process_that_does_not_come_is_missed(lines, index):
 @pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3, a banner of another service\r\n"])
 def test_another_service_at_the_port_is_not_taken_for_process_0(lines, says):
     def serve():
-        with suppress(OSError):
-            while True:
+        while True:
+            try:
                 line, _ = server.accept()
+            except OSError:
+                return
+            kept.append(line)
+            with suppress(OSError):
                 line.sendall(says)
-                kept.append(line)
 
     kept: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
-        threading.Thread(target=serve, daemon=True).start()
+        service = threading.Thread(target=serve, daemon=True)
+        service.start()
         address = f"127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(InputError, match=f"not all of them met at {address} within 1 s"):
             processes.join(ProcessSettings(address, 2, 1, timeout=1), lambda message: None)
         server.shutdown(socket.SHUT_RDWR)
+        service.join()
     for line in kept:
         line.close()
 

@@ -33,12 +33,17 @@ class Answer:
 
 
 class Started:
-    """A command that is under way, on so many CPU devices, which may write no file of more than `file_bytes`."""
+    """A command that is under way, on so many CPU devices, which may write no file of more than `file_bytes`, and whose output
+    has the letters of an `encoding`.
+    """
 
-    def __init__(self, *arguments: object, devices: int = 1, file_bytes: int | None = None) -> None:
+    def __init__(
+        self, *arguments: object, devices: int = 1, file_bytes: int | None = None, encoding: str = "utf-8"
+    ) -> None:
         # What the suite sets for its own process is no setting of a user's.
         environment = {key: value for key, value in os.environ.items() if not key.startswith(("JAX_", "XLA_"))}
         environment["JAX_COMPILATION_CACHE_DIR"] = str(CACHE)
+        environment["PYTHONIOENCODING"] = encoding
         if devices > 1:
             environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
         command = [str(SCRIPT), *map(str, arguments)]
@@ -49,7 +54,7 @@ class Started:
             command,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
+            encoding=encoding,
             env=environment,
         )
 
@@ -71,9 +76,9 @@ class Started:
         return self.answer(30), time.monotonic() - began
 
 
-def equiprop(*arguments: object, devices: int = 1) -> str:
+def equiprop(*arguments: object, devices: int = 1, encoding: str = "utf-8") -> str:
     """What a command prints, which ends well."""
-    answer = Started(*arguments, devices=devices).answer()
+    answer = Started(*arguments, devices=devices, encoding=encoding).answer()
     assert answer.code == 0, answer
     return answer.out
 

@@ -46,3 +46,23 @@ def test_compare_diagnose_predict_and_export(run, tmp_path):
 def test_several_seeds(tmp_path):
     equiprop("train", *SMALL, *UNDIAGNOSED, "--seeds", 2, "--out", tmp_path / "run")
     assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
+def test_output_of_every_command_in_another_encoding(run, tmp_path, encoding):
+    """What it has not becomes a question mark: an epoch's bar, a table's rule, the symbols of a sentence."""
+    for command in (
+        ("train", *SMALL, "--epochs", 1, "--out", tmp_path / "run"),
+        ("evaluate", run),
+        ("compare", run, "--samples", 10),
+        ("diagnose", run, "--samples", 10),
+        ("report", run, "--out", tmp_path / "page.html"),
+        ("runs", run.parent),
+        ("verify", run),
+        *(
+            (name, "--help")
+            for name in ("train", "evaluate", "compare", "diagnose", "report", "runs", "sweep", "bench")
+        ),
+    ):
+        assert equiprop(*command, encoding=encoding).strip(), command
