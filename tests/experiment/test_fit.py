@@ -1,5 +1,7 @@
 """`fit`: the same loop as a run's, for any system and any data."""
 
+import signal
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,3 +200,15 @@ def test_refused(given, message):
     options = {"data": (FEATURES, TARGETS), "batch_size": 20, "epochs": 1, "quiet": True} | given
     with pytest.raises(InputError, match=message):
         ep.fit(**({"system": hopfield()} | options))
+
+
+def test_ctrl_c_ends_it_with_the_result_of_then():
+    def pressed(metrics):
+        if metrics["epoch"] == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    found = ep.fit(
+        hopfield(), (FEATURES, TARGETS), homeostasis=ep.NoHomeostasis(), epochs=5, batch_size=20, callbacks=[pressed],
+        quiet=True,
+    )  # fmt: skip
+    assert [line["epoch"] for line in found.history] == [1, 2] and "interrupted" in found.ended

@@ -59,7 +59,7 @@ def test_what_a_checkpoint_says_of_itself_in_another_type_is_refused(run, change
         with safe_open(path, "numpy") as file:
             said = file.metadata()
         save_file(load_file(path), path, said | changes)
-    with pytest.raises(InputError, match="checkpoint .*(cannot be read|is damaged|belongs to another)") as stop:
+    with pytest.raises(InputError, match=r"checkpoint .*(cannot be read|is damaged|belongs to another)") as stop:
         ep.load(run)
     assert "\n" not in str(stop.value)
 
