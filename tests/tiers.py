@@ -1,6 +1,7 @@
 """The two tiers of the suite: `make test` leaves out what is marked slow, `make test-all` does not.
 
-Slow is what shows for many kinds, at the price of compiling each, what a quicker test shows for one.
+Slow is what shows for many kinds, at the price of compiling each, what a quicker test shows for one; and what calls commands as a
+user does, in a process of its own.
 """
 
 from collections.abc import Callable, Iterable

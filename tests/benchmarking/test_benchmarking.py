@@ -90,6 +90,7 @@ def test_every_case_is_timed(trainer):
         assert timing.compile_seconds > 0 and timing.bytes
 
 
+@pytest.mark.slow
 def test_what_is_scheduled_is_as_at_the_start_of_training():
     def results(nudge):
         own = Trainer(config(estimator={"nudge": nudge}, training={"precision": "float64"}), dataset())

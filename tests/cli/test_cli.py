@@ -89,6 +89,7 @@ def test_train_prints_and_writes(trained):
     assert recorded.kind == "antisymmetric" and recorded.values["strength"] != "auto"
 
 
+@pytest.mark.slow
 def test_a_long_line_is_one_line(capsys, tmp_path):
     """Of several seeds, with the bar of the gradient, where nothing tells how wide the output is."""
     _, out, _ = call(
@@ -167,6 +168,7 @@ def test_evaluate(capsys, run):
     assert call(capsys, "evaluate", run, "--quiet")[1] == ""
 
 
+@pytest.mark.slow
 def test_evaluate_tells_the_error_of_each_class(capsys, run):
     code, out, _ = call(capsys, "evaluate", run, "--json")
     document = json.loads(out)
@@ -218,6 +220,7 @@ def test_export(capsys, run, tmp_path):
     assert {name: list(a.shape) for name, a in np.load(tmp_path / "w.npz").items()} == shapes
 
 
+@pytest.mark.slow
 def test_train_from_a_run(capsys, run, tmp_path):
     """Fine-tuning starts from the other run's weights, with another optimizer."""
     few = [
@@ -252,6 +255,7 @@ def test_train_from_a_run(capsys, run, tmp_path):
     assert code == 2 and "checkpoint = 'worst'" in err
 
 
+@pytest.mark.slow
 def test_a_regression_from_a_table(capsys, tmp_path):
     """Where targets name no classes, the loss stands in the place of the error."""
     rng = np.random.default_rng(0)
@@ -271,6 +275,7 @@ def test_a_regression_from_a_table(capsys, tmp_path):
     assert code == 2 and "for real numbers as targets choose the cost squared_error" in err
 
 
+@pytest.mark.slow
 def test_several_seeds(capsys, tmp_path):
     code, out, err = call(capsys, "train", *SMALL, "--seeds", "2", "--out", tmp_path / "two")
     assert code == 0, err
@@ -287,6 +292,7 @@ def test_several_seeds(capsys, tmp_path):
     assert document["std"]["error_percent"] == pytest.approx(abs(errors[0] - errors[1]) / 2**0.5)
 
 
+@pytest.mark.slow
 def test_more_epochs_than_planned(capsys, run, tmp_path):
     longer = shutil.copytree(run, tmp_path / "longer")
     with warnings.catch_warnings():
@@ -341,6 +347,7 @@ def test_an_epoch_that_left_samples_out_says_so():
     assert "gradient ±" not in epoch_line(told | {"gradient_bar": None}, 2)
 
 
+@pytest.mark.slow
 def test_compare_of_a_fresh_network_prints_a_table(capsys):
     only = ("--estimators", "centered", "holomorphic", "continuous_time", "--estimator.clip", "0.1")
     code, out, _ = call(capsys, "compare", *SMALL, "--system.activation", "relu", "--samples", "20", *only)
@@ -405,6 +412,7 @@ def test_bad_bench(capsys, arguments, words):
     assert code == 2 and words in err
 
 
+@pytest.mark.slow
 def test_diagnose(capsys, run):
     code, out, _ = call(capsys, "diagnose", run, "--samples", "30", "--json")
     found = json.loads(out)
@@ -471,6 +479,7 @@ def test_report(capsys, run, tmp_path):
     assert code == 2 and "training.svg" in err and err.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_report_with_its_figures_beside_it(capsys, run, tmp_path):
     code, out, _ = call(capsys, "report", run, "--figures", "--out", tmp_path / "page")
     assert code == 0 and f"report: {tmp_path / 'page' / 'report.html'}" in out and "test error" in out

@@ -22,6 +22,7 @@ def test_experiments_are_valid(path):
         getattr(config, section).create()
 
 
+@pytest.mark.slow
 def test_readme_example_runs():
     """The Python of the README, as it stands there."""
     code = "\n".join(re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.S))

@@ -15,6 +15,8 @@ from equiprop.experiment import RunDirectory
 from equiprop.reporting import read_run
 from tiers import quick_where
 
+pytestmark = pytest.mark.slow
+
 SOURCE = Path(__file__).with_name("own_kinds.py")
 FEW = (
     "--training.limit", "100", "--epochs", "1", "--batch-size", "20", "--training.diagnostic-samples", "20", "--quiet",

@@ -98,6 +98,7 @@ def test_in_a_configuration_file_it_lies_beside_the_file(folder: Path, monkeypat
     assert Config.from_file("own work/own.toml").dataset == f"{folder}/my_data.py:make"
 
 
+@pytest.mark.slow
 def test_what_a_graph_names_lies_beside_it_and_is_recorded(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The graph that the run keeps finds the class from anywhere, too."""
     (folder / "my_connection.py").write_text(CONNECTION)

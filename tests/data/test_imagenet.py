@@ -137,6 +137,7 @@ def test_the_files_may_lie_in_each_of_these_ways(layout: tuple[str, ...], data_f
     assert len(data.load("imagenet32").test) == TEST_IMAGES
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", FORMATS)
 def test_one_file_at_a_time_is_in_memory(kind: str, data_folder: Path) -> None:
     put(data_folder, layout_of(kind), contents(scale=80))

@@ -153,6 +153,7 @@ def test_bias_split():
     assert (direct.asymmetry_norm == 0).all() and (direct.finite_nudge_norm > 1e-5).all()
 
 
+@pytest.mark.slow
 def test_analyticity_names_what_it_sees():
     """A smooth field, one with poles at ±0.1i, and one with a kink at the free state."""
 

@@ -153,6 +153,7 @@ def test_gradients_that_are_read_otherwise(problem):
     assert float(bar.exact) == pytest.approx(SAFETY * error(unrolled.gradient, exact), rel=0.03)
 
 
+@pytest.mark.slow
 def test_with_weak_feedback_the_lowest_layers_count_in_full():
     """Single precision, γ² = 1e-4 of the error vector: rounding is told, and called so."""
     network = ep.mlp(6, (8, 8), 4, key=jax.random.key(3), feedback_gain=0.01, weight_angle=0.0)
@@ -181,6 +182,7 @@ def test_what_cannot_be_audited(problem):
         several.audit()
 
 
+@pytest.mark.slow
 def test_noise_is_a_cause_and_averages_out(problem):
     """Beside the scatter of the gradient over many draws."""
     system, x, y, _, _, exact = problem
@@ -239,6 +241,7 @@ def test_what_is_kept_without_an_equilibrium_is_unsolved(problem):
     assert without / 2 < int(bar.unsolved) <= without and float(bar.exact) > 0.5
 
 
+@pytest.mark.slow
 def test_one_sample_may_hold_the_gradient():
     """Of forty, one has an error a thousand times that of the others: eight are enough, each over its probability."""
     key = jax.random.key(5)
@@ -268,6 +271,7 @@ def test_what_relaxation_leaves_is_not_called_rounding(problem):
     assert float(causes["relaxation"]) > 10 * float(causes["rounding"]) > 0
 
 
+@pytest.mark.slow
 def test_the_contrast_of_two_states_is_told_from_the_error_vector():
     network = ep.mlp(5, (6,), 3, key=jax.random.key(2), feedback_gain=1.0, weight_angle=0.0, cost="squared_error")
     x, y = jax.random.normal(jax.random.key(3), (8, 5)), jax.random.uniform(jax.random.key(4), (8, 3))

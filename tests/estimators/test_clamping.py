@@ -101,6 +101,7 @@ def test_the_limit_and_its_bar():
     assert 5 < errors[0] / errors[1] < 20
 
 
+@pytest.mark.slow
 def test_a_layered_network_learns_from_the_contrast_of_two_hebbian_terms():
     """Tied weights: the gradient is r·rᵀ of the free phase less that of the clamped one, at outputs that no sigmoid reaches."""
     system = network("tied")

@@ -57,6 +57,7 @@ def test_converged_positions_are_the_cauchy_estimate(untied, points):
         assert np.allclose(ours, theirs, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_a_smoothly_turning_nudge_lags_in_second_order(untied):
     """One sweep at each of many positions: the lag turns the phase, and the in-phase part loses only its square."""
     x, y = batch()

@@ -50,6 +50,7 @@ def test_calibration(name):
     assert np.mean((ratio >= 0.1) & (ratio <= 10)) >= 0.8
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("estimator", [ExactResponse(), Adjoint(), RecurrentBackprop()], ids=lambda e: type(e).__name__)
 def test_calibration_of_linear_solves(estimator):
     """Iterative solvers stop where they happen to be; the bar must still cover."""
@@ -103,6 +104,7 @@ def test_samples_above_the_tolerance_are_tried_again_and_only_those():
     assert (np.asarray(answer.weight)[np.asarray(answer.inaccurate)] == 0).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tolerance", quick_where(lambda tolerance: tolerance < 1e-3, [1e-2, 1e-6]))
 def test_automatic_radius_and_points_reach_the_tolerance_or_say_so(tolerance):
     system, x, y = random_systems()

@@ -202,6 +202,7 @@ def test_symmetric_weights_make_centered_the_adjoint():
     assert np.allclose(np.diff(np.log2(errors)), -2, atol=0.1)
 
 
+@pytest.mark.slow
 def test_only_half_of_the_circle_is_relaxed(untied):
     """⌈(N + 1)/2⌉ phases; the conjugates give the same sums, checked against relaxing them all."""
     for points in (1, 2, 3, 4, 5, 6, 7, 8):
@@ -222,6 +223,7 @@ def test_only_half_of_the_circle_is_relaxed(untied):
             assert np.allclose(value, direct.real, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_phases_begun_where_they_are_predicted_end_where_those_from_rest_do(untied):
     """The same states, in fewer sweeps."""
     system, solver = untied.system, GaussSeidel(tolerance=1e-9, nudged_max_steps=500, damping=0.0)
@@ -372,6 +374,7 @@ def test_what_is_excluded_does_not_spoil_the_rest(untied):
     assert_gradient(others, untied.gradient(untied.exact, np.array([1, 1, 0, 1]) / 3), 1e-8)
 
 
+@pytest.mark.slow
 def test_samples_that_are_fitted_are_not_excluded_for_their_relative_error():
     """Nine of ten are fitted to 1e-5: what they have is error, relative, and they add nothing."""
     from equiprop.systems import from_force
@@ -410,6 +413,7 @@ def test_an_equilibrium_of_other_inputs_or_parameters_is_not_believed(untied):
         run(system, Centered(0.1), x[:2], Y[:2], SOLVER, equilibrium=free)
 
 
+@pytest.mark.slow
 def test_unconverged_samples_by_policy(untied):
     solver = FixedIterations(max_steps=12, nudged_max_steps=12, tolerance=1e-3)
     free = eqx.filter_jit(relax)(untied.system, X, solver)

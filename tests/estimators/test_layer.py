@@ -139,6 +139,7 @@ def test_the_output_is_that_of_the_relaxed_system_and_its_cost_is_not_asked():
     assert np.allclose(Layer(eqx.tree_at(lambda s: s.cost, system, SquaredError()), EXACT, SOLVER)(X), layer(X))
 
 
+@pytest.mark.slow
 def test_equilibrium_propagation_of_a_symmetric_network_is_the_exact_layer():
     """Whatever the size of the loss: the cotangents of the samples nudge at length one."""
     system = mlp(INPUTS, (4,), CLASSES, key=jax.random.key(3), gain=1.5, feedback="tied", feedback_gain=0.7)
@@ -167,6 +168,7 @@ def gradient_of(layer, x):
     return eqx.filter_value_and_grad(loss)(layer, x)
 
 
+@pytest.mark.slow
 def test_samples_one_by_one_are_the_batch(small):
     """`batched=False` under vmap, as layers of Equinox are used."""
     single = Layer(small.system, EXACT, SOLVER, batched=False)
@@ -182,6 +184,7 @@ def test_samples_one_by_one_are_the_batch(small):
         assert np.allclose(ours, theirs, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_it_is_trained_between_ordinary_layers():
     """An encoder, an equilibrium layer and a head: the gradient of each by finite differences."""
     encoder, head = (

@@ -123,6 +123,7 @@ def test_a_last_odd_batch_is_traced_once_more():
     assert [bool(calls) for calls in traced.during(runs)] == [True, False, True, False, False, False]
 
 
+@pytest.mark.slow
 def test_many_nudges_at_once_are_each_of_them_alone():
     system, (x, y) = shallow(), batch()
     free = relax(system, x, SOLVER)
@@ -234,6 +235,7 @@ def _error_vectors(system, x, y):
     return [np.asarray(d) / reference for d in answer.error_vector.values()]
 
 
+@pytest.mark.slow
 def test_inputs_that_are_a_pytree_get_a_gradient_of_their_structure():
     matrix = jnp.asarray(np.random.default_rng(3).normal(size=(4, UNITS, UNITS)) / 4)
     system = from_force(

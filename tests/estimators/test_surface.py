@@ -116,7 +116,7 @@ WRONG = [
         lambda: estimate(NETWORK, jnp.ones(4), LABELS, Centered()),
         r"x: must be an array of shape \[batch, 4\], not \[4\]",
     ),
-    (lambda: relax(NETWORK, [[0.0] * 4]), r"x: must be an array of shape \[batch, 4\], not list"),
+    (lambda: relax(NETWORK, [[0.0] * 4]), r"x\.0\.0: is a single number; give arrays of numbers, not lists"),
     (lambda: NETWORK.injection(np.float64(1)), r"x: must be an array of shape \[batch, 4\], not \[\]"),
     (lambda: from_force(3, None, initial_state=jnp.zeros(2)), r"force = 3: must be a function"),
     (lambda: from_force(force, None, initial_state=jnp.zeros(2), activity="tanh"), r"activity = 'tanh': must be a fun"),

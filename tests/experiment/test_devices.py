@@ -57,6 +57,7 @@ def same(ours, theirs):
     return all(np.allclose(a, b, rtol=1e-9, atol=1e-12) for a, b in zip(ours, theirs, strict=True))
 
 
+@pytest.mark.slow
 def test_in_pieces(alone):
     assert same(trained(micro_batches=4), alone)
 

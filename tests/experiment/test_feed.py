@@ -99,6 +99,7 @@ def test_every_file_is_read_once_an_epoch_and_two_are_held(disk):
     assert all(3 <= n <= 5 for n in disk.reads.values())
 
 
+@pytest.mark.slow
 def test_a_streamed_run_resumes_bit_for_bit(disk, tmp_path, monkeypatch):
     """Stopped in the first epoch and again in the second, or only there."""
     monkeypatch.setattr(_loop, "_CALL_SECONDS", 0.0)

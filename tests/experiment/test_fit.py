@@ -102,6 +102,7 @@ def test_batches_as_they_come():
         ep.fit(system, iter(batches), steps_per_epoch=3, **options)
 
 
+@pytest.mark.slow
 def test_two_outputs_soft_targets_and_a_function_as_transform():
     """Classes by weights and a regression at once, each output with its own cost; inputs by name."""
 
@@ -135,6 +136,7 @@ def test_two_outputs_soft_targets_and_a_function_as_transform():
         ep.fit(system, (x, {"class": y["class"]}), batch_size=20, quiet=True)
 
 
+@pytest.mark.slow
 def test_labels_that_a_transform_makes_weights_of_have_no_right_class_for_every_cost():
     """A squared error takes weights for a regression: training then has no error rate; validation, which sees labels, has."""
     labels = np.arange(60) % 2

@@ -133,6 +133,7 @@ def test_one_that_has_ended_goes_on_for_more_epochs(tmp_path, unkept):
         fit(run=tmp_path / "run", epochs=3)
 
 
+@pytest.mark.slow
 def test_a_schedule_over_other_epochs_is_said(tmp_path):
     options = {"run": tmp_path / "run", "estimator": ep.Centered(ep.Schedule("linear", 0.3, 0.1))}
     fit(epochs=1, **options)
@@ -209,6 +210,7 @@ def test_a_dataset_is_trained_on_as_the_command_does_bit_for_bit(tmp_path):
     assert load(found.run, like=trainer.system, dataset=data).evaluate()["loss"] == pytest.approx(summary["test_loss"])
 
 
+@pytest.mark.slow
 def test_whole_numbers_reach_the_system_as_they_are(tmp_path):
     """As the words of a sentence: an embedding takes no floats."""
 
@@ -235,6 +237,7 @@ def test_batches_as_they_come_are_kept_too(tmp_path):
     assert len(half.history) == 1 and same(found.system, whole.system)
 
 
+@pytest.mark.slow
 def test_reports(kept, unkept, tmp_path):
     for result, path in ((kept, kept.run / "report.html"), (unkept, tmp_path / "page.html")):
         written = result.report() if result is kept else result.report(path)
@@ -266,6 +269,7 @@ def test_numbers_are_lanes_too():
     assert not same(found[0].system, found[1].system)
 
 
+@pytest.mark.slow
 def test_lanes_stop_by_themselves():
     systems = [hopfield(), SYSTEM]
     stop = ep.EarlyStopping("validation_loss", patience=1, least=0.02)
@@ -285,6 +289,7 @@ def test_a_lane_that_is_no_number_is_given_up_alone():
     assert "not finite" in found[1].ended and not found[1].history
 
 
+@pytest.mark.slow
 def test_seeds_share_a_directory(tmp_path):
     options = OPTIONS | {"run": tmp_path / "run", "key": [3, 4]}
     found = ep.fit_lanes(SYSTEM, (FEATURES, TARGETS), **options)

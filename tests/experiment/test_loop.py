@@ -193,6 +193,7 @@ def test_interrupt_and_resume_bit_for_bit(finished, tmp_path, single_steps, at):
         }
 
 
+@pytest.mark.slow
 def test_a_run_may_go_on_in_pieces(finished, tmp_path, single_steps):
     """Where a run is computed is no part of what it is; sums are then taken in another order."""
     whole, _, _ = finished
@@ -229,6 +230,7 @@ def test_a_controlled_strength_and_noise_go_on_where_they_were(tmp_path, single_
     assert strengths[0] == strengths[1] and strengths[0][0] != strengths[0][1]
 
 
+@pytest.mark.slow
 def test_a_warm_start_saves_sweeps_and_goes_on_bit_for_bit(finished, tmp_path, single_steps):
     """From the second epoch on; what a step remembers is the equilibrium of each of its samples, in half precision."""
     warm = config(training={"warm_start": True})
@@ -817,6 +819,7 @@ def test_what_a_killed_process_left_is_removed(finished, tmp_path):
     assert not list((tmp_path / "run" / "checkpoints").glob(".*"))
 
 
+@pytest.mark.slow
 def test_a_run_is_looked_at_on_any_number_of_devices_and_with_its_own_data_only(finished, tmp_path):
     out = tmp_path / "run"
     shutil.copytree(finished[0], out)
@@ -873,6 +876,7 @@ def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_p
         Trainer(config(optimizer={"learning_rate": fall, "schedule": "cosine"}), DATA)
 
 
+@pytest.mark.slow
 def test_a_checkpoint_of_the_first_version_is_read_and_does_not_go_on(finished, tmp_path):
     """A folder with the arrays by position, written here by TensorStore, as Orbax did then."""
     import tensorstore as ts

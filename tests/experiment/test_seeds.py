@@ -96,6 +96,7 @@ class Stop(Callback):
             signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_interrupted_together_they_go_on_bit_for_bit(together: Any, tmp_path: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr(_loop, "_CALL_SECONDS", 0.0)
     with pytest.raises(Interrupted, match="interrupted in epoch 2 after step"):
@@ -112,6 +113,7 @@ def test_interrupted_together_they_go_on_bit_for_bit(together: Any, tmp_path: Pa
     assert len(lines(tmp_path / "run")) == 3
 
 
+@pytest.mark.slow
 def test_killed_between_epochs_they_go_on_from_the_last_common_one(
     together: Any, tmp_path: Path, monkeypatch: Any
 ) -> None:
@@ -177,6 +179,7 @@ def test_a_seed_that_was_given_up_stays_so_when_the_others_go_on(
     assert same(weights(tmp_path / "run" / "seed-2"), weights(together[0] / "seed-2"))
 
 
+@pytest.mark.slow
 def test_patience_stops_each_seed_by_itself(tmp_path: Path) -> None:
     given = config(training={"seeds": 2, "patience": 1, "epochs": 6}, optimizer={"learning_rate": 0.3})
     train(given, tmp_path / "run", dataset=DATA)
@@ -213,6 +216,7 @@ def test_data_in_shards_have_one_seed_at_a_time(tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_seeds_that_ended_at_different_epochs_go_on_each_as_by_itself(tmp_path: Path) -> None:
     """With more patience the one that is behind catches up, and each is still the run by itself."""
     given = {"seed": 0, "seeds": 2, "patience": 1, "epochs": 8, "diagnostic_samples": 0}

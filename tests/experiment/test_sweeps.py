@@ -108,6 +108,7 @@ def test_the_same_sweep_again_trains_nothing_and_more_trials_go_on(grid):
     assert more == [] and came_out(again) == came_out(sweep)
 
 
+@pytest.mark.slow
 def test_what_is_drawn_follows_from_the_seed(random, place, tmp_path):
     _, told = random
     assert all(0.05 <= t.values["estimator.nudge"] <= 0.5 for t in told) and len(told) == 3
@@ -141,6 +142,7 @@ def killed(file):
     return subprocess.run(arguments, capture_output=True, check=False, env=dict(os.environ))
 
 
+@pytest.mark.slow
 def test_a_killed_driver_repeats_nothing(random, place, tmp_path):
     file = written(place, tmp_path, RANGES, 'sampler = "random"\ntrials = 3\nseed = 5\n')
     ended = killed(file)
@@ -245,6 +247,7 @@ def test_lanes_are_each_what_they_are_alone(random, place, tmp_path):
         assert all(map(np.array_equal, weights(mine.folder), weights(theirs.folder)))
 
 
+@pytest.mark.slow
 def test_lanes_that_are_other_programs_are_trained_in_turn(place, tmp_path):
     text = '[parameters]\nestimator.kind = ["centered", "holomorphic"]\nestimator.points = [4]\n'
     _, told = swept(written(place, tmp_path, text, 'sampler = "grid"\nlanes = 2\n'))
@@ -262,6 +265,7 @@ def test_a_trial_that_fails_says_why_and_the_others_go_on(place, tmp_path):
     assert best is not None and best.number in (0, 2)
 
 
+@pytest.mark.slow
 def test_a_trial_that_falls_behind_is_pruned(place, tmp_path):
     """By what Optuna's median pruner says of the numbers reported."""
     text = '[parameters]\n"optimizer.learning_rate" = [0.3, 0.31, 0.32, 0.33, 0.34, 1e-9]\n'

@@ -87,6 +87,7 @@ def test_confusion_is_counted_by_hand(run: Path) -> None:
     assert own["error_percent"] == pytest.approx(100 * np.mean(label[:10] != split.y[:10]))
 
 
+@pytest.mark.slow
 def test_the_training_samples_are_not_read_for_the_test_split(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arrays = dataset(3)
     np.savez(
@@ -119,6 +120,7 @@ def test_a_run_of_version_0_1_says_nothing_of_its_data_and_reads_them(run: Path,
     assert found.evaluate("validation") == today.evaluate("validation")
 
 
+@pytest.mark.slow
 def test_a_run_that_names_no_classes(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(80, 3))

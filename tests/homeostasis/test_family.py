@@ -55,6 +55,7 @@ def rotations(system, state, dense):
     return np.array(result)
 
 
+@pytest.mark.slow
 def test_rotation_loss_is_the_rotation(case):
     system, state, dense = case
     homeostasis = RotationHomeostasis(**PLAIN, probes=2000)

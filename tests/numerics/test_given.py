@@ -41,7 +41,7 @@ def test_they_are_whole_in_double_precision():
 @pytest.mark.parametrize(
     ("tree", "message"),
     [
-        (None, "^x: holds no arrays; give arrays of numbers, whose leading axis is the samples"),
+        (None, "^x: holds no arrays; give arrays of numbers, not lists, whose leading axis is the samples"),
         ({}, "^x: holds no arrays"),
         ({"a": np.ones(3), "b": np.array(["one"])}, r"^x\.b: holds <U3 of shape \[1\]; give arrays of numbers"),
         ([1, 2], r"^x\.0: is a single number; give arrays"),

@@ -158,6 +158,7 @@ def test_a_run_with_nothing_in_it_still_gives_a_page(write_run: WriteRun) -> Non
     assert "no epoch has ended yet" in text
 
 
+@pytest.mark.slow
 def test_the_same_runs_give_the_same_bytes(write_run: WriteRun, tmp_path: Path) -> None:
     runs = [read_run(write_run("a")), read_run(write_run("b"))]
     first = write_report(runs, tmp_path / "first.html")
@@ -208,6 +209,7 @@ def test_a_report_needs_no_jax_and_no_global_plotting_state(write_run: WriteRun)
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_several_seeds_are_told_with_their_spread(write_run: WriteRun) -> None:
     """In the table, in the notes, and as a band around each curve; a run of one seed beside them has none."""
     histories = [[epoch_line(epoch) | {"train_loss": 2.0 + seed} for epoch in (1, 2, 3)] for seed in (0, 1, 2)]

@@ -17,6 +17,7 @@ PER_KIND = 64
 QUICK = ("loop", "one population")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("kind", "activation"),
     quick_where(lambda kind, _: kind in QUICK, zip((*KINDS, "one population"), cycle(ACTIVATIONS))),

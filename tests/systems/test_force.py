@@ -175,11 +175,11 @@ def test_a_complex_energy_of_a_real_state_is_refused():
         ({"activity": lambda u: u[:, :1]}, r"activity: must keep .* of the state, \[3, 2\]; it gives \[3, 1\]"),
         (
             {"activity": lambda u: u @ jnp.ones((3, 3))},
-            r"activity: does not take a state of shapes \[3, 2\] \(dot_general",
+            r"activity: does not take state of shapes \[3, 2\] \(dot_general",
         ),
         (
             {"output": lambda r: r @ jnp.ones((3, 3))},
-            r"output: does not take activities of shapes \[3, 2\] \(dot_general",
+            r"output: does not take activity of shapes \[3, 2\] \(dot_general",
         ),
         ({"output": lambda r: r.T}, r"output: must have the batch of 3 as its first axis; it has the shapes \[2, 3\]"),
     ],
@@ -306,9 +306,9 @@ X = jnp.ones((4, 3))
         (
             lambda p, u, x: x @ p - u,
             jnp.ones((4, 5)),
-            r"force: does not take a state of shapes \[4, 3\] and x of shapes \[4, 5\] \(",
+            r"force: does not take state of shapes \[4, 3\] and x of shapes \[4, 5\] \(",
         ),
-        (lambda p, u, x: u + "a", X, r"force: does not take a state of shapes .* \(.*"),
+        (lambda p, u, x: u + "a", X, r"force: does not take state of shapes .* \(.*"),
         (lambda p, u, x: jnp.ones((4, 3), int), X, "force: gives numbers of type int.* for a state of real ones"),
         (lambda p, u, x: 1j * u, X, "force: gives numbers of type complex.*; params, x and the force must be real"),
     ],

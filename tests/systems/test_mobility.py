@@ -126,6 +126,7 @@ def test_mobilities_are_relative_to_the_output():
     assert mlp(2, (3, 3), 2, key=jax.random.key(0), feedback_gain=1.0).mobility is None
 
 
+@pytest.mark.slow
 def test_a_population_of_small_mobility_is_at_rest_to_as_many_digits():
     """Its response is small, and so is the force that may be left: in units of μ as small as on the output."""
     system = mlp(INPUTS, (7, 5), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=0.1)

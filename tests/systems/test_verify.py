@@ -406,5 +406,5 @@ def test_inputs_of_a_gradient_are_real_and_those_of_a_relaxation_may_be_complex(
     x = jnp.full((4, 3), 1 + 2j)
     found = relax(system, x, GaussSeidel(tolerance=1e-9), state=jnp.zeros((4, 3), complex))
     assert np.allclose(found.state, x / 2)
-    with pytest.raises(InputError, match=r"^x: is complex, and the gradient of a cost wants real inputs"):
+    with pytest.raises(InputError, match=r"^x: is complex, and the gradient of a cost wants real numbers"):
         estimate(system, x, jnp.zeros((4, 3)), Centered())

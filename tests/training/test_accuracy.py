@@ -130,6 +130,7 @@ def test_a_run_that_is_interrupted_goes_on_with_what_had_been_changed(trained, t
     assert RunDirectory.open(out).checkpoints.about().epoch == 5
 
 
+@pytest.mark.slow
 def test_lanes_are_adjusted_each_by_itself():
     system = ep.from_force(lambda p, u, x: x @ p - u, jnp.eye(2), initial_state=jnp.zeros(2))
     x = np.random.default_rng(0).normal(size=(40, 2))

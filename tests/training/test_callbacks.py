@@ -171,6 +171,7 @@ def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():
     )
 
 
+@pytest.mark.slow
 def test_the_bar_of_the_gradient_is_that_of_a_training_batch():
     """The response of tied weights is the exact one; that of untied ones, 90° from there, is not."""
     asymmetry = {}

@@ -79,6 +79,7 @@ def test_a_training_that_goes_on_keeps_its_best(tmp_path):
     assert is_of(path, 3)
 
 
+@pytest.mark.slow
 def test_several_trainings_side_by_side_have_files_of_their_own(tmp_path):
     x, y = np.random.default_rng(0).normal(size=(20, 3)), np.arange(20) % 2
     options = {"optimizer": optax.sgd(0.1), "homeostasis": ep.NoHomeostasis(), "epochs": 2, "batch_size": 20}

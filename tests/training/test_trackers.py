@@ -125,6 +125,7 @@ def close(found, expected):
     return all(np.isclose(found[e][n], v, rtol=1e-6) for e, values in expected.items() for n, v in values.items())
 
 
+@pytest.mark.slow
 def test_tensorboard_shows_every_epoch_and_the_hyperparameters(kept):
     from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
 

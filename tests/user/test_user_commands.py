@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from commands import SMALL, UNDIAGNOSED, equiprop, same
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
@@ -21,7 +23,6 @@ def test_evaluate_and_report(run):
     assert json.loads(equiprop("runs", run.parent, "--json"))["runs"][0]["state"] == "finished"
 
 
-@pytest.mark.slow
 def test_resume_for_more_epochs_is_the_longer_run(tmp_path):
     """But for the schedule: that of the learning rate is constant here."""
     constant = (*SMALL, *UNDIAGNOSED, "--optimizer.schedule", "constant")
@@ -31,7 +32,6 @@ def test_resume_for_more_epochs_is_the_longer_run(tmp_path):
     assert same(tmp_path / "short", tmp_path / "long")
 
 
-@pytest.mark.slow
 def test_compare_diagnose_predict_and_export(run, tmp_path):
     assert {row["estimator"] for row in json.loads(equiprop("compare", run, "--samples", 10, "--json"))["rows"]}
     assert json.loads(equiprop("diagnose", run, "--samples", 10, "--json"))["samples"] == 10
@@ -42,13 +42,11 @@ def test_compare_diagnose_predict_and_export(run, tmp_path):
     assert (tmp_path / "weights.safetensors").stat().st_size > 1000
 
 
-@pytest.mark.slow
 def test_several_seeds(tmp_path):
     equiprop("train", *SMALL, *UNDIAGNOSED, "--seeds", 2, "--out", tmp_path / "run")
     assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
 def test_output_of_every_command_in_another_encoding(run, tmp_path, encoding):
     """What it has not becomes a question mark: an epoch's bar, a table's rule, the symbols of a sentence."""

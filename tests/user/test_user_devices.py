@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from commands import SMALL, UNDIAGNOSED, Started, epochs, equiprop, parameters, until
 
+pytestmark = pytest.mark.slow
+
 
 def close(ours, theirs):
     a, b = parameters(ours), parameters(theirs)
@@ -26,7 +28,6 @@ def test_two_devices(tmp_path):
     assert json.loads(equiprop("evaluate", tmp_path / "run", "--json", devices=2))["samples"] > 0
 
 
-@pytest.mark.slow
 def test_four_devices_on_fewer_cores(tmp_path, one_device):
     """Twice as many devices as a small machine has cores: what waits holds a core."""
     run = tmp_path / "run"
@@ -34,7 +35,6 @@ def test_four_devices_on_fewer_cores(tmp_path, one_device):
     assert close(run, one_device)
 
 
-@pytest.mark.slow
 def test_seeds_on_two_devices(tmp_path):
     equiprop("train", *SMALL, *UNDIAGNOSED, "--seeds", 2, "--training.devices", 2, "--out", tmp_path / "run", devices=2)
 
@@ -63,7 +63,6 @@ def job(out, *options, strangers=0, devices=1):
     return [first, second], lines
 
 
-@pytest.mark.slow
 def test_two_processes_whoever_else_calls(tmp_path):
     started, lines = job(tmp_path / "run", *SMALL, strangers=4)
     for process in started:
@@ -74,7 +73,6 @@ def test_two_processes_whoever_else_calls(tmp_path):
     assert (tmp_path / "run" / "summary.json").is_file()
 
 
-@pytest.mark.slow
 def test_two_processes_of_two_devices_are_one(tmp_path, one_device):
     started, _ = job(tmp_path / "two", *SMALL, devices=2)
     for process in started:
@@ -82,7 +80,6 @@ def test_two_processes_of_two_devices_are_one(tmp_path, one_device):
     assert close(tmp_path / "two", one_device)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("lost", [0, 1])
 def test_a_process_that_is_killed_is_named_by_the_other_which_ends(tmp_path, lost):
     run = tmp_path / "run"
@@ -95,7 +92,6 @@ def test_a_process_that_is_killed_is_named_by_the_other_which_ends(tmp_path, los
     started[lost].process.communicate()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_that_does_not_come_is_missed(tmp_path, index):
     with socket.create_server(("127.0.0.1", 0)) as free:

@@ -7,6 +7,8 @@ import time
 import pytest
 from commands import SMALL, UNDIAGNOSED, Started, epochs, equiprop, same, until
 
+pytestmark = pytest.mark.slow
+
 ENDLESS = (*SMALL, *UNDIAGNOSED, "--epochs", 100_000)
 # It is five seconds on a machine that has nothing else to do.
 SOON = 15
@@ -24,7 +26,7 @@ def test_ctrl_c_leaves_a_checkpoint_in_mid_epoch_that_goes_on(tmp_path):
     equiprop("train", "--resume", run, "--epochs", epochs(run) + 1, "--quiet")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, number):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, *LONG_STEP, "--hidden", 500, "--out", run)
@@ -37,7 +39,6 @@ def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, n
     assert any(run.glob("checkpoints/epoch-*")) and not any(run.glob("checkpoints/.*"))
 
 
-@pytest.mark.slow
 def test_ctrl_c_before_the_first_step_tells_how_to_go_on(tmp_path):
     run = tmp_path / "run"
     training = Started("train", *ENDLESS, "--out", run)
@@ -46,7 +47,6 @@ def test_ctrl_c_before_the_first_step_tells_how_to_go_on(tmp_path):
     assert answer.code == 130 and f"continue with: equiprop train --resume {run}" in answer.err, answer
 
 
-@pytest.mark.slow
 def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
     """With Ctrl-C in between, too."""
     whole, run = tmp_path / "whole", tmp_path / "run"
@@ -62,7 +62,6 @@ def test_kill_and_resume_is_the_run_that_was_never_killed(tmp_path):
     assert same(whole, run)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 def test_a_run_directory_that_is_removed_is_not_made_anew(tmp_path, seeds):
     run = tmp_path / "run"
@@ -74,7 +73,6 @@ def test_a_run_directory_that_is_removed_is_not_made_anew(tmp_path, seeds):
     assert answer.err.count("\n") == 1 and not run.exists()
 
 
-@pytest.mark.slow
 def test_a_full_disk_is_told_and_the_run_goes_on_where_there_is_room(tmp_path):
     """A limit on the size of a file is a disk that is full for what is larger."""
     run = tmp_path / "run"

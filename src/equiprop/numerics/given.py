@@ -9,19 +9,20 @@ import numpy as np
 from equiprop.errors import InputError
 from equiprop.numerics import trees
 
-_HINT = "give arrays of numbers, whose leading axis is the samples"
+_HINT = "give arrays of numbers, not lists, whose leading axis is the samples"
 
 
-def require_numbers(tree: Any, path: str, *, real: bool = False) -> None:
+def require_numbers(tree: Any, path: str, *, real: bool = False, may_be_empty: bool = False) -> None:
     """Raises `InputError` where `tree` holds no arrays, or one that is no numbers, or has no axis of samples or none on it, or
     whose whole numbers are too large for the precision in which JAX computes.
 
     **Arguments:**
 
     - `real`: whether complex numbers are refused, too.
+    - `may_be_empty`: whether there may be no arrays.
     """
     leaves = jax.tree.leaves(tree)
-    if not leaves:
+    if not leaves and not may_be_empty:
         raise InputError("holds no arrays", path=path, hint=_HINT)
     for name, leaf in zip(trees.paths(tree), leaves, strict=True):
         where = f"{path}.{name}" if name else path

@@ -22,17 +22,22 @@ def _identity(value: Any) -> Any:
 
 
 def _shapes(tree: PyTree) -> PyTree:
-    return jax.tree.map(lambda leaf: list(leaf.shape), tree)
+    return jax.tree.map(lambda leaf: list(jnp.shape(leaf)), tree)
 
 
-def _taken(what: str, given: str, answer: Callable[[], PyTree]) -> PyTree:
-    """What a function of the user gives. Raises `InputError` where it does not take what it is given."""
+def _taken(what: str, answer: Callable[[], PyTree], **given: PyTree) -> PyTree:
+    """What a function of the user gives. Raises `InputError` where it does not take what it is given; whether it takes complex
+    numbers is for others to say.
+    """
     try:
         return answer()
     except InputError:
         raise
     except (TypeError, ValueError) as error:
-        raise InputError(f"{what}: does not take {given} ({error})") from error
+        if any(map(jnp.iscomplexobj, jax.tree.leaves(given))):
+            raise
+        told = " and ".join(f"{name} of shapes {_shapes(tree)}" for name, tree in given.items())
+        raise InputError(f"{what}: does not take {told} ({error})") from error
 
 
 class FunctionSystem(System):
@@ -71,7 +76,9 @@ class FunctionSystem(System):
                     f"x: holds an array of shape {list(shape)}, and the initial state is of {batch} samples: every array of x "
                     "must have the batch as its first axis; what all samples share belongs into params"
                 )
-        given = [a for a in jax.tree.leaves((self.params, x)) if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
+        # Parameters may be functions, too.
+        numbers = [a for a in jax.tree.leaves((self.params, x)) if not callable(a)]
+        given = [a for a in numbers if jnp.issubdtype(jnp.result_type(a), jnp.inexact)]
         if given:
             state = jax.tree.map(lambda a: a.astype(jnp.result_type(*given)), state)
         force = self._force_like(state, x)
@@ -81,8 +88,8 @@ class FunctionSystem(System):
             )
         dtype = jnp.result_type(*jax.tree.leaves(state), *jax.tree.leaves(force))
         # A complex x has complex fixed points, which `relax` finds from a complex state.
-        numbers = jnp.inexact if any(map(jnp.iscomplexobj, jax.tree.leaves(x))) else jnp.floating
-        if not all(jnp.issubdtype(a.dtype, numbers) for a in jax.tree.leaves(force)):
+        kind = jnp.inexact if any(map(jnp.iscomplexobj, jax.tree.leaves(x))) else jnp.floating
+        if not all(jnp.issubdtype(a.dtype, kind) for a in jax.tree.leaves(force)):
             found = ", ".join(sorted({str(leaf.dtype) for leaf in jax.tree.leaves(force)}))
             hint = "params, x and the force must be real"
             raise InputError(f"force: gives numbers of type {found} for a state of real ones", hint=hint)
@@ -90,12 +97,10 @@ class FunctionSystem(System):
 
     def _force_like(self, state: PyTree, x: Any) -> PyTree:
         """What the force gives, as shapes. Raises `InputError` where the function does not take such a state and such inputs."""
-        inputs = jax.tree.map(lambda a: list(jnp.shape(a)), x)
-        given = f"a state of shapes {_shapes(state)} and x of shapes {inputs}"
-        return _taken("force", given, lambda: jax.eval_shape(lambda: self.force(state, self.injection(x))))
+        return _taken("force", lambda: jax.eval_shape(lambda: self.force(state, self.injection(x))), state=state, x=x)
 
     def activity(self, state: PyTree) -> PyTree:
-        activity = _taken("activity", f"a state of shapes {_shapes(state)}", lambda: self.activation(state))
+        activity = _taken("activity", lambda: self.activation(state), state=state)
         if jax.tree.structure(activity) != jax.tree.structure(state) or _shapes(activity) != _shapes(state):
             raise InputError(
                 f"activity: must keep the structure and the shapes of the state, {_shapes(state)}; it gives {_shapes(activity)}"
@@ -103,11 +108,12 @@ class FunctionSystem(System):
         return activity
 
     def output(self, activity: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
-        output = _taken("output", f"activities of shapes {_shapes(activity)}", lambda: self.read(activity))
+        output = _taken("output", lambda: self.read(activity), activity=activity)
         batch = trees.batch_size(activity)
         if any(jnp.shape(leaf)[:1] != (batch,) for leaf in jax.tree.leaves(output)):
-            found = jax.tree.map(lambda leaf: list(jnp.shape(leaf)), output)
-            raise InputError(f"output: must have the batch of {batch} as its first axis; it has the shapes {found}")
+            raise InputError(
+                f"output: must have the batch of {batch} as its first axis; it has the shapes {_shapes(output)}"
+            )
         return output
 
     def leak(self, state: PyTree) -> PyTree | None:

@@ -42,7 +42,7 @@ def verify(system: System, x: Any, target: Any = None) -> None:
         if jnp.iscomplexobj(leaf):
             hint = "hold its real and its imaginary part as two arrays"
             raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
-    require_numbers(x, "x")
+    require_numbers(x, "x", may_be_empty=True)
     if not isinstance(system, LayeredNetwork):
         # Populations and connections leave samples apart, and tell their leak.
         _once("force", system, x, _verify_force)
@@ -54,18 +54,17 @@ def verify_cost(system: System, x: Any, target: Any) -> None:
     """Raises `InputError` for inputs and targets that are no real numbers, and for a cost that does not give one number a sample,
     of that sample alone.
     """
-    require_numbers(x, "x", real=True)
     ours = _is_ours(getattr(system, "cost", None))
-    if ours or jax.tree.leaves(target):
-        # A cost of a user's own may compare with nothing.
-        require_numbers(target, "target", real=True)
+    require_numbers(x, "x", real=True, may_be_empty=True)
+    # A cost of a user's own may compare with nothing.
+    require_numbers(target, "target", real=True, may_be_empty=not ours)
     if not ours:
         _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
 
 
 def verify_state(system: System, x: Any, state: Any, path: str = "state") -> None:
     """Raises `InputError` for inputs that are no arrays of samples, and a state that is not of these samples of the system."""
-    require_numbers(x, "x")
+    require_numbers(x, "x", may_be_empty=True)
     expected = jax.eval_shape(system.initial_state, x)
     found, wanted = (jax.tree.map(jnp.shape, tree) for tree in (state, expected))
     if found != wanted:
