@@ -468,6 +468,7 @@ def test_runs_where_is_written_as_in_the_configuration(capsys, run, tmp_path):
     assert row["warnings"]
 
 
+@pytest.mark.slow
 def test_report(capsys, run, tmp_path):
     code, out, _ = call(capsys, "report", run, "--json")
     page = run / "report.html"
@@ -688,6 +689,7 @@ def test_truth_is_written_as_in_a_file_in_small_letters_or_capital_ones(capsys, 
     assert code == 130 and written["homeostasis"]["shared_updates"] is value and written["training"]["flip"] is value
 
 
+@pytest.mark.slow
 def test_a_training_ends_well_in_any_encoding_and_folder(tmp_path, monkeypatch):
     """Of two seeds there is a ± in every line; a folder may have a name that would be markup."""
     written = io.BytesIO()

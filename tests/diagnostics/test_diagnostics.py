@@ -105,6 +105,7 @@ def test_weight_angle():
     assert weight_angle(network("tied")) == {}
 
 
+@pytest.mark.slow
 def test_compare_ranks_and_reports_refusals():
     seen = []
     family = {

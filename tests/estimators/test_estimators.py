@@ -258,6 +258,7 @@ def test_bar_of_an_unfinished_relaxation(untied):
     assert answer.unconverged.all() and (answer.weight == 0).all()
 
 
+@pytest.mark.slow
 def test_kinks_are_refused_or_shown():
     kinked, smooth = network("relu"), mlp(INPUTS, (7,), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=1.0)
     with pytest.raises(InputError, match="points = 4: the system is not holomorphic"):

@@ -153,6 +153,7 @@ def test_unrolling_leaves_no_trace_of_a_sample_that_overflows(whole):
     assert found.weight.tolist() == [1, 0] and 0 < float(found.gradient.params) < 1
 
 
+@pytest.mark.slow
 def test_a_circle_that_overflows_is_tried_again_at_a_smaller_radius():
     system = from_force(lambda p, u, x: 0.1 * p * jnp.exp(u) + x - u, jnp.ones(()), initial_state=jnp.zeros(2))
     y = jnp.asarray([[3.0, -3.0], [0.2, 0.2]])

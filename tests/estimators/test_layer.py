@@ -101,6 +101,7 @@ def inner(a, b):
     return sum(float(jnp.sum(p * q)) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_where(lambda name: name not in ("convolutional", "loop"), SYSTEMS))
 def test_derivatives_are_those_of_finite_differences(name):
     """For every array of parameters along a direction of its own, and for the input."""

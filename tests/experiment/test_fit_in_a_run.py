@@ -112,6 +112,7 @@ fit(run=sys.argv[2], epochs=4, callbacks=[Kill()])
 """
 
 
+@pytest.mark.slow
 def test_a_killed_one_goes_on_bit_for_bit(tmp_path, unkept):
     here = Path(__file__).parent
     arguments = [sys.executable, "-c", KILLED, str(here), str(tmp_path / "run")]

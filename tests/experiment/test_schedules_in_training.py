@@ -8,6 +8,7 @@ import toy
 from equiprop.experiment import train
 
 
+@pytest.mark.slow
 def test_a_schedule_goes_on_from_epoch_to_epoch(tmp_path):
     strength = {"schedule": "linear", "from": 2.0, "to": 1.0}
     config = toy.config(homeostasis={"strength": strength}, training={"epochs": 3})

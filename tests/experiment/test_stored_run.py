@@ -37,6 +37,7 @@ def test_it_is_whole_and_evaluates_as_then(run):
         assert abs(loaded.evaluate("test")["error_percent"] - told[name]) < 0.3, checkpoint
 
 
+@pytest.mark.slow
 def test_it_goes_on(run):
     before = read_run(run).metrics
     with pytest.warns(ScheduleWarning):

@@ -238,6 +238,7 @@ def test_workers_share_the_trials_and_one_that_is_killed_is_replaced(random, pla
     assert len(find_runs(sweep.out)) == 3
 
 
+@pytest.mark.slow
 def test_lanes_are_each_what_they_are_alone(random, place, tmp_path):
     file = written(place, tmp_path, RANGES, 'sampler = "random"\ntrials = 3\nseed = 5\nlanes = 2\n')
     _, told = swept(file)

@@ -184,6 +184,7 @@ def rotation(weights, slopes):
     return np.linalg.norm(np.linalg.solve(factor, np.linalg.solve(factor, a).T), 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["relu", "tanh"])
 def test_certificate_and_spectrum_are_those_of_dense_algebra_where_slopes_vanish(name):
     """Dead units of a rectifier, and saturated ones: what is left of them is their leak."""

@@ -100,6 +100,7 @@ def lines(out):
     return [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_the_accuracy_asked_for(trained):
     out, _, _ = trained
     first, *_, last = lines(out)

@@ -68,6 +68,7 @@ def stopped(tmp_path_factory):
     return out, recorder, train(settings, out, dataset=DATA, callbacks=[recorder, never_better]), settings
 
 
+@pytest.mark.slow
 def test_a_stopped_run_is_finished(stopped):
     out, recorder, summary, _ = stopped
     # The first epoch is always better than nothing.
@@ -121,6 +122,7 @@ def test_an_averaged_system_is_evaluated():
     assert all(np.array_equal(a, b) for a, b in zip(ours, theirs, strict=False))
 
 
+@pytest.mark.slow
 def test_that_many_samples_are_excluded_is_said_once_and_why():
     """Three sweeps are enough for few, from the first epoch to the last; the others are kept where that was asked for."""
     hard = {"solver": {"max_steps": 3}, "training": QUIET}

@@ -144,6 +144,7 @@ def test_tensorboard_shows_every_epoch_and_the_hyperparameters(kept):
     assert [event.step for event in events if event.session_log.status] == [3]
 
 
+@pytest.mark.slow
 def test_a_record_that_is_begun_late_has_the_epochs_before(kept, folder):
     assert close(tensorboard_scalars(folder / "late"), by_epoch(kept.history))
 
@@ -169,6 +170,7 @@ def wandb_records(folder):
     return records
 
 
+@pytest.mark.slow
 def test_wandb_has_one_run_with_every_epoch_and_the_hyperparameters(kept, folder):
     records = wandb_records(folder)
     runs = [record.run for record in records if record.HasField("run")]
@@ -189,6 +191,7 @@ def test_wandb_has_one_run_with_every_epoch_and_the_hyperparameters(kept, folder
     assert [record.exit.exit_code for record in records if record.HasField("exit")] == [0, 0]
 
 
+@pytest.mark.slow
 def test_mlflow_has_one_run_with_every_epoch_and_the_hyperparameters(kept, folder):
     from mlflow import MlflowClient
 
@@ -207,6 +210,7 @@ def test_mlflow_has_one_run_with_every_epoch_and_the_hyperparameters(kept, folde
     assert found == by_epoch(kept.history)
 
 
+@pytest.mark.slow
 def test_trackio_has_one_run_with_every_epoch_and_the_hyperparameters(kept, folder):
     from trackio.api import Api
     from trackio.sqlite_storage import SQLiteStorage
@@ -310,6 +314,7 @@ def test_what_is_told_are_numbers_by_dotted_names():
     assert simple_name("weights.input->hidden_1: all") == "weights.input_to_hidden_1_all"
 
 
+@pytest.mark.slow
 def test_an_interrupted_training_and_a_failed_one_are_recorded_as_such(kept, folder):
     from mlflow import MlflowClient
 
@@ -321,6 +326,7 @@ def test_an_interrupted_training_and_a_failed_one_are_recorded_as_such(kept, fol
         assert client.get_run(tracker.record).info.status == status
 
 
+@pytest.mark.slow
 def test_a_run_that_is_no_longer_there_is_begun_anew(kept, folder, tmp_path):
     from mlflow import MlflowClient
 
