@@ -32,10 +32,8 @@ jax.config.update("jax_enable_x64", True)
 jax.config.update("jax_default_matmul_precision", "highest")
 # The programs of the tests are tiny: compiling them fast matters more than running them fast.
 jax.config.update("jax_disable_most_optimizations", True)
-# What is compiled in no time costs more to keep; and where in the source an operation comes from nobody asks here.
+# What is compiled in no time costs more to keep.
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
-jax.config.update("jax_include_full_tracebacks_in_locations", False)
-jax.config.update("jax_traceback_in_locations_limit", 0)
 
 
 @pytest.fixture
