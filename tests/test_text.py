@@ -89,7 +89,7 @@ def test_what_is_no_file_is_refused_and_a_pipe_is_not_waited_for(
         "pipe": "is a device or a pipe; give a file",
         ".": "is a folder; give a file",
         "none": "cannot be read (No such file or directory)",
-        "nul\0": "cannot be read (embedded null byte)",
+        "nul\0": "cannot be read (no file can have this name)",
         "large": "has 101 bytes, more than the 100 that are read; is it the right file?",
     }.items():
         with pytest.raises(InputError) as refused:

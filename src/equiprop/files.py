@@ -133,8 +133,9 @@ def read_bytes(path: str | Path, largest: int = LARGEST_JSON) -> bytes:
             with open(path, "rb", buffering=0) as file:  # noqa: PTH123
                 content = file.read()
     except (OSError, ValueError) as error:
-        # A name that no file can have is a `ValueError`.
-        raise InputError(f"cannot be read ({getattr(error, 'strerror', error)})", path=str(path)) from error
+        # A name that no file can have is a `ValueError`, whose words are not the same in every Python.
+        why = error.strerror if isinstance(error, OSError) else "no file can have this name"
+        raise InputError(f"cannot be read ({why})", path=str(path)) from error
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
         raise InputError(f"is {what}", path=str(path), hint="give a file")
