@@ -10,6 +10,7 @@ from equiprop.cli._network import NetworkOptions, chosen_network, parse_network
 from equiprop.cli._options import check_folder, write_json
 from equiprop.errors import InputError, suggest
 from equiprop.kinds import is_reference
+from equiprop.reporting import extreme
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ def run(arguments: list[str]) -> None:
 
 
 def _bar(row: Any) -> str:
-    cause = max(row.gradient_bar_causes, key=row.gradient_bar_causes.get)
-    return f"{format_number(row.gradient_bar)} {cause}"
+    cause = extreme(row.gradient_bar_causes, smallest=False)
+    return " ".join([format_number(row.gradient_bar), *(cause or ())[:1]])
 
 
 def _print(document: dict[str, Any], rows: list[Any]) -> None:

@@ -31,7 +31,7 @@ class Row:
     - `gradient_bar`, `gradient_bar_causes`: how far the summed gradient may be from the exact one, and by what, as forty of the
       samples tell (`Estimate.audit`).
     - `relaxation_steps`: mean sweeps (or Jacobian products) per sample, without the free phase.
-    - `seconds`: one evaluation on the whole batch, compiled, the without the free phase; the median of several.
+    - `seconds`: one evaluation on the whole batch, compiled, without the free phase; the median of several.
     - `excluded`: samples not in the gradient.
     - `clipped`: samples whose error vector was cut to the estimator's `clip`, which the exact gradient here is not.
     - `populations`: per population the mean `cosine` and `relative_error` of the error vectors.

@@ -252,9 +252,9 @@ def ending_together() -> Iterator[None]:
     except EquipropError:
         _say(_AGREED)
         raise
-    except Exception:
-        # JAX's complaint of a process that is lost, by whatever class, is not what there is to say of that: the listener ends
-        # this one first.
+    except (jax.errors.JaxRuntimeError, ValueError):
+        # JAX's complaint of a process that is lost, which is of either class, is not what there is to say of that: the listener
+        # ends this one first.
         for listener in _listeners:
             listener.join(_NOTICE_SECONDS / len(_listeners))
         raise

@@ -43,4 +43,5 @@ from equiprop.reporting._table import Cell as Cell
 from equiprop.reporting._table import Column as Column
 from equiprop.reporting._table import Row as Row
 from equiprop.reporting._table import comparison_rows as comparison_rows
+from equiprop.reporting._values import extreme as extreme
 from equiprop.reporting._values import flatten as flatten
