@@ -30,6 +30,7 @@ def test_this_would_find_it():
 CLAMPING = {"clamped_response", "contrastive_hebbian", "coupled_learning"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ESTIMATORS.members())
 def test_estimators(kind):
     system = network("tied") if kind not in CLAMPING else mlp(INPUTS, (5,), CLASSES, cost="squared_error", key=KEY)
@@ -43,6 +44,7 @@ def test_solvers(kind):
     assert not calls_lapack(lambda s: relax(s, X, solver).state, network("untied"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", sorted(set(HOMEOSTASES.members()) - {"auto"}))
 def test_the_training_step_with_each_homeostasis(kind):
     trainer = Trainer(config(homeostasis={"kind": kind}), dataset())
@@ -53,6 +55,7 @@ def test_the_training_step_with_each_homeostasis(kind):
     assert not calls_lapack(step, trainer.initial_train_state())
 
 
+@pytest.mark.slow
 def test_the_certificate():
     system = network("untied")
     assert not calls_lapack(lambda s: certificate(s, X, s.initial_state(X), key=KEY), system)

@@ -385,6 +385,7 @@ def test_options_beside_a_run_stand_on_its_configuration(run):
     assert changed.system == own.system and changed.training == own.training
 
 
+@pytest.mark.slow
 def test_bench(capsys, run, tmp_path):
     few = ("--rounds", "1", "--what", "parts", "--homeostasis.samples", "2")
     code, out, _ = call(capsys, "bench", run, *few, "--json", "--out", tmp_path)
@@ -580,6 +581,7 @@ def test_mistakes(capsys, tmp_path, monkeypatch, arguments, message):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_mistakes_with_a_run(capsys, run):
     for arguments, message in [
         (["evaluate", run, "--split", "dev"], "dev"),
@@ -628,6 +630,7 @@ def test_help_is_quick_because_it_does_not_import_jax():
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
+@pytest.mark.slow
 def test_console_script():
     script = Path(sys.executable).parent / "equiprop"
     answer = subprocess.run([script, "train", "--dataset", "x"], check=False, capture_output=True, text=True)

@@ -236,6 +236,7 @@ def test_it_needs_no_jax(folder):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_names_are_text_and_nothing_else(capsys, folder):
     """Neither markup, nor emoji, nor commands to the terminal, in short tables, long ones, titles and lines."""
     names = {"a[best]": "a[best]", "[red]x[/y]": "y]", ":smile:": ":smile:", "c\x1b[31m\n": r"c\x1b[31m\n"}
@@ -259,6 +260,7 @@ def test_a_damaged_run_is_named_and_the_others_are_reported(capsys, folder):
     assert err.startswith(f"equiprop: warning: {folder / 'b'}: cannot be read: ") and err.count("\n") == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252", "utf-8"])
 def test_output_in_another_encoding_has_question_marks(folder, monkeypatch, encoding):
     for arguments in (
@@ -276,6 +278,7 @@ def test_output_in_another_encoding_has_question_marks(folder, monkeypatch, enco
         assert written.buffer.getvalue().decode(encoding)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", [["runs"], ["--help"], ["runs", "--help"]], ids=" ".join)
 def test_a_reader_that_goes_away_and_a_full_disk_end_a_command_quietly(folder, arguments):
     command = [Path(sys.executable).parent / "equiprop", *arguments]

@@ -216,6 +216,7 @@ def test_a_truncated_archive_is_refused(small: Small) -> None:
         assert "get the official file again" in message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("packed", ["gz", "bz2", "xz"])
 def test_an_archive_damaged_anywhere_is_no_traceback(small: Small, packed: str, tmp_path: Path) -> None:
     """Whatever library it was packed by, and whether its headers are damaged or its files."""

@@ -35,6 +35,7 @@ def cosine(a, b):
     return np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b)
 
 
+@pytest.mark.slow
 def test_alignment_is_plain_cosines(pair):
     _, ours, exact = pair
     found = alignment(ours, exact)

@@ -70,6 +70,7 @@ def test_certificate_of_five_hundred_units():
         assert np.isclose(found.largest_eigenvalue[i], largest, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_certificate_is_refused_with_a_reason():
     """S = x·(p + pᵀ)/2 − 1 is indefinite for x = 3; an activity that falls has no metric at all."""
     p = jnp.asarray([[0.0, 1.0], [0.2, 0.0]])
@@ -116,6 +117,7 @@ def test_spectrum(solver):
         assert np.isclose(found.contraction[i], rate, rtol=0.15)
 
 
+@pytest.mark.slow
 def test_spectrum_says_what_it_does_not_know():
     """A Krylov space of 12 in 100 units is not enough, and the residual says so."""
     system = mlp(5, (40, 40), 20, key=jax.random.key(1), gain=1.8, feedback_gain=1.0)
@@ -130,6 +132,7 @@ def test_spectrum_says_what_it_does_not_know():
         spectrum(system, x, state, SOLVER, steps=1, key=KEY)
 
 
+@pytest.mark.slow
 def test_bias_split():
     """estimate − δ = finite nudge + asymmetry, as vectors; the first falls with the nudge, the second does not."""
     system = mlp(INPUTS, (7,), CLASSES, key=jax.random.key(3), gain=1.5, feedback_gain=1.0)
@@ -191,6 +194,7 @@ def test_exact_symmetry_agrees_with_probes():
         symmetry(system, X, state, probes=-1)
 
 
+@pytest.mark.slow
 def test_a_certificate_without_a_jacobian_says_so():
     """Units of slope zero; and parameters that are no arrays, which a user's force may have."""
     params = {"w": 0.1 * jnp.ones((2, 2)), "bend": jnp.tanh}

@@ -218,6 +218,7 @@ def kind_of(name):
     return KINDS[name]()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_measure_is_exact_for_a_hundred_units(name):
     kind = kind_of(name)
@@ -231,6 +232,7 @@ def test_the_measure_is_exact_for_a_hundred_units(name):
         assert np.allclose(found.symmetry, 1, rtol=0, atol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_probes_are_within_their_own_standard_errors(name):
     kind = kind_of(name)
@@ -252,6 +254,7 @@ def test_there_are_saturated_units_among_them():
         assert (np.mean(slopes < 1e-3, axis=1) > 0.7).any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("saturation", "bound"), [(-10.0, 1e-9), (-18.0, 1e-2)])
 @pytest.mark.parametrize("probes", [0, PROBES])
 def test_the_measure_is_exact_where_tanh_is_saturated_below(saturation, bound, probes):
@@ -353,6 +356,7 @@ def test_another_definition_is_refused():
         symmetry(system, u, u, definition="publish")
 
 
+@pytest.mark.slow
 def test_above_128_units_probes_are_taken_and_need_a_key():
     weights = jnp.asarray(rng(1).normal(size=(129, 129)) / 12)
     system = from_force(lambda p, u, x: jnp.tanh(u) @ p + x - u, weights, initial_state=np.zeros(129))

@@ -97,6 +97,7 @@ def error_between(limit, exact):
     return np.linalg.norm(flat(limit) - flat(exact)) / np.linalg.norm(flat(exact))
 
 
+@pytest.mark.slow
 def test_a_few_samples_tell_the_error_of_many():
     """On forty random systems and batches the error lies below the bar, which is within five times of it."""
     audited = eqx.filter_jit(lambda answer: answer.audit(16))
@@ -117,6 +118,7 @@ def test_a_few_samples_tell_the_error_of_many():
     assert np.mean((errors <= bars) & (bars <= 5 * errors)) >= 0.8
 
 
+@pytest.mark.slow
 def test_one_sample_that_holds_all_of_the_error_and_little_of_the_gradient_is_found():
     """Its own error bar tells of it."""
     system, (x, y) = system_of(jax.random.key(0)), batch_of(jax.random.key(2), 60)
@@ -131,6 +133,7 @@ def test_one_sample_that_holds_all_of_the_error_and_little_of_the_gradient_is_fo
         assert found <= bar <= 5 * found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("divide_by", ["batch", "kept"])
 def test_what_is_excluded_is_a_cause(problem, divide_by):
     system, x, y, free, _, exact = problem
@@ -214,6 +217,7 @@ def test_no_equilibrium_is_said(problem):
     assert int(jnp.sum(answer.weight)) < 12 and float(bar.exact) > 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [1, 2, 4])
 @pytest.mark.parametrize("estimator", [ep.Centered, ep.Adjoint])
 def test_samples_that_are_kept_far_from_equilibrium_are_in_doubt(problem, estimator, steps):

@@ -38,6 +38,7 @@ def curved(weights):
     )
 
 
+@pytest.mark.slow
 def test_a_linear_system_is_solved_exactly_at_any_nudge():
     """Its clamped state is linear in η: δ_o = r − y, δ_h = J_hh⁻¹…, and every estimator of the family says so."""
     system = linear(jnp.asarray(W))
@@ -76,6 +77,7 @@ def clamped_by_scipy(eta, target):
     return np.tanh(free), clamped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("eta", [0.1, 1.0])
 def test_a_curved_system_is_clamped_where_scipy_says(eta):
     free, clamped = clamped_by_scipy(eta, Y)

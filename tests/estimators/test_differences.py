@@ -51,6 +51,7 @@ def test_a_difference_of_activities_is_precise_however_small(kind, at, exponent,
     assert np.abs(found - true) <= 1e-2 * scale + 1e-3 * np.abs(true)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("nudge", [0.3, 0.2j])
 def test_a_displacement_relaxes_to_where_the_nudged_state_is(kind, nudge):

@@ -82,6 +82,7 @@ def within_batch(answer, y):
     return np.asarray(answer.error_bar) * np.minimum(1, size / size[np.asarray(answer.equilibrium.converged)].mean())
 
 
+@pytest.mark.slow
 def test_samples_above_the_tolerance_are_tried_again_and_only_those():
     system, x, y = random_systems()
     # The same program at a tolerance that every sample meets: what is not tried again is then equal to the last bit.
@@ -148,6 +149,7 @@ def test_points_are_chosen_for_a_given_radius():
     assert np.array_equal(estimated(system, x, y, other_side, solver=solver).relaxation_steps, answer.relaxation_steps)
 
 
+@pytest.mark.slow
 def test_kinks_and_singularities_are_named():
     """A kink at the free state: no radius helps. Poles at ±0.1i are crossed by a large radius, not by a small one."""
     kink = from_force(

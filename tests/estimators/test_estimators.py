@@ -88,6 +88,7 @@ def assert_gradient(answer, expected, rtol):
         assert np.allclose(ours[name], value, rtol=rtol, atol=rtol * np.abs(value).max()), name
 
 
+@pytest.mark.slow
 def test_adjoint(case):
     answer = run(case.system, Adjoint(linear_solver=KRYLOV))
     assert case.error(answer, case.exact).max() < 1e-9
@@ -180,6 +181,7 @@ def test_nudged_gradient_is_the_gradient_of_its_error_vector(case):
     assert_gradient(answer, case.gradient(case.response), 1e-5)
 
 
+@pytest.mark.slow
 def test_centered_is_two_point_holomorphic(untied):
     centered, holomorphic = (
         run(untied.system, Centered(nudge=0.3)),
@@ -315,6 +317,7 @@ def test_jump_to_another_branch_is_flagged_and_dropped():
     assert bool(many.branch_switch[0]) or bool(many.unconverged[0]) or float(many.error_bar[0]) > 0.5
 
 
+@pytest.mark.slow
 def test_a_strongly_bent_response_is_no_switch_of_branch():
     """u = βy/(1 + β), of a linear system, has an even part of |β| against the odd one, whatever N and |β|."""
     from equiprop.systems import from_force
@@ -338,6 +341,7 @@ def test_a_network_that_is_bent_by_its_units_has_switched_no_branch(untied):
     assert not answer.branch_switch.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("points", [2, 4, 6])
 @pytest.mark.parametrize("start", [-0.62, -0.8, -1.0])
 def test_a_switch_of_branch_is_told_from_near_and_from_far(points, start):
@@ -493,6 +497,7 @@ def test_rotation_identities(untied):
         assert cosine >= (1 - sigma**2) / (1 + sigma**2) - 1e-12
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "reference"),
     [(Centered(nudge=0.02), "response"), (Holomorphic(nudge=0.5), "response"), (Adjoint(), "exact")],

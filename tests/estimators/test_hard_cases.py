@@ -77,6 +77,7 @@ def answer(request):
     return estimator, estimated(system, X, y, estimator, solver=SOLVER, key=jax.random.key(0))
 
 
+@pytest.mark.slow
 def test_every_sample_has_a_name_and_no_number_is_silent(answer):
     estimator, found = answer
     status = [Status(int(s)) for s in found.equilibrium.status]
@@ -105,6 +106,7 @@ def test_the_ordinary_sample_does_not_notice(answer):
     assert error < float(found.error_bar[ORDINARY]) + 1e-6 and error < 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator", [Centered(nudge=0.3), Holomorphic(nudge=0.3, points=8)], ids=["centered", "holomorphic"]
 )

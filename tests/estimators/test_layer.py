@@ -235,6 +235,7 @@ def test_a_number_that_is_traced_may_still_be_given(small):
     assert float(slope) == 0
 
 
+@pytest.mark.slow
 def test_what_was_excluded_is_told_and_why(small):
     x = X.at[1].set(jnp.nan)
     answer = small.estimate(x, jnp.ones((4, CLASSES)))
@@ -275,6 +276,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_the_derivative_of_a_penalty_is_strength_times_the_homeostasis_own_gradient(name):
     """Whether that is the gradient of its loss or not; the inputs have none, since the equilibria are held fixed."""

@@ -61,6 +61,7 @@ ESTIMATORS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ESTIMATORS)
 def test_ten_numbers_of_an_estimator_are_traced_once(name):
     traced = Traced()
@@ -68,6 +69,7 @@ def test_ten_numbers_of_an_estimator_are_traced_once(name):
     assert_only_the_first(traced.during(runs))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "solver",
     [
@@ -84,6 +86,7 @@ def test_ten_numbers_of_a_solver_are_traced_once(solver):
     assert_only_the_first(traced.during(again))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "homeostasis",
     [
@@ -203,6 +206,7 @@ def by_input(system, x, y, estimator):
     return answer, answer.input_gradient
 
 
+@pytest.mark.slow
 def test_the_gradient_for_the_inputs_is_that_of_each_samples_own_cost():
     for system, (x, y) in [(shallow(), batch()), (Traced().system, (X, Y))]:
         _, gradient = by_input(system, x, y, exact())
@@ -210,6 +214,7 @@ def test_the_gradient_for_the_inputs_is_that_of_each_samples_own_cost():
         assert estimate(system, x, y, exact(), solver=TIGHT).input_gradient is None
 
 
+@pytest.mark.slow
 def test_the_input_gradient_of_an_excluded_sample_is_zero_and_the_others_do_not_notice():
     system, (x, y) = shallow(), batch()
     _, clean = by_input(system, x, y, exact())

@@ -56,6 +56,7 @@ def assert_no_arrays(printed):
         assert type_ not in printed, printed
 
 
+@pytest.mark.slow
 def test_an_estimate_prints_its_values():
     printed = repr(estimate(SYSTEM, NAN, Y, Centered(nudge=0.1)))
     assert_no_arrays(printed)

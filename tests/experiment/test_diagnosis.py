@@ -118,6 +118,7 @@ def test_an_exact_gradient_is_not_told_about_asymmetry():
     assert advice(GOOD | symptom, components(estimator={"kind": "adjoint"})) == []
 
 
+@pytest.mark.slow
 def test_period_of_an_oscillation():
     """u ← −a·tanh(u)·3 flips sign every sweep; a rotation by a third of a turn comes back after three; a fixed point stays."""
     turn = 2 * np.pi / 3

@@ -69,6 +69,7 @@ def test_arrays_are_trained_on_as_a_run_is_bit_for_bit(tmp_path):
     assert found.history[-1]["validation_error_percent"] < 60 and found.ended == ""
 
 
+@pytest.mark.slow
 def test_a_regression_by_a_system_of_ones_own(capsys):
     """The teacher is another system of the same kind; the loss falls by ten, in float64, by an optimizer of Optax."""
     teacher, pupil = hopfield(), hopfield()

@@ -62,6 +62,7 @@ def unkept():
     return fit(epochs=4)
 
 
+@pytest.mark.slow
 def test_a_directory_keeps_what_memory_does(kept, unkept):
     assert same(kept.system, unkept.system) and same(kept.best, unkept.best)
     assert without_times(kept.history) == without_times(unkept.history)
@@ -73,6 +74,7 @@ def test_a_directory_keeps_what_memory_does(kept, unkept):
     assert 0.9 < summary["cosine_to_adjoint"]["total"] <= 1 and summary["epochs"] == 4
 
 
+@pytest.mark.slow
 def test_a_kept_run_in_the_hand(kept):
     run = load(kept.run, like=hopfield())
     outputs = run.predict(FEATURES[:5]).output
@@ -126,6 +128,7 @@ def test_a_killed_one_goes_on_bit_for_bit(tmp_path, unkept):
     assert same(found.system, unkept.system) and without_times(found.history) == without_times(unkept.history)
 
 
+@pytest.mark.slow
 def test_one_that_has_ended_goes_on_for_more_epochs(tmp_path, unkept):
     fit(run=tmp_path / "run", epochs=2)
     found = fit(run=tmp_path / "run", epochs=4)
@@ -190,12 +193,14 @@ def test_the_commands_say_what_they_cannot_do_with_it(kept):
         resume(kept.run)
 
 
+@pytest.mark.slow
 def test_a_run_of_a_configuration_is_not_gone_on_with(tmp_path):
     train(toy.config(training={"epochs": 1}), tmp_path / "run", dataset=toy.dataset())
     with pytest.raises(InputError, match="was begun with another "):
         fit(run=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_a_dataset_is_trained_on_as_the_command_does_bit_for_bit(tmp_path):
     settings, data = toy.config(training={"diagnostic_samples": 0}), toy.dataset()
     summary = train(settings, tmp_path / "theirs", dataset=data)
@@ -230,6 +235,7 @@ def test_whole_numbers_reach_the_system_as_they_are(tmp_path):
     assert np.allclose(load(tmp_path / "run", like=system).predict(words).output, expected, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_batches_as_they_come_are_kept_too(tmp_path):
     batches = [(FEATURES[i : i + 20], TARGETS[i : i + 20]) for i in (0, 20, 40)]
     half = fit(data=batches, validation=None, run=tmp_path / "run", epochs=1)
@@ -253,6 +259,7 @@ def test_reports(kept, unkept, tmp_path):
 # Several at once.
 
 
+@pytest.mark.slow
 def test_lanes_are_each_bit_for_bit_what_they_are_alone():
     found = ep.fit_lanes(SYSTEM, (FEATURES, TARGETS), key=[0, 1, 2], **OPTIONS)
     for key, lane in enumerate(found):

@@ -137,6 +137,7 @@ def test_contract_of_summary_and_metrics(finished):
     ] == pytest.approx(1)
 
 
+@pytest.mark.slow
 def test_evaluation_is_counted_by_hand(finished):
     """The error of a restored network, sample by sample in NumPy, over a batch that does not divide the split."""
     out, summary, _ = finished
@@ -311,6 +312,7 @@ class Away(Callback):
                 (self.run / ".lock").touch()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seeds", [1, 2])
 @pytest.mark.parametrize("replaced", [False, True])
 def test_a_run_directory_that_is_removed_or_replaced_is_not_written_to(tmp_path, single_steps, seeds, replaced):
@@ -365,6 +367,7 @@ train(config(), sys.argv[1], dataset=dataset(), callbacks=[Kill()])
 """
 
 
+@pytest.mark.slow
 def test_kill_in_mid_epoch_and_resume_bit_for_bit(finished, tmp_path):
     whole, _, _ = finished
     out = tmp_path / "run"
@@ -604,6 +607,7 @@ def test_every_estimator_and_homeostasis_is_tried():
     assert {h["kind"] for _, h in COMBINATIONS} == set(HOMEOSTASES.members())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "homeostasis"),
     quick_where(lambda estimator, _: estimator["kind"] in QUICK, COMBINATIONS),
@@ -623,6 +627,7 @@ def test_every_estimator_and_homeostasis_trains_by_name(estimator, homeostasis):
         assert b.dtype == np.float32 and np.isfinite(b).all() and not np.array_equal(a, b)
 
 
+@pytest.mark.slow
 def test_other_systems_and_solvers_train():
     sections = {
         "system": {"kind": "loop", "hidden": (8, 6), "gain": 1.0},
@@ -687,6 +692,7 @@ def _spoil(path):
     path.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["epoch", "best"])
 def test_where_the_newest_checkpoint_is_damaged_the_one_before_is_read_and_that_is_said(finished, tmp_path, kind):
     """A run goes on from it and ends as one that was never damaged; what it puts aside is kept."""

@@ -48,6 +48,7 @@ def lines(run: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [2, 4])
 def test_each_seed_is_the_run_by_itself_bit_for_bit(together: Any, tmp_path: Path, seed: int) -> None:
     alone = train(config(training={"seed": seed}), tmp_path / "alone", dataset=DATA)
@@ -167,6 +168,7 @@ def test_a_seed_that_stops_being_numbers_is_given_up_and_the_others_go_on(
     assert not (tmp_path / "run" / "seed-4" / "summary.json").exists()
 
 
+@pytest.mark.slow
 def test_a_seed_that_was_given_up_stays_so_when_the_others_go_on(
     third_is_broken: None, together: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -189,6 +191,7 @@ def test_patience_stops_each_seed_by_itself(tmp_path: Path) -> None:
         assert same(weights(tmp_path / "run" / f"seed-{seed}"), weights(tmp_path / f"{seed}"))
 
 
+@pytest.mark.slow
 def test_one_program_of_all_lanes_gives_what_each_gives() -> None:
     """`jax.vmap` over lanes, as on an accelerator; sums are taken in another order."""
     trainers = [Trainer(config(training={"seed": seed}), DATA) for seed in (2, 3)]

@@ -188,6 +188,7 @@ def test_an_epoch_or_an_orderly_end_is_no_failed_attempt(place, tmp_path):
     assert [t.state for t in sweep.results()] == ["running"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 def test_tpe_finds_the_best_nudge_and_goes_on_as_it_would_have(place, tmp_path, storage):
     """Of an objective that costs nothing: (log10 nudge + 1)², best at 0.1."""
@@ -257,6 +258,7 @@ def test_lanes_that_are_other_programs_are_trained_in_turn(place, tmp_path):
     assert "points" not in tables[0] and tables[1]["points"] == 4
 
 
+@pytest.mark.slow
 def test_a_trial_that_fails_says_why_and_the_others_go_on(place, tmp_path):
     text = '[parameters]\nsystem.gain = [1.0, 1e30]\n"training.batch_size" = [20, 1000]\n'
     sweep, told = swept(written(place, tmp_path, text, 'sampler = "grid"\n'))
@@ -393,6 +395,7 @@ def test_the_folder_of_another_sweep_is_refused(grid, place, tmp_path):
         swept(other, out=str(tmp_path / "taken"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("storage", ["sqlite", "journal"])
 def test_a_storage_that_is_none_or_of_another_sweep(random, place, tmp_path, storage):
     file = written(place, tmp_path, RANGES, f'sampler = "random"\ntrials = 1\nstorage = "{storage}"\n')

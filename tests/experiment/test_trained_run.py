@@ -160,6 +160,7 @@ def test_another_system_is_refused(run: Path) -> None:
         load(run, like=other)
 
 
+@pytest.mark.slow
 def test_averaged_parameters_are_those_that_are_evaluated(tmp_path: Path) -> None:
     train(config(training={"average": 0.9, "epochs": 2}), tmp_path / "run", dataset=dataset())
     found = load(tmp_path / "run", dataset=dataset())
@@ -174,6 +175,7 @@ def test_averaged_parameters_are_those_that_are_evaluated(tmp_path: Path) -> Non
     )
 
 
+@pytest.mark.slow
 def test_patience_stops_a_run(tmp_path: Path) -> None:
     summary = train(
         config(training={"patience": 1, "epochs": 40}, optimizer={"learning_rate": 1e-9}),

@@ -28,6 +28,7 @@ def antisymmetric(dense):
     return (matrix - matrix.T) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["untied", "loop"])
 @pytest.mark.parametrize("balanced", [False, True])
 def test_loss_against_dense_matrices(kind, balanced):
@@ -60,6 +61,7 @@ def test_gradient_by_finite_differences():
         assert answer.gradient.weights[name][index] == pytest.approx(0.7 * (up - down) / 2e-5, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["convolutional", "untied"])
 def test_no_noise_where_it_has_nothing_to_do(kind):
     """With equal weights of every pair the published loss is zero in the mean only; this one is zero, and so is its gradient."""

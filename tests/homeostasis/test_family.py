@@ -157,6 +157,7 @@ def test_shared_updates_are_those_of_a_tied_weight(case, homeostasis):
         homeostasis(**PLAIN | {"shared_updates": True}).check(loop)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("homeostasis", [JacobianHomeostasis, AntisymmetricHomeostasis, LocalHomeostasis])
 def test_feedback_only_moves_feedback_alone(case, homeostasis):
     """As without it on the feedback weights; nothing of the homeostasis on all others."""
@@ -215,6 +216,7 @@ STRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_where(lambda name: name not in ("rotation", "jacobian"), STRONG))
 def test_descending_it_makes_the_jacobian_symmetric(case, name):
     """Two hundred steps: the weight angle falls from 90 degrees, the symmetry rises.
@@ -247,6 +249,7 @@ def test_descending_it_makes_the_jacobian_symmetric(case, name):
     assert symmetry_after > symmetry_before + 0.1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "start", "end", "expected"),
     [
@@ -264,6 +267,7 @@ def test_scheduled_strength(case, shape, start, end, expected):
         assert float(answer.strength) == pytest.approx(value, abs=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("hold", "too_little", "too_much"), [("symmetry", 0.99, 0.1), ("angle", 1.0, 170.0)])
 def test_controlled_strength_moves_towards_its_target(case, hold, too_little, too_much):
     """An untied network at the start: short of one target the strength grows, past the other it shrinks."""
@@ -348,6 +352,7 @@ def test_rotation_leaves_no_trace_of_samples_without_an_angle(activation, gain):
     assert (largest == 0) if activation == "tanh" else (0 < largest < 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", quick_where(lambda kind: kind is not RotationHomeostasis, OF_JACOBIAN))
 def test_unusable_samples_leave_no_trace(kind):
     """An input that is not a number, for a user's system whose coupling reads it; and a batch with nothing usable in it."""

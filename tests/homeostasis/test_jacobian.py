@@ -42,6 +42,7 @@ def everyone(x, state):
     return Batch(x, state, jnp.ones(len(x), bool))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["untied", "loop", "general"])
 def test_loss_is_twice_the_antisymmetric_norm_per_unit(kind):
     system = network(kind)

@@ -75,6 +75,7 @@ KINDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", KINDS)
 def test_gradients_are_finite_however_far_units_are_saturated(name):
     """Slopes are down to 1e-6, to 1e-13, and zero."""
@@ -88,6 +89,7 @@ def test_gradients_are_finite_however_far_units_are_saturated(name):
         assert np.linalg.norm(answer.gradient.params) < 10 * np.linalg.norm(WEIGHTS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jacobian", "antisymmetric"])
 def test_the_expected_gradient_is_that_of_the_antisymmetric_part(name, at_rest):
     """2(W − Wᵀ)/n of 2‖A‖²/n, although every probe sees one half of the units act on the other."""
@@ -126,6 +128,7 @@ def test_units_whose_activity_does_not_move_act_on_none_and_teach_nothing():
     assert not own.params[:, ~moves].any() and float(loss) == pytest.approx(float(dense(WEIGHTS)), rel=0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["jacobian", "antisymmetric"])
 def test_descent_raises_the_symmetry_step_by_step(name):
     """Three hundred steps of plain gradient descent, each at equilibria of its own."""
@@ -208,6 +211,7 @@ def test_certificate_and_spectrum_are_those_of_dense_algebra_where_slopes_vanish
         assert float(rates.contraction[i]) == pytest.approx(np.abs(eigenvalues + 1).max(), abs=1e-5)
 
 
+@pytest.mark.slow
 def test_where_every_slope_is_zero_nothing_is_turned_and_the_leak_is_the_spectrum():
     system = saturated()
     x = jnp.asarray(40 * SIGNS)

@@ -114,6 +114,7 @@ def test_an_operator_that_is_no_number_is_no_solution():
     assert not residual <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("steps", [3, 6, 12])
 def test_the_residual_of_a_rotation_is_that_of_its_singular_vectors(steps):
     """Against dense algebra: T = (−S)⁻¹A, its Krylov space in the inner product of −S, NumPy's singular vectors on that."""

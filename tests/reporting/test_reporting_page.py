@@ -61,6 +61,7 @@ class _Page(HTMLParser):
         self.text += data
 
 
+@pytest.mark.slow
 def test_the_page_says_what_was_run_and_what_came_out(write_run: WriteRun) -> None:
     names = ["homeostasis", "plain"]
     runs = [read_run(write_run(name, homeostasis=kind)) for name, kind in zip(names, ("jacobian", "none"), strict=True)]
@@ -89,6 +90,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> str:
     return html_report([read_run(write_run_into(tmp_path_factory.mktemp("page")))])
 
 
+@pytest.mark.slow
 def test_the_page_of_one_run_has_its_name_and_no_differences(page: str) -> None:
     text = _Page(page).text
     assert "What differs" not in text
@@ -96,6 +98,7 @@ def test_the_page_of_one_run_has_its_name_and_no_differences(page: str) -> None:
     assert "Read with care" not in page
 
 
+@pytest.mark.slow
 def test_a_title_of_ones_own(write_run: WriteRun) -> None:
     assert "<title>Mine &amp; yours</title>" in html_report([read_run(write_run())], title="Mine & yours")
 
@@ -118,6 +121,7 @@ def test_ids_are_unique_and_links_lead_somewhere(page: str) -> None:
     assert {value[1:] for key, value in parsed.attributes if key == "href"} <= set(ids)
 
 
+@pytest.mark.slow
 def test_nothing_of_a_run_becomes_markup(write_run: WriteRun) -> None:
     evil = "<script>alert('1')<!-- \" -->"
     folder = write_run(
@@ -136,6 +140,7 @@ def test_nothing_of_a_run_becomes_markup(write_run: WriteRun) -> None:
         assert "alert('1')<!--" not in page
 
 
+@pytest.mark.slow
 def test_warnings_and_what_keeps_runs_from_comparing_are_said(write_run: WriteRun) -> None:
     finished = read_run(write_run("finished"))
     cut = read_run(write_run("cut", epochs=1, summary=None, manifest={"dataset_checksum": "other"}, tail='{"epo'))
@@ -166,6 +171,7 @@ def test_the_same_runs_give_the_same_bytes(write_run: WriteRun, tmp_path: Path) 
     assert first.read_bytes() == second.read_bytes()
 
 
+@pytest.mark.slow
 def test_the_report_is_written_whole_where_it_was_asked_for(write_run: WriteRun, tmp_path: Path) -> None:
     runs = [read_run(write_run())]
     target = tmp_path / "new" / "page.html"
@@ -175,6 +181,7 @@ def test_the_report_is_written_whole_where_it_was_asked_for(write_run: WriteRun,
     assert target.read_text("utf-8").endswith("</html>\n")
 
 
+@pytest.mark.slow
 def test_a_report_that_cannot_be_written_is_refused_and_leaves_nothing(write_run: WriteRun, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("kept")
     with pytest.raises(InputError, match="cannot be written"):
@@ -197,6 +204,7 @@ def test_the_room_needs_no_jax_and_draws_nothing_on_import() -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_a_report_needs_no_jax_and_no_global_plotting_state(write_run: WriteRun) -> None:
     code = (
         "import sys\n"

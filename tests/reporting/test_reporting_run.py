@@ -151,6 +151,7 @@ def test_a_root_that_is_no_folder_is_refused(tmp_path: Path) -> None:
         find_runs(tmp_path / "nothing")
 
 
+@pytest.mark.slow
 def test_of_several_runs_a_damaged_one_is_named_and_the_others_are_read(write_run: WriteRun, tmp_path: Path) -> None:
     good, bad = write_run("good"), write_run("bad")
     (bad / "summary.json").write_text('{"epochs": ' + "9" * 400 + "}")

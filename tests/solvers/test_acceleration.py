@@ -129,6 +129,7 @@ def test_extrapolation_nears_the_best_over_relaxation():
     assert np.allclose(flat(fast.state), flat(plain.state), atol=1e-5)
 
 
+@pytest.mark.slow
 def test_anderson_of_a_linear_problem_ends_as_krylov_does():
     """On a linear map with k distinct eigenvalues, an unlimited history ends after k + 1 steps."""
     rng = np.random.default_rng(1)
@@ -164,6 +165,7 @@ def test_extrapolation_is_holomorphic(name):
         assert np.allclose(a, b, atol=1e-5) and np.abs(a).max() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [Anderson(tolerance=1e-10), NewtonGMRES(tolerance=1e-10)])
 def test_extrapolation_brings_to_rest_what_sweeps_do_not(solver):
     """u ← −1.5·tanh(u) + x has one fixed point, which is unstable under sweeps."""
@@ -300,6 +302,7 @@ def test_unknown_word_for_damping():
         GaussSeidel(damping="automatic")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("half", quick_where(lambda half: half == "bfloat16", ["bfloat16", "float16"]))
 def test_beginning_in_half_precision_ends_in_full(half):
     """To the same residual; what half precision cannot resolve or hold is left as it was."""

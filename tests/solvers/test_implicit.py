@@ -91,6 +91,7 @@ def test_gradients_for_parameters_and_inputs(name):
     assert_gradient(function, both, gradient)
 
 
+@pytest.mark.slow
 def test_gradient_for_an_injection_that_is_given():
     """It then stands for the input, which is no longer asked for."""
     system, x = SYSTEMS["mlp"]
@@ -124,6 +125,7 @@ def test_the_gradient_does_not_depend_on_the_way_to_the_equilibrium(solver):
         assert np.allclose(a, b, rtol=1e-7, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_gradient_does_not_depend_on_the_start():
     system, x = SYSTEMS["pytree"]
     weights = weights_for(system, x)
@@ -136,6 +138,7 @@ def test_the_gradient_does_not_depend_on_the_start():
         assert np.allclose(a, b, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_start_has_no_gradient():
     """As when one relaxation begins where another ended."""
     system, x = SYSTEMS["mlp"]
@@ -146,6 +149,7 @@ def test_the_start_has_no_gradient():
     assert np.allclose(warm, jax.grad(lambda x: output(relax(system, x, TIGHT)))(x), rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_the_gradient_of_the_cost_is_the_adjoint_estimate():
     system, x = SYSTEMS["mlp"]
     y = jnp.asarray([0, 1, 1])
@@ -169,6 +173,7 @@ def test_a_system_of_many_units_is_differentiated_as_exactly():
     assert_gradient(function, x, jax.grad(function)(x))
 
 
+@pytest.mark.slow
 def test_it_is_differentiated_inside_of_compiled_and_mapped_functions():
     system, x = SYSTEMS["mlp"]
     gradient = jax.grad(lambda x: jnp.sum(jnp.sin(relax(system, x, TIGHT).state["output"])))
@@ -231,6 +236,7 @@ def test_a_derivative_that_does_not_converge_is_said_unless_it_is_left_out():
         jax.block_until_ready(slope(x, jnp.ones(2, bool)))
 
 
+@pytest.mark.slow
 def test_the_linear_solver_of_the_derivative_may_be_given():
     system, x = SYSTEMS["loop"]
     rough, fine = (

@@ -20,6 +20,7 @@ SOLVE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", SOLVE, ids=["jacobi", "damped", "gauss_seidel"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_fixed_point(kind, solver):
@@ -204,6 +205,7 @@ def test_bad_settings(kind, options, message):
         SOLVERS.find(kind)(**options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("phases", [1, 2])
 @pytest.mark.parametrize("dtype", [jnp.float64, jnp.complex128])
 def test_going_on_with_the_unconverged_samples_only_changes_nothing(monkeypatch, phases, dtype):

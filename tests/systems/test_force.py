@@ -33,6 +33,7 @@ def test_energy_descends():
     assert np.allclose(system.force(z, x), x - z @ k)
 
 
+@pytest.mark.slow
 def test_an_activation_belongs_into_energy_and_output():
     """Scellier & Bengio's energy, E = ½|u|² − ½φᵀWφ − φᵀx with symmetric W: what is nudged descends E + βC."""
 
@@ -118,6 +119,7 @@ def test_one_start_for_a_batch_of_unknown_size_is_refused(x):
         system.initial_state(x)
 
 
+@pytest.mark.slow
 def test_the_start_is_of_the_type_of_the_force():
     mixed = {"a": jnp.zeros(2, jnp.float32), "b": jnp.zeros(1, int)}
     system = from_force(
@@ -231,6 +233,7 @@ OPTIONS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIONS)
 def test_what_is_built_twice_is_compiled_once(name):
     """Other values of the parameters, too; another start is another program."""

@@ -88,6 +88,7 @@ def test_force_on_one_block_is_part_of_the_force(system):
         assert all(np.allclose(part[name], whole[name]) for name in block)
 
 
+@pytest.mark.slow
 def test_jacobian_and_coupling(system):
     """Column by column against the dense matrices; J is with respect to the activity."""
     x, _ = batch()
@@ -202,6 +203,7 @@ def test_bad_cost():
         mlp(2, (2,), 2, key=jax.random.key(0), cost="l2")
 
 
+@pytest.mark.slow
 def test_tied_convolutions_and_pooling_have_a_symmetric_jacobian():
     """What leads back depends on the activity at which it arrives: at any other there is no energy."""
     topology = convolutional(IMAGE, (Stage(3), Stage(4, pool=2)), activation="tanh", feedback="tied")

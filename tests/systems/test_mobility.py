@@ -45,6 +45,7 @@ def descent():
     return from_energy(energy, P, initial_state=START, output=lambda r: r["b"], mobility=MOBILITY)
 
 
+@pytest.mark.slow
 def test_descent_of_an_energy_with_mobilities(descent):
     rng = np.random.default_rng(0)
     u = {"a": jnp.asarray(rng.normal(size=(4, 3))), "b": jnp.asarray(rng.normal(size=(4, 2)))}

@@ -100,6 +100,7 @@ def test_a_local_connection_with_the_same_weights_everywhere_is_a_convolution():
     assert np.allclose(operation.apply(weight, at), same.apply(jnp.asarray(shared), at), atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_where(lambda name: name in ("dense", "same", "pooled"), OPERATIONS))
 def test_what_leads_back_is_the_derivative_of_the_interaction_energy(name):
     """By complex steps, exact to rounding: ∂/∂at of r·apply(weight, at). So it is for complex activities, by differences."""

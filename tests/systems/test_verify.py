@@ -153,6 +153,7 @@ def built(start):
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "start", [lambda: np.zeros(UNITS), lambda: lambda x: jnp.zeros((len(x), UNITS))], ids=["NumPy", "function"]
 )
@@ -347,6 +348,7 @@ def with_force(function, units=5, **options):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [with_activity, with_force])
 @pytest.mark.parametrize("name", HOLOMORPHIC)
 def test_what_continues_analytically_is_found_to(name, make):

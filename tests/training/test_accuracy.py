@@ -113,6 +113,7 @@ def test_a_training_ends_with_the_accuracy_asked_for(trained):
     assert math.isclose(float(found.adjustment.nudge), last["nudge_factor"], rel_tol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_run_that_is_interrupted_goes_on_with_what_had_been_changed(trained, tmp_path):
     """Bit for bit: what was changed is part of the checkpoint."""
     out, asked, summary = trained

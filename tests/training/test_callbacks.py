@@ -81,6 +81,7 @@ def test_a_stopped_run_is_finished(stopped):
     ]
 
 
+@pytest.mark.slow
 def test_and_stays_so_where_it_is_resumed(stopped):
     """Whatever callbacks it is given then."""
     out, _, summary, _ = stopped

@@ -253,6 +253,7 @@ class Told(ep.Tracker):
             raise RuntimeError(f"no room\nfor {what}")
 
 
+@pytest.mark.slow
 def test_a_tracker_that_fails_is_said_once_and_never_stops_a_training(folder, monkeypatch, capsys):
     """In each of its methods; libraries that cannot begin; one that cannot be imported."""
     (folder / "file").touch()
