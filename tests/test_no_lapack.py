@@ -38,6 +38,7 @@ def test_estimators(kind):
     assert not calls_lapack(lambda s: estimate(s, X, Y, estimator, key=KEY), system)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", SOLVERS.members())
 def test_solvers(kind):
     solver = SOLVERS.members()[kind]()

@@ -39,6 +39,7 @@ def gradient(make, trainer, system):
     return jax.tree.map(lambda a, b: np.asarray(a - b), system, after)
 
 
+@pytest.mark.slow
 def test_feedforward_is_backpropagation_of_the_forward_chain(trainer):
     """Against the chain written out by hand."""
     x, labels = trainer.samples.batch(jnp.arange(20))
@@ -103,6 +104,7 @@ def test_what_is_scheduled_is_as_at_the_start_of_training():
         assert np.allclose(a, b, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_estimators_that_the_system_refuses_are_not_timed(trainer):
     def names(own):
         return [case.name.removeprefix("estimate, ") for case in cases(own, own.system, ("estimators",))]

@@ -62,6 +62,7 @@ def test_map(capsys):
     assert call(capsys, "--version")[1].startswith("equiprop ")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_of_every_command(capsys, command):
     code, out, _ = call(capsys, command, "--help")
@@ -182,6 +183,7 @@ def test_evaluate_tells_the_error_of_each_class(capsys, run):
     assert '<table class="confusion">' in (run / "page.html").read_text()
 
 
+@pytest.mark.slow
 def test_predict(capsys, run, tmp_path):
     images = load_dataset("digits").test.x
     np.save(tmp_path / "x.npy", images[:60])
@@ -610,6 +612,7 @@ def test_missing_data_is_named(capsys, tmp_path, monkeypatch):
     assert not (tmp_path / "r").exists()
 
 
+@pytest.mark.slow
 def test_interrupt_exits_130(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(_loop, "_loss", lambda totals: signal.raise_signal(signal.SIGINT) or 0.0)
     code, _, err = call(capsys, "train", *SMALL, "--out", tmp_path / "r", "--quiet")
@@ -684,6 +687,7 @@ def test_verify_names_what_is_damaged(run, tmp_path, capsys):
     assert call(capsys, "verify")[0] == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("word", "value"), [("true", True), ("True", True), ("FALSE", False)])
 def test_truth_is_written_as_in_a_file_in_small_letters_or_capital_ones(capsys, tmp_path, no_steps, word, value):
     options = ("--homeostasis", "jacobian", "--homeostasis.shared-updates", word, "--training.flip", word)

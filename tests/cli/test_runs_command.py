@@ -253,6 +253,7 @@ def test_names_are_text_and_nothing_else(capsys, folder):
     assert code == 0 and "a[best]" in out and "report: " in out and not re.search(r"[\x00-\x09\x0b-\x1f]", out + err)
 
 
+@pytest.mark.slow
 def test_a_damaged_run_is_named_and_the_others_are_reported(capsys, folder):
     (folder / "b" / "manifest.json").write_text("[" * 5000)
     code, out, err = call(capsys, "report", *(folder / name for name in "abc"))

@@ -299,6 +299,7 @@ def test_a_folder_of_idx_files(tmp_path: Path, place: str, suffix: str) -> None:
     assert "has no t10k-labels-idx1-ubyte, with or without .gz" in refusal(tmp_path)
 
 
+@pytest.mark.slow
 def test_the_test_split_alone_is_that_of_the_whole(tmp_path: Path, hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     npz = saved(tmp_path / "data.npz", x_train=X[:40], y_train=Y[:40], x_test=X[40:], y_test=Y[40:])
     for name in (npz, str(hub), "digits"):

@@ -224,6 +224,7 @@ def test_without_any_file_it_says_so_too(data_folder: Path) -> None:
     assert not (data_folder / "imagenet32").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", [0, 9, 10])
 @pytest.mark.parametrize(
     ("changes", "fault"),

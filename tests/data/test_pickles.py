@@ -133,6 +133,7 @@ def test_no_codec_but_latin1_is_used() -> None:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [of_python_2(DATA, LABELS), *(pickle.dumps({"data": DATA}, p) for p in range(6))])
 def test_no_proper_prefix_of_a_pickle_is_accepted(whole: bytes) -> None:
     for cut in range(len(whole)):

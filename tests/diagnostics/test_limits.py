@@ -94,6 +94,7 @@ def test_certificate_bad_settings(options):
         certificate(system, X, system.initial_state(X), key=KEY, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [SOLVER, Jacobi(damping=0.4)], ids=["gauss_seidel", "damped"])
 def test_spectrum(solver):
     """The rightmost eigenvalue of W·D − 1, and the rate at which sweeps from nearby really contract."""
@@ -178,6 +179,7 @@ def test_analyticity_names_what_it_sees():
             analyticity(system, x, jnp.ones((4, 1)), **options)
 
 
+@pytest.mark.slow
 def test_exact_symmetry_agrees_with_probes():
     system = network("general")
     state, dense = free_state(system, X), Dense.of(system)
@@ -206,6 +208,7 @@ def test_a_certificate_without_a_jacobian_says_so():
     assert "J gives no number for 3 of 3 samples: where a slope is 0" in (refused.reason() or "")
 
 
+@pytest.mark.slow
 def test_a_single_probe_has_no_spread_and_no_coupling_is_symmetric():
     system = network("untied")
     x, _ = batch()

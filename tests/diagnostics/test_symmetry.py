@@ -287,6 +287,7 @@ def test_independent_weights_read_a_half_however_far_their_units_are_saturated(s
     assert 0.45 < float(found.symmetry) < 0.55
 
 
+@pytest.mark.slow
 def test_a_batch_is_measured_by_root_mean_squares_over_its_samples():
     kind = kind_of("gated")
     params, s, a = jax.tree.map(lambda p: p[0], kind.params), [], []
@@ -299,6 +300,7 @@ def test_a_batch_is_measured_by_root_mean_squares_over_its_samples():
     assert float(together.symmetry) == pytest.approx(s / (s + a), abs=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("probes", [0, 16])
 def test_weights_that_are_no_numbers_read_no_number(probes):
     weights = jnp.asarray(rng(1).normal(size=(N, N))).at[2, 3].set(jnp.nan)
@@ -332,6 +334,7 @@ def test_the_published_definition_counts_the_leak_as_minus_one(activity, leak):
     assert abs(float(probed.symmetry) - float(found.symmetry)) < 4 * float(probed.standard_error)
 
 
+@pytest.mark.slow
 def test_the_published_definition_of_a_network_and_without_an_activity():
     kind = kind_of("laterals")
     params, x, u = (jax.tree.map(lambda a: a[:1], tree) for tree in (kind.params, kind.inputs, kind.states))

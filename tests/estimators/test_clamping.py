@@ -88,6 +88,7 @@ def test_a_curved_system_is_clamped_where_scipy_says(eta):
     assert np.allclose(found.gradient.params, gradient, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_limit_and_its_bar():
     """The nudged estimates tend to the linear one in proportion to η, and their bars cover their distance from it."""
     system = curved(jnp.asarray(2 * W))
@@ -146,6 +147,7 @@ def test_the_limit_by_dense_linear_algebra(kind):
             assert np.allclose(nudged.error_vector[name][i], expected, rtol=1e-2, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_who_cannot_be_clamped_is_told():
     x, labels = batch(n=2)
     with pytest.raises(InputError, match="SoftmaxReadout names no output to clamp at; use a cost that does"):

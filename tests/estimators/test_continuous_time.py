@@ -25,6 +25,7 @@ def untied():
     return network("untied")
 
 
+@pytest.mark.slow
 def test_the_oracle_is_reached_without_a_free_phase(untied):
     """δE, the gradient and the equilibrium, from a start far away."""
     x, y = batch()
@@ -107,6 +108,7 @@ def test_noise_averages_out_over_periods(untied):
     assert np.isclose(np.sqrt(np.mean(dense.flat(heard.standard_error) ** 2)), error[15], rtol=0.3)
 
 
+@pytest.mark.slow
 def test_noise_needs_a_key_and_the_key_decides(untied):
     x, y = batch()
     noisy = ContinuousTime(nudge=0.5, noise=0.04, steps_per_point=5, periods=2)

@@ -96,6 +96,7 @@ def test_adjoint(case):
     assert (answer.weight == 1).all() and (answer.error_bar < 1e-11).all()
 
 
+@pytest.mark.slow
 def test_adjoint_is_the_gradient_of_the_cost_at_equilibrium(untied):
     """Finite differences through the whole relaxation: the sign and the factor of everything at once."""
     answer = run(untied.system, Adjoint(linear_solver=KRYLOV))
@@ -119,6 +120,7 @@ def test_adjoint_is_the_gradient_of_the_cost_at_equilibrium(untied):
         assert np.isclose(where(answer.gradient)[index], (up - down) / (2 * step), rtol=1e-6, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_exact_response(case):
     answer = run(case.system, ExactResponse(linear_solver=KRYLOV))
     assert case.error(answer, case.response).max() < 1e-9
@@ -191,11 +193,13 @@ def test_centered_is_two_point_holomorphic(untied):
         assert np.allclose(a, b, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_one_sided_is_one_point_holomorphic(untied):
     a, b = run(untied.system, OneSided(nudge=0.3)), run(untied.system, Holomorphic(nudge=0.3, points=1))
     assert np.allclose(untied.dense.flat(a.error_vector), untied.dense.flat(b.error_vector), atol=1e-12)
 
 
+@pytest.mark.slow
 def test_symmetric_weights_make_centered_the_adjoint():
     case = Case("tied")
     errors = [
@@ -252,6 +256,7 @@ def test_residual_bar_follows_the_error(untied, estimator):
     assert (ratio > 0.3).all() and (ratio < 10).all()
 
 
+@pytest.mark.slow
 def test_bar_of_an_unfinished_relaxation(untied):
     """With too few nudged steps the response is not there yet, and the bar says so."""
     solver = FixedIterations(max_steps=500, nudged_max_steps=2, tolerance=1e-10)

@@ -124,6 +124,7 @@ def test_a_jump_to_the_other_state_is_named():
     assert bool(found.branch_switch[BISTABLE]) and float(found.weight[BISTABLE]) == 0
 
 
+@pytest.mark.slow
 def test_what_is_excluded_leaves_no_trace_of_its_target():
     """A label that is missing, for a cost with a parameter of its own."""
 
@@ -143,6 +144,7 @@ def test_what_is_excluded_leaves_no_trace_of_its_target():
         assert np.allclose(2 * ours, theirs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("whole", [False, True])
 def test_unrolling_leaves_no_trace_of_a_sample_that_overflows(whole):
     """The second sample is found at rest by damped sweeps, and escapes under the plain ones that are unrolled."""

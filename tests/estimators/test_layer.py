@@ -220,6 +220,7 @@ def test_the_numbers_of_its_estimator_and_solver_are_no_parameters(small):
     assert isinstance(Layer(small.system).estimator, Adjoint) and isinstance(Layer(small.system).solver, GaussSeidel)
 
 
+@pytest.mark.slow
 def test_a_number_that_is_traced_may_still_be_given(small):
     """And has no derivative."""
     system = small.system
@@ -247,6 +248,7 @@ def test_what_was_excluded_is_told_and_why(small):
     assert told.clipped.all() and (told.weight == 0).all() and not any(g.any() for g in jax.tree.leaves(told.gradient))
 
 
+@pytest.mark.slow
 def test_an_excluded_sample_contributes_nothing(small):
     """Its gradient is that of the batch without it, and zero for its own input."""
     rest = jnp.asarray([0, 2, 3])
@@ -301,6 +303,7 @@ def test_the_derivative_of_a_penalty_is_strength_times_the_homeostasis_own_gradi
     assert of_inputs is None or not of_inputs.any()
 
 
+@pytest.mark.slow
 def test_no_homeostasis_is_no_penalty():
     system = mlp(INPUTS, (4,), CLASSES, key=KEY)
     value, slope = eqx.filter_value_and_grad(lambda s: family.penalty(NoHomeostasis(), s, X, key=KEY))(system)

@@ -119,6 +119,7 @@ def test_under_a_jit_of_the_callers_own_nothing_is_traced_again():
     assert traced.during([lambda: jitted(moved, X + 1, Y, Centered(), solver=SOLVER)]) == [0]
 
 
+@pytest.mark.slow
 def test_a_last_odd_batch_is_traced_once_more():
     traced = Traced()
     sizes = (4, 4, 3, 3, 4, 3)
@@ -145,6 +146,7 @@ def test_many_nudges_at_once_are_each_of_them_alone():
     assert np.allclose(spread, TEN[:, None])
 
 
+@pytest.mark.slow
 def test_off_is_no_number_and_a_program_of_its_own():
     assert [Centered(clip=np.inf).clip, Centered(tolerance=np.inf).tolerance] == [None, None]
     assert Centered(branch_switch_threshold=np.inf).branch_switch_threshold is None

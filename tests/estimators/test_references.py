@@ -114,6 +114,7 @@ def test_exact_error_vectors_and_gradients(kind):
             assert np.allclose(ours, value, rtol=0, atol=max(bound, 1e-7) * size + resolved), (name, parameter)
 
 
+@pytest.mark.slow
 def test_whole_unrolling_is_the_gradient_of_the_cost_after_so_many_sweeps():
     """Few sweeps, far from equilibrium: finite differences of what the sweeps compute, transient included."""
     system, solver = network("untied"), Jacobi(tolerance=1e-12, max_steps=2000, damping=0.0)

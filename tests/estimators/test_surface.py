@@ -79,6 +79,7 @@ def test_an_equilibrium_prints_how_it_was_reached():
     assert repr(relax(SYSTEM, X, GaussSeidel(max_steps=1))).startswith("Equilibrium(3 max_steps; largest residual 0.")
 
 
+@pytest.mark.slow
 def test_within_a_transformation_printing_does_not_fail():
     shown = []
 
@@ -161,6 +162,7 @@ def test_that_many_samples_are_excluded_is_said_once_for_each_kind(monkeypatch):
     assert warned(Adjoint(), Centered(), Adjoint()) == [said[0].replace("Centered", "Adjoint")]
 
 
+@pytest.mark.slow
 def test_nothing_is_said_of_few_excluded_samples_or_none(monkeypatch):
     monkeypatch.setattr(_estimate, "_warned", set())
     with warnings.catch_warnings():

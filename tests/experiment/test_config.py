@@ -159,6 +159,7 @@ def test_what_a_file_says_stays_where_it_is_only_a_default_of_its_kind():
     assert Config.from_mapping(own).changed({"estimator.kind": "holomorphic"}).estimator.values["nudge"] == 0.3
 
 
+@pytest.mark.slow
 def test_every_estimator_stands_on_the_settings_of_every_experiment():
     """As `equiprop bench` and `compare` have them: no setting of one kind gets in the way of another."""
     for file in sorted(EXPERIMENTS.glob("*.toml")):

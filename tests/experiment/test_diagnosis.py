@@ -43,6 +43,7 @@ def test_nothing_to_say_of_a_healthy_network():
     assert advice(GOOD, components()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("symptom", "sections", "words"),
     [

@@ -88,6 +88,7 @@ def test_a_regression_by_a_system_of_ones_own(capsys):
     assert "validation_loss" in repr(found) and repr(found).startswith("FitResult(Hopfield after 15 epochs")
 
 
+@pytest.mark.slow
 def test_batches_as_they_come():
     batches = [(FEATURES[i : i + 20], TARGETS[i : i + 20]) for i in (0, 20, 40)]
     options = {"epochs": 2, "homeostasis": ep.NoHomeostasis(), "quiet": True, "batch_size": 20}
@@ -205,6 +206,7 @@ def test_refused(given, message):
         ep.fit(**({"system": hopfield()} | options))
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_with_the_result_of_then():
     def pressed(metrics):
         if metrics["epoch"] == 2:

@@ -267,6 +267,7 @@ def test_lanes_are_each_bit_for_bit_what_they_are_alone():
         assert same(lane.system, alone.system) and without_times(lane.history) == without_times(alone.history)
 
 
+@pytest.mark.slow
 def test_numbers_are_lanes_too():
     estimators = [ep.Centered(nudge) for nudge in (0.05, 0.4)]
     rates = [ep.SGD(0.1), ep.SGD(0.3)]

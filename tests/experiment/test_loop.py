@@ -152,6 +152,7 @@ def test_evaluation_is_counted_by_hand(finished):
     )
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights_and_another_does_not(finished, tmp_path):
     out, _, _ = finished
     train(config(), tmp_path / "again", dataset=DATA)
@@ -521,6 +522,7 @@ def _no_space(*_):
     raise OSError(28, os.strerror(28))
 
 
+@pytest.mark.slow
 def test_non_finite_weights_stop_the_run(tmp_path):
     """A learning rate that overflows: named, with the last good checkpoint and advice, and nothing after it."""
     wild = config(optimizer={"learning_rate": 1e30, "momentum": 0.0}, homeostasis={"strength": 1e10})
@@ -652,6 +654,7 @@ def test_progress_is_told_step_by_step(tmp_path, single_steps):
     assert told == [(1, step) for step in range(1, 7)]
 
 
+@pytest.mark.slow
 def test_two_processes_cannot_train_the_same_run(tmp_path, single_steps):
     """The lock is the operating system's: a process that is killed leaves none behind."""
     out = tmp_path / "run"

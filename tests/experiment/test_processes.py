@@ -187,6 +187,7 @@ def test_one_that_is_started_anew_takes_its_place(lines):
         assert meeting.told(again) == meeting.told(other) == meeting.end()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_sent_away_says_why(lines):
     meeting = Meeting(2, timeout=2)
     with pytest.raises(InputError, match=r"^processes.index = 1: process 0 of 2 at .* does not want it"):
@@ -194,6 +195,7 @@ def test_a_process_that_is_sent_away_says_why(lines):
     assert isinstance(meeting.end(), TimeoutError)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("index", [0, 1])
 def test_a_process_that_does_not_come_is_missed(lines, index):
     address = f"localhost:{free_port()}"
@@ -203,6 +205,7 @@ def test_a_process_that_does_not_come_is_missed(lines, index):
     assert index or "process 1 did not call" in str(error.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("says", [b"", b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3, a banner of another service\r\n"])
 def test_another_service_at_the_port_is_not_taken_for_process_0(lines, says):
     def serve():

@@ -157,6 +157,7 @@ def third_is_broken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Lanes, "advance", broken)
 
 
+@pytest.mark.slow
 def test_a_seed_that_stops_being_numbers_is_given_up_and_the_others_go_on(
     third_is_broken: None, tmp_path: Path
 ) -> None:

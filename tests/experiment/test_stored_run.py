@@ -26,6 +26,7 @@ def run(tmp_path):
     return Path(shutil.copytree(STORED, tmp_path / "run"))
 
 
+@pytest.mark.slow
 def test_it_is_whole_and_evaluates_as_then(run):
     found = [*check_run(run, data=True)]
     assert len(found) == 11 and not any(finding.fault for finding in found)

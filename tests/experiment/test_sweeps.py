@@ -158,6 +158,7 @@ def test_a_killed_driver_repeats_nothing(random, place, tmp_path):
     assert first == {p: p.stat().st_mtime_ns for p in (tmp_path / "out" / "trial-0000").rglob("*") if p.is_file()}
 
 
+@pytest.mark.slow
 def test_a_trial_that_kills_its_process_is_given_up(place, tmp_path):
     """As a killed process leaves it: running, and its lock free."""
     file = written(place, tmp_path, RANGES, 'sampler = "random"\ntrials = 1\nseed = 5\n')
@@ -334,6 +335,7 @@ def test_tasks_of_a_ray_cluster_of_which_a_node_is_lost(random, place, tmp_path)
 NUDGE = '[parameters]\n"estimator.nudge" = {}\n'
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("head", "text", "message"),
     [

@@ -44,6 +44,7 @@ def no_data(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(f"equiprop.experiment.{module}.load_dataset", never)
 
 
+@pytest.mark.slow
 def test_nothing_is_read_to_load_and_to_predict(run: Path, no_data: None) -> None:
     found = load(run)
     assert (found.epoch, found.checkpoint, len(found.history)) == (3, "last", 3)

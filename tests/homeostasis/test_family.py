@@ -112,6 +112,7 @@ def test_local_homeostasis_is_unbiased(case):
     assert np.linalg.norm(error) < 0.3 * np.linalg.norm(expected)
 
 
+@pytest.mark.slow
 def test_local_homeostasis_needs_no_derivative_and_serves_a_user_force():
     """The clamped force of a user's own system; its mean update against automatic differentiation of the exact loss."""
     rng = np.random.default_rng(0)
@@ -140,6 +141,7 @@ def test_local_homeostasis_refuses_what_it_cannot_clamp():
         LocalHomeostasis().regularise(system, system, everyone(u, u), key=KEY)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("homeostasis", quick_where(lambda kind: kind is not RotationHomeostasis, OF_JACOBIAN))
 def test_shared_updates_are_those_of_a_tied_weight(case, homeostasis):
     """At strength zero both weights of a pair get the sum of the two, and nothing else changes."""
@@ -286,6 +288,7 @@ def test_controlled_strength_moves_towards_its_target(case, hold, too_little, to
         assert direction * float(third.strength - second.strength) > 0
 
 
+@pytest.mark.slow
 def test_controlled_strength_holds_the_symmetry_asked_for(case):
     """A cost gradient that keeps pulling the weights apart: the controller finds the strength that holds the target."""
     system, state, _ = case
@@ -371,6 +374,7 @@ def test_unusable_samples_leave_no_trace(kind):
     assert not nothing.gradient.params.any() and float(nothing.loss) == 0 and float(nothing.strength) == 1
 
 
+@pytest.mark.slow
 def test_weight_mirror_of_a_convolution_has_the_size_of_the_weights():
     """Every place of the image would add its own share otherwise."""
     stages = (Stage(2), Stage(3))

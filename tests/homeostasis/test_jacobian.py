@@ -121,6 +121,7 @@ def test_state_dependent_coupling_of_a_user_force():
     assert loss(many(), system, u, x=u) == pytest.approx(expected, rel=0.1)
 
 
+@pytest.mark.slow
 def test_unusable_samples_and_sample_limit(case):
     """A state of NaN is excluded; `samples` probes only the first ones."""
     system, state, _ = case

@@ -110,6 +110,7 @@ def test_the_expected_gradient_is_that_of_the_antisymmetric_part(name, at_rest):
     assert off < 4 * float(losses.std()) / draws**0.5
 
 
+@pytest.mark.slow
 def test_units_whose_activity_does_not_move_act_on_none_and_teach_nothing():
     """Of slope zero: their columns of J are, whatever the weights."""
     system = saturated()
@@ -155,6 +156,7 @@ def test_descent_raises_the_symmetry_step_by_step(name):
     assert float(symmetry(after, FAR, state).symmetry) == pytest.approx(seen[-1], abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_controlled_strength_holds_the_symmetry_of_saturated_units(at_rest):
     """While a cost gradient keeps pulling the weights apart, the symmetry by dense algebra stays at its target."""
     system, seen = at_rest

@@ -60,12 +60,14 @@ def test_derivative_is_the_same_in_every_direction(name):
         assert np.allclose(along(np.full(COMPLEX.shape, step)), derivative * step, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("dtype", ["float32", "float64", "complex64", "complex128"])
 def test_dtype_is_kept(name, dtype):
     assert activation(name)(jnp.ones(3, dtype)).dtype == jnp.dtype(dtype)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["shifted_sigmoid", "tanh"])
 @pytest.mark.parametrize("size", [-1e4, -300.0, 300.0, 1e4])
 def test_saturates_without_overflow(name, size):

@@ -95,6 +95,7 @@ def test_readout_scores(key):
     assert np.abs(cost.weight).max() <= 3**-0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("target", [LABELS, RNG.dirichlet(np.ones(3), size=4)], ids=["labels", "soft"])
 def test_complex_gradient(name, target, key):

@@ -63,6 +63,7 @@ def test_a_target_that_is_no_number(target):
         ep.estimate(SYSTEM, X, target, ep.Centered())
 
 
+@pytest.mark.slow
 def test_a_cost_of_ones_own_may_compare_with_nothing():
     class Small(ep.AbstractCost):
         def __call__(self, output, target):

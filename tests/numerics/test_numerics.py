@@ -45,6 +45,7 @@ def test_real_dtype():
     assert real_dtype(jnp.dtype("float64")) == jnp.dtype("float64")
 
 
+@pytest.mark.slow
 def test_probe_moments_estimate_norm_and_trace(key):
     """Means over many probes against the dense matrix, within four of their own standard errors."""
     matrices = RNG.normal(size=(2, 6, 6))
@@ -99,6 +100,7 @@ def test_copies_of_a_batch():
     assert all((copy == tree["u"]).all() for copy in copies)
 
 
+@pytest.mark.slow
 def test_a_batch_in_pieces_is_mapped_by_one_program(key):
     """The same as all at once, whatever the pieces; what fills the last one up is left out."""
     batch = {"a": jnp.asarray(RNG.normal(size=(7, 3))), "key": jax.random.split(key, 7)}

@@ -49,6 +49,7 @@ def test_definite_systems(complex_):
     assert np.allclose(solve_definite(jnp.asarray(a), jnp.asarray(b)), expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", [1, 2, 9])
 def test_tridiagonal_eigenvalues_and_the_end_of_the_last_eigenvector(n):
     diagonal, beside = drawn(n), drawn(n - 1)
@@ -68,6 +69,7 @@ def test_no_matrix_has_an_eigenvector_that_ends_in_nothing():
     assert 0 < float(ending) < 1e-7
 
 
+@pytest.mark.slow
 @KINDS
 @pytest.mark.parametrize("restart", [4, 30])
 def test_gmres_solves_what_scipy_solves(complex_, restart):

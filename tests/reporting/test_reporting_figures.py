@@ -19,6 +19,7 @@ def runs(write_run: WriteRun) -> list[Run]:
     return [read_run(write_run("homeostasis")), read_run(write_run("plain", homeostasis="none"))]
 
 
+@pytest.mark.slow
 def test_every_figure_is_drawn_and_well_formed(runs: list[Run]) -> None:
     drawn = pictures(runs)
     assert [picture.key for picture in drawn] == ["training", "cosine", "norm-ratio", "symmetry", "converged", "cost"]
@@ -32,6 +33,7 @@ def test_every_figure_is_drawn_and_well_formed(runs: list[Run]) -> None:
         assert picture.reading.endswith(".")
 
 
+@pytest.mark.slow
 def test_ids_are_unique_over_all_figures_and_every_reference_is_met(runs: list[Run]) -> None:
     page = "".join(picture.svg for picture in pictures(runs))
     ids = re.findall(r'\bid="([^"]*)"', page)

@@ -235,6 +235,7 @@ def test_several_seeds_are_told_with_their_spread(write_run: WriteRun) -> None:
     assert [svg.count("opacity: 0.16") for svg in drawn] == [3, 0]
 
 
+@pytest.mark.slow
 def test_what_others_wrote_is_text_in_pages_and_figures(write_run: WriteRun) -> None:
     """Names of runs, classes, parts and settings hold neither tags nor control characters, and numbers are never too large."""
     hostile = "<script>alert('1')</script>\x1b[31m\n\""

@@ -114,6 +114,7 @@ def test_the_same_gradients_on_random_graphs(seed, gain):
         assert norm(difference) < 1e-4 * norm(plain.gradient), name
 
 
+@pytest.mark.slow
 def test_extrapolation_nears_the_best_over_relaxation():
     """Gauss–Seidel falls by μ² a sweep, the best over-relaxation by ω − 1 (Young 1954, Trans. AMS 76, 92)."""
     system, x, W = slow_chain()
@@ -149,6 +150,7 @@ def test_anderson_of_a_linear_problem_ends_as_krylov_does():
     assert truncated.converged.all() and truncated.steps.max() < 0.25 * plain.steps.min()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", quick_where(lambda name: name == "anderson", ["anderson", "newton"]))
 def test_extrapolation_is_holomorphic(name):
     """The derivative of what complex nudges give along 1 and along i is the same number."""
@@ -177,6 +179,7 @@ def test_extrapolation_brings_to_rest_what_sweeps_do_not(solver):
     assert answer.converged.all() and np.allclose(u + 1.5 * np.tanh(u), x, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [GaussSeidel, Jacobi])
 def test_a_sample_found_oscillating_is_damped_and_the_others_are_not(solver):
     """Gains −1 and 0.5: the first oscillates until its steps are shortened, the second converges as if it were alone."""
@@ -207,6 +210,7 @@ def test_an_extrapolation_that_fails_is_taken_back_and_is_the_last():
     assert np.allclose(default.state, plain.state, rtol=1e-14) and np.isclose(plain.state[0, 0], 1 + 0.1 / 1.9)
 
 
+@pytest.mark.slow
 def test_the_last_step_is_no_extrapolation():
     """The second of two predictions that agree is made after the third sweep; only a fourth could judge it."""
     system, x = _misleading()
@@ -260,6 +264,7 @@ def test_bad_anderson(options, message):
         Anderson(**options)
 
 
+@pytest.mark.slow
 def test_newton_of_a_linear_problem_ends_at_once():
     """Four distinct eigenvalues, four products: a sweep, a Newton step, and a sweep to see that it is over. Complex ones, too."""
     rng = np.random.default_rng(1)

@@ -193,6 +193,7 @@ def test_forward_mode_is_refused():
         jax.jvp(lambda x: relax(system, x, TIGHT).state["output"], (x,), (x,))
 
 
+@pytest.mark.slow
 def test_single_precision_is_kept():
     system, x = jax.tree.map(lambda a: a.astype(jnp.float32), SYSTEMS["mlp"])
     gradient = jax.grad(lambda x: jnp.sum(jnp.sin(relax(system, x).state["output"])))(x)
@@ -200,6 +201,7 @@ def test_single_precision_is_kept():
     assert gradient.dtype == jnp.float32 and np.allclose(gradient, exact, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_integers_among_parameters_and_inputs_are_left_alone():
     system = from_force(
         lambda p, u, x: jnp.tanh(u) @ p["w"] + x["a"] + p["bias"][x["row"]] - u,
@@ -220,6 +222,7 @@ def test_arguments_of_another_type_are_refused(monkeypatch):
         relax(system, x, "gauss_seidel")
 
 
+@pytest.mark.slow
 def test_a_derivative_that_does_not_converge_is_said_unless_it_is_left_out():
     """F = x·u² is at rest at u = 0, where ∂F/∂u is zero."""
     system = from_force(lambda p, u, x: p * x * u**2, jnp.asarray(1.0), initial_state=jnp.zeros(2))

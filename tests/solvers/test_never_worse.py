@@ -32,6 +32,7 @@ def test_it_settles_what_plain_sweeps_settle_in_no_more_of_them(kind, activation
         assert np.asarray(default.steps)[both].mean() <= np.asarray(plain.steps)[both].mean(), phase
 
 
+@pytest.mark.slow
 def test_it_does_not_climb_where_the_force_grows():
     """Asymmetric weights of gain 2: the factor that symmetric weights would want lets twelve samples wander about."""
     system = mlp(16, (6, 6), 4, activation="tanh", gain=2.0, key=jax.random.key(0), dtype=jnp.float32)

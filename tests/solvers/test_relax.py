@@ -282,6 +282,7 @@ class TwoBlocks(AbstractField):
         return (("a",), ("b",))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [GaussSeidel(damping=0.0), GaussSeidel(), Anderson()], ids=str)
 @pytest.mark.parametrize("phases", [1, 2])
 def test_a_last_sweep_that_disturbs_what_went_before_is_not_the_last(solver, phases):

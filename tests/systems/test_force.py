@@ -24,6 +24,7 @@ def spring(params, u, x):
     return 0.5 * jnp.einsum("bi,ij,bj->b", u, params, u) - jnp.sum(u * x, axis=1)
 
 
+@pytest.mark.slow
 def test_energy_descends():
     k = MATRIX @ MATRIX.T
     system = from_energy(spring, k, initial_state=jnp.zeros(3))
@@ -86,6 +87,7 @@ def test_initial_state_from_the_input():
     assert np.allclose(system.initial_state(jnp.ones((2, 3))), 2)
 
 
+@pytest.mark.slow
 def test_activity_and_general_jacobian():
     """J = (∂F/∂u)·D⁻¹ for a force that knows nothing of layers."""
 

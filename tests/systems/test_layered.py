@@ -183,6 +183,7 @@ def test_prediction():
     assert np.array_equal(correct(system, state, jnp.zeros(BATCH, int)), scores.argmax(axis=1) == 0)
 
 
+@pytest.mark.slow
 def test_singularity_distance():
     system = network("untied")
     state = {name: jnp.full((1, *b.shape), 0.5) for name, b in system.biases.items()}

@@ -147,6 +147,7 @@ def test_what_no_activity_can_move_is_left_out():
     assert np.array_equal(over_slope(jnp.ones(5), d), [1.0, 1e12, 0.0, -0.5, 0.0])
 
 
+@pytest.mark.slow
 def test_saturated_layers_keep_all_of_their_coupling():
     """They tell what arrives by itself: H(r) needs no division by a slope."""
     layered, (x, _) = network("general"), batch(n=1)
@@ -181,6 +182,7 @@ def test_what_arrives_at_clamped_activities():
         clamped_force(system(), MODERATE, X)
 
 
+@pytest.mark.slow
 def test_single_precision_stays_and_is_finite():
     half = eqx.tree_at(lambda s: s.params, system(), jnp.asarray(W, jnp.float32))
     state, x = (a.astype(jnp.float32) for a in (jnp.asarray([[7.0, -7.0, 0.4, 20.0, -0.3]]), X))

@@ -89,6 +89,7 @@ def test_the_right_leak_is_accepted(pull, leak):
     assert (said is None) if leak is None else np.allclose(said, pull(X))
 
 
+@pytest.mark.slow
 def test_a_leak_in_the_structure_of_the_state():
     def force(p, u, x):
         return {"a": p * jnp.tanh(u["b"]) + x - 0.3 * u["a"], "b": jnp.tanh(u["a"]) - 2 * u["b"]}
@@ -168,6 +169,7 @@ def test_a_start_that_has_no_value_inside_of_a_compiled_function_is_refused():
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.slow
 def test_single_precision_is_checked_as_well():
     half = lambda tree: jax.tree.map(lambda a: a.astype(jnp.float32), tree)  # noqa: E731
 
@@ -194,6 +196,7 @@ COUPLED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", COUPLED)
 def test_a_force_that_couples_samples_is_refused(name):
     system = from_force(COUPLED[name], W, initial_state=jnp.zeros(UNITS))
@@ -251,6 +254,7 @@ def costing(cost):
     return from_force(lambda p, u, x: jnp.tanh(u) @ p + x - u, W, initial_state=jnp.zeros(UNITS), cost=cost)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("cost", "message"),
     [
@@ -386,6 +390,7 @@ def test_layered_networks_say_whether_they_are_holomorphic():
         assert is_holomorphic(system, x) is expected
 
 
+@pytest.mark.slow
 def test_an_estimator_that_needs_holomorphy_refuses_a_kink():
     system = from_force(
         lambda p, u, x: jax.nn.relu(u) @ (0.1 * p) + x - u, W, initial_state=jnp.zeros(UNITS), activity=jax.nn.relu

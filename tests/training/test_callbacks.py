@@ -104,6 +104,7 @@ def test_a_function_of_the_metrics_is_a_callback_and_may_stop(stopped):
             as_callback(wrong)
 
 
+@pytest.mark.slow
 def test_an_averaged_system_is_evaluated():
     """The average by hand; a constant decay from the start would hold on to the first weights for a thousand steps."""
     trainer = Trainer(toy.config(training=QUIET), DATA)
@@ -206,6 +207,7 @@ def test_samples_that_are_left_over_are_told_once(capsys):
     assert said(40, 40).startswith("compiling") and said(None, 40).startswith("compiling")
 
 
+@pytest.mark.slow
 def test_how_many_samples_there_are_is_known_of_all_data(capsys):
     x, y = np.ones((25, 2), np.float32), np.zeros(25, int)
     batches = [(x[:10], y[:10]), (x[10:20], y[10:20]), (x[20:], y[20:])]

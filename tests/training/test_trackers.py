@@ -370,6 +370,7 @@ def call(capsys, *arguments):
     return stop.value.code, out, err
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("default::equiprop.errors.TrackerWarning")
 @pytest.mark.parametrize("job", ["train", "resume"])
 def test_the_command_tracks(job, capsys, tmp_path, monkeypatch):

@@ -37,6 +37,7 @@ def test_crops_are_shifts_of_every_size(shape):
     assert (which.sum(axis=0) == 1).all() and (which.sum(axis=1) > 20).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(5, 6, 3), (5, 6)])
 def test_cutout_is_a_square_anywhere(shape):
     """Every pixel is a centre as often as any other, and squares at the border lose what lies outside."""
@@ -52,6 +53,7 @@ def test_cutout_is_a_square_anywhere(shape):
     assert all(hole[np.ix_(hole.any(axis=1), hole.any(axis=0))].all() for hole in holes[:50])
 
 
+@pytest.mark.slow
 def test_mixup_mixes_inputs_and_targets_alike():
     """Inputs that are one-hot codes of the labels stay equal to the targets, whatever is mixed with what."""
     codes = jnp.asarray(np.eye(4)[np.asarray(LABELS)])
