@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from equiprop import diagnostics as diagnostics
     from equiprop import estimators as estimators
     from equiprop import experiment as experiment
+    from equiprop import hardware as hardware
     from equiprop import homeostasis as homeostasis
     from equiprop import numerics as numerics
     from equiprop import reporting as reporting
@@ -43,6 +44,7 @@ _PACKAGES = (
     "diagnostics",
     "estimators",
     "experiment",
+    "hardware",
     "homeostasis",
     "numerics",
     "reporting",

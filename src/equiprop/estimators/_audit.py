@@ -1,5 +1,6 @@
 """How far the gradient of a batch is from the exact one, told from a few of its samples."""
 
+from collections.abc import Callable
 from typing import Any
 
 import equinox as eqx
@@ -30,11 +31,15 @@ _BY_LOT = 0.2
 _DEVIATIONS = 1.2
 _SAFETY = 1.15
 
-# How the three parts of an error (what keeps an error vector from its limit, asymmetry, exclusion) are added: each by itself, and
-# all against the limit and against the exact gradient.
-_SUMS = np.array([[1, 0, 0], [0, 1, 0], [0, 0, 1], [1, 0, 1], [1, 1, 1]], float)
+CAUSES = ("nudge", "relaxation", "rounding", "noise", "asymmetry", "exclusion", "mismatch", "drift")
 
-CAUSES = ("nudge", "relaxation", "rounding", "noise", "asymmetry", "exclusion")
+
+def _sums(parts: int) -> np.ndarray:
+    """How the parts of an error (what keeps an error vector from its limit, asymmetry, exclusion, what the system departs in from
+    what is believed of it) are added: each by itself, and all against the limit and against the exact gradient.
+    """
+    against_limit = np.array([1, 0, 1] + [0] * (parts - 3))
+    return np.concatenate([np.eye(parts), [against_limit, np.ones(parts)]])
 
 
 class GradientBar(Figures):
@@ -51,7 +56,8 @@ class GradientBar(Figures):
     - `limit`: against what the estimator tends to, with δE in place of δ unless it follows δ itself.
     - `exact_of`, `limit_of`: the same of each array of parameters, by its path.
     - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding`, `noise` (measured together, and told
-      apart by what the estimator knows of the last three), `asymmetry`, `exclusion`.
+      apart by what the estimator knows of the last three), `asymmetry`, `exclusion`; and of a system on a device what cells and
+      units do to ∂F/∂θ that a learner does not know, `mismatch`, and `drift`.
     - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, or no equilibrium is near.
       What such a sample has in the gradient counts as error, wholly; of one that is kept although its free phase has not
       converged, the part ‖F‖/‖∇C‖: the force that is left acts like a nudge by it.
@@ -73,7 +79,7 @@ class Found(eqx.Module):
 
     whole: Float[Array, "2"]
     arrays: Float[Array, "2 arrays"]
-    causes: Float[Array, "6"]
+    causes: Float[Array, " causes"]
     samples: Int[Array, ""]
     unsolved: Int[Array, ""]
 
@@ -167,6 +173,10 @@ def audit(
         trees.scale(inclusion * share, trees.subtract(of_exact, of_limit)),
         trees.scale(inclusion * (share - 1 / batch), trees.subtract(found, of_exact)),
     ]
+    if system.departures:
+        # What is computed from equations is so from the true ones.
+        at_work = jnp.where(grounds.nudges, inclusion / batch, 0)
+        parts.append(trees.scale(at_work, trees.subtract(found, of_exact)))
     # Nothing tiny is squared.
     unit = jnp.max(jnp.stack([jnp.max(jnp.abs(a)) for a in jax.tree.leaves(parts)]))
     unit = jnp.where(unit > 0, unit, 1)
@@ -176,17 +186,17 @@ def audit(
     of_each = unit * _sizes(mean, within, None if chosen.shape[0] == batch else chosen.shape[0])
     # What is left of the gradient without its error is what it should be.
     limit = jax.tree.map(lambda g, m: g - unit * (m[0] + m[2]), gradient, mean)
-    exact = jax.tree.map(lambda g, m: g - unit * m[1], limit, mean)
+    exact = jax.tree.map(lambda g, m: g - unit * m.sum(axis=0), gradient, mean)
     lengths = jnp.stack(
         [jnp.stack([trees.scaled_norm(a) for a in jax.tree.leaves(true)]) for true in (limit, exact)], axis=1
     )
-    bars = relative(of_each[:, 3:], lengths)
-    whole = relative(trees.scaled_norm(of_each[:, 3:], axis=0), trees.scaled_norm(lengths, axis=0))
-    apart = relative(trees.scaled_norm(of_each[:, :3], axis=0), trees.scaled_norm(lengths[:, 1]))
+    bars = relative(of_each[:, -2:], lengths)
+    whole = relative(trees.scaled_norm(of_each[:, -2:], axis=0), trees.scaled_norm(lengths, axis=0))
+    apart = relative(trees.scaled_norm(of_each[:, :-2], axis=0), trees.scaled_norm(lengths[:, 1]))
     weight = inclusion * share
     known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
     told_apart = _told_apart(weight * trees.norm(of_limit), known, grounds.nudges)
-    causes = jnp.append(apart[0] * told_apart, apart[1:])
+    causes = jnp.append(apart[0] * told_apart, jnp.pad(apart[1:], (0, 4 - len(apart[1:]))))
     unsolved = jnp.sum(doubt == 1, dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
@@ -296,41 +306,55 @@ def _errors(
     return jax.vmap(single)(state, injection, target, error_vector)
 
 
-def _carried(system: System, state: PyTree, x: PyTree, parts: list[PyTree]) -> tuple[PyTree, Float[Array, "arrays 5"]]:
+def _carried(
+    system: System, state: PyTree, x: PyTree, parts: list[PyTree]
+) -> tuple[PyTree, Float[Array, "arrays sums"]]:
     """Σ partᵀ∂F/∂θ over the samples, of each part on a leading axis, and for each array of parameters Σ‖·‖² over the samples of
-    each of `_SUMS`."""
-    sums = jnp.asarray(_SUMS, trees.dtype_of(state))
+    each of `_sums`. ∂F/∂θ is what is believed; of a fourth part, what each of the system's departures from that makes it less.
+    """
+    departures = list(system.departures)
+    count = 3 + len(departures)
+    arrays, rest = eqx.partition(system, eqx.is_inexact_array)
+    sums = jnp.asarray(_sums(count), trees.dtype_of(state))
 
     def of_one(u: PyTree, inputs: PyTree, pushes: list[PyTree]) -> PyTree:
         u, inputs = jax.tree.map(lambda a: a[None], (u, inputs))
-        arrays, rest = eqx.partition(system, eqx.is_inexact_array)
 
-        def force(theta: PyTree) -> PyTree:
-            whole = eqx.combine(theta, rest)
-            return whole.force(u, whole.injection(inputs))
+        def pulled(view: Callable[[System], System], pushes: list[PyTree]) -> PyTree:
+            def force(theta: PyTree) -> PyTree:
+                whole = view(eqx.combine(theta, rest))
+                return whole.force(u, whole.injection(inputs))
 
-        pull = jax.vjp(force, arrays)[1]
-        pushed = jax.tree.map(lambda *a: jnp.stack(a)[:, None], *pushes)
-        return jax.vmap(lambda push: pull(push)[0])(pushed)
+            pull = jax.vjp(force, arrays)[1]
+            pushed = jax.tree.map(lambda *a: jnp.stack(a)[:, None], *pushes)
+            return jax.vmap(lambda push: pull(push)[0])(pushed)
+
+        leaves, structure = jax.tree.flatten(pulled(lambda s: s.believed, pushes))
+        made, before = [a[:3] for a in leaves], [a[3:] for a in leaves]
+        for cause in departures:
+            after = jax.tree.leaves(pulled(lambda s, cause=cause: s.departures[cause], pushes[3:]))
+            made = [jnp.concatenate([m, b - a]) for m, b, a in zip(made, before, after, strict=True)]
+            before = after
+        return jax.tree.unflatten(structure, made)
 
     def step(
         carry: tuple[PyTree, Array], sample: tuple[PyTree, PyTree, list[PyTree]]
     ) -> tuple[tuple[PyTree, Array], None]:
         total, squares = carry
         made = of_one(*sample)
-        size = jnp.stack([jnp.sum((sums @ a.reshape(3, -1)) ** 2, axis=1) for a in jax.tree.leaves(made)])
+        size = jnp.stack([jnp.sum((sums @ a.reshape(count, -1)) ** 2, axis=1) for a in jax.tree.leaves(made)])
         return (trees.add(total, made), squares + size), None
 
     parameters = eqx.filter(system, eqx.is_inexact_array)
-    zero = jax.tree.map(lambda a: jnp.zeros((3, *a.shape), a.dtype), parameters)
-    squares = jnp.zeros((len(jax.tree.leaves(parameters)), len(_SUMS)), sums.dtype)
+    zero = jax.tree.map(lambda a: jnp.zeros((count, *a.shape), a.dtype), parameters)
+    squares = jnp.zeros((len(jax.tree.leaves(parameters)), len(sums)), sums.dtype)
     return jax.lax.scan(step, (zero, squares), (state, x, parts))[0]
 
 
-def _sizes(mean: PyTree, within: Float[Array, "arrays 5"], drawn: int | None) -> Float[Array, "arrays 5"]:
-    """How long each of `_SUMS` is, of each array of parameters; of so many samples drawn, with the standard error of that."""
-    sums = jnp.asarray(_SUMS, within.dtype)
-    squares = jnp.stack([jnp.sum((sums @ a.reshape(3, -1)) ** 2, axis=1) for a in jax.tree.leaves(mean)])
+def _sizes(mean: PyTree, within: Float[Array, "arrays sums"], drawn: int | None) -> Float[Array, "arrays sums"]:
+    """How long each of `_sums` is, of each array of parameters; of so many samples drawn, with the standard error of that."""
+    sums = jnp.asarray(_sums(within.shape[1] - 2), within.dtype)
+    squares = jnp.stack([jnp.sum((sums @ a.reshape(sums.shape[1], -1)) ** 2, axis=1) for a in jax.tree.leaves(mean)])
     if drawn is not None:
         squares += _DEVIATIONS**2 * jnp.maximum(within - squares / drawn, 0) * drawn / max(drawn - 1, 1)
     return _SAFETY * jnp.sqrt(squares)

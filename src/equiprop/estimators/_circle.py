@@ -222,7 +222,7 @@ def harmonics(phases: PyTree, points: int, orders: Sequence[int]) -> PyTree:
     Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term r^(m)(0)|β|^m/m! plus its aliases.
     """
     k = np.arange(points // 2 + 1)
-    multiplicity = np.where((k == 0) | (2 * k == points), 1, 2)
+    multiplicity = _multiplicity(k, points)
     angle = 2 * np.pi * np.outer(orders, k) / points
 
     def coefficients(leaf: Array) -> Array:
@@ -258,15 +258,49 @@ def measure(
     *,
     active: Bool[Array, " batch"] | None = None,
     accuracy: float | Array = RESPONSE_ACCURACY,
+    attempt: int | Int[Array, ""] = 0,
 ) -> Circle:
-    """Relaxes the phases of an N-point circle of a |β| per sample, and takes their harmonics."""
+    """Relaxes the phases of an N-point circle of a |β| per sample, reads their activities, and takes the harmonics.
+
+    **Arguments:**
+
+    - `attempt`: the number of this measurement, of which each has its own noise where reading is noisy.
+    """
     phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
-    coefficients = harmonics(phases.response, points, range(points))
+    coefficients = harmonics(_read(problem, phases.response, attempt), points, range(points))
     first = [1 % points]
     moved, left = jax.tree.map(lambda c: c[0], harmonics((phases.displacement, phases.residual_force), points, first))
     mobility = problem.mobility
     state = moved if mobility is None else jax.tree.map(jnp.multiply, mobility, moved)
     return Circle(coefficients, trees.max_abs(state), left, phases)
+
+
+def _read(problem: Problem, response: PyTree, attempt: int | Array) -> PyTree:
+    """Responses as they are read: as the differences of two activities that are."""
+    if problem.system.reading_error is None:
+        return response
+    free, mobility = problem.activity, problem.mobility
+    copies = trees.batch_size(response)
+    moved = response if mobility is None else jax.tree.map(jnp.multiply, mobility, response)
+    reached = trees.join_copies(jax.tree.map(jnp.add, free, moved))
+    read = trees.split_copies(problem.read(reached, attempt, 1), copies)
+    change = jax.tree.map(jnp.subtract, read, problem.read(free, attempt, 0))
+    return change if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, change)
+
+
+def reading_gain(points: int) -> float:
+    """The standard deviation of c_1 in units of that of one reading: √Σ(multiplicity/N)² over the phases that `circle` lists.
+
+    Of one point it is the difference from the free state.
+    """
+    k = np.arange(points // 2 + 1)
+    if points == 1:
+        return 2**0.5
+    return float(np.sqrt(np.sum((_multiplicity(k, points) / points) ** 2)))
+
+
+def _multiplicity(k: np.ndarray, points: int) -> np.ndarray:
+    return np.where((k == 0) | (2 * k == points), 1, 2)
 
 
 def even_part_exceeds(threshold: float | Array, seen: Circle) -> Bool[Array, " batch"]:

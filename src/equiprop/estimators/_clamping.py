@@ -143,13 +143,15 @@ class AbstractClamping(AbstractEstimator):
             max_steps=solver.nudged_max_steps,
         )
         clamped = held.clamped_activity(end.state, clamp)
-        error_vector = problem.error_vector(trees.scale(-1 / size, trees.subtract(clamped, problem.activity)))
+        change = trees.subtract(problem.read(clamped, 1), problem.read(problem.activity, 0))
+        error_vector = problem.error_vector(trees.scale(-1 / size, change))
         return Response(
             error_vector=error_vector,
             error_bar=SAFETY * clamped_residual(problem, error_vector),
             converged=end.converged,
             relaxation_steps=end.steps,
             nudge=jnp.abs(size),
+            noise=problem.noise_of(2**0.5, size, trees.norm(error_vector)),
             surrogate=AtBothStates(problem.free.state, end.state, clamped),
         )
 

@@ -156,7 +156,7 @@ def estimate(
         target,
         causes,
         follows_adjoint=jnp.asarray(estimator.tends_to == "adjoint"),
-        nudges=jnp.asarray(hasattr(estimator, "nudge") or estimator.tends_to == "clamped"),
+        nudges=jnp.asarray(estimator.nudges),
         divide_by=estimator.divide_by,
     )
     return eqx.tree_at(lambda e: e.grounds, answer, grounds, is_leaf=_is_none)
@@ -212,7 +212,13 @@ def _estimate(
     read = read_out(Problem(system, x, injection, target, free, solver, key), estimator)
     batch = Batch(x, target, read.free.state, read.kept, read.free_kept)
     of_parameters, of_inputs = gradient(
-        system, batch, read.error_vector, read.surrogate, divide_by=estimator.divide_by, wrt_input=wrt_input
+        system,
+        batch,
+        read.error_vector,
+        read.surrogate,
+        divide_by=estimator.divide_by,
+        wrt_input=wrt_input,
+        believed=estimator.nudges,
     )
     response, cost = read.response, read.cost
     answer = Estimate(
@@ -244,7 +250,13 @@ def _audited(answer: Estimate, samples: int) -> Found:
         batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, kept, cost_kept)
         at_state = AtState(answer.equilibrium.state)
         plain = gradient(
-            grounds.system, batch, answer.error_vector, at_state, divide_by=grounds.divide_by, wrt_input=False
+            grounds.system,
+            batch,
+            answer.error_vector,
+            at_state,
+            divide_by=grounds.divide_by,
+            wrt_input=False,
+            believed=True,
         )[0]
         offset = jax.tree.map(jnp.subtract, answer.gradient, plain)
     return audit(
@@ -281,7 +293,7 @@ class Reading(eqx.Module):
 def read_out(problem: Problem, estimator: AbstractEstimator) -> Reading:
     """Lets the estimator respond, clips and flags its answer, and says which samples are kept."""
     system, target = problem.system, problem.target
-    response = estimator.respond(problem)
+    response = estimator.respond(_where_measured(problem, estimator))
     free = problem.free if response.equilibrium is None else response.equilibrium
     error_bar = jnp.where(jnp.isnan(response.error_bar), jnp.inf, response.error_bar)
     error_vector, clipped, finite = _clipped(system, target, free, estimator, response)
@@ -295,6 +307,20 @@ def read_out(problem: Problem, estimator: AbstractEstimator) -> Reading:
         kept &= ~flags[name]
     surrogate = AtState(free.state) if response.surrogate is None else response.surrogate
     return Reading(response, free, error_vector, error_bar, cost, flags, kept, free_kept, surrogate)
+
+
+def _where_measured(problem: Problem, estimator: AbstractEstimator) -> Problem:
+    """The problem on the system on which its response is measured; what is computed from equations, is from those of its own."""
+    if not estimator.nudges:
+        return problem
+    nudged, injection = problem.system.backward(problem.free.state, problem.x, problem.injection)
+    if nudged is problem.system:
+        return problem
+    if not estimator.needs_free_phase:
+        reason = "finds the equilibrium and the response in one phase, and so cannot measure them on two systems"
+        hint = "use an estimator with a free phase, or backward = 'device'"
+        raise InputError(reason, path="estimator", value=kind_of(estimator), hint=hint)
+    return eqx.tree_at(lambda p: (p.system, p.injection), problem, (nudged, injection))
 
 
 def _clipped(

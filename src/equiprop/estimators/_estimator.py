@@ -118,6 +118,11 @@ class AbstractEstimator(Settings):
     """Whether `respond` is given the free equilibrium, or only a state to start from."""
 
     @property
+    def nudges(self) -> bool:
+        """Whether it is measured on a system that is nudged or clamped, and not computed from its equations."""
+        return hasattr(self, "nudge") or self.tends_to == "clamped"
+
+    @property
     def order(self) -> int:
         """The power of the nudge with which the error of one that nudges or clamps falls."""
         return 1

@@ -43,6 +43,7 @@ def gradient(
     *,
     divide_by: str | None = "batch",
     wrt_input: bool = True,
+    believed: bool = False,
 ) -> tuple[PyTree, PyTree | None]:
     """∂/∂θ and ∂/∂x of Σ surrogate over the samples kept plus Σ C(θ, r*) over those of the cost, with δ, u* and r* fixed.
 
@@ -51,6 +52,10 @@ def gradient(
     If no sample is kept both are zero.
 
     What is excluded is replaced before it enters: 0·NaN would be NaN.
+
+    **Arguments:**
+
+    - `believed`: whether ∂F/∂θ is that which a learner knows (`System.believed`), and not the true one.
     """
     kept, cost_kept = batch.kept, batch.cost_kept
     state, x, target = trees.stand_in(cost_kept, (batch.state, batch.x, batch.target))
@@ -73,9 +78,9 @@ def gradient(
     @eqx.filter_grad
     def of_parameters(theta: System) -> Array:
         direct = theta.cost(theta.output(activity), target)
-        return jnp.sum(fraction(kept) * surrogate(theta, x, error_vector, sound)) + jnp.sum(
-            fraction(cost_kept) * direct
-        )
+        known = theta.believed if believed else theta
+        own = fraction(kept) * surrogate(known, x, error_vector, sound)
+        return jnp.sum(own) + jnp.sum(fraction(cost_kept) * direct)
 
     @eqx.filter_grad
     def of_inputs(inputs: Any) -> Array:

@@ -176,7 +176,12 @@ def _backward(
     read = read_out(Problem(linear, x, linear.injection(x), unit, free, solver, key), estimator)
     batch = Batch(x, cotangent, read.free.state, read.kept, read.free_kept)
     of_parameters, of_inputs = gradient(
-        linear, batch, trees.scale(length, read.error_vector), read.surrogate, divide_by=None
+        linear,
+        batch,
+        trees.scale(length, read.error_vector),
+        read.surrogate,
+        divide_by=None,
+        believed=estimator.nudges,
     )
     unused = jax.tree.map(jnp.zeros_like, eqx.filter(system.cost, eqx.is_inexact_array))
     return eqx.tree_at(lambda g: g.cost, of_parameters, unused, is_leaf=lambda leaf: leaf is None), of_inputs

@@ -6,10 +6,17 @@ from typing import Any
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from equiprop.errors import InputError
-from equiprop.estimators._circle import RESPONSE_ACCURACY, Circle, even_part_exceeds, measure, passes_an_unstable_state
+from equiprop.estimators._circle import (
+    RESPONSE_ACCURACY,
+    Circle,
+    even_part_exceeds,
+    measure,
+    passes_an_unstable_state,
+    reading_gain,
+)
 from equiprop.estimators._estimator import AbstractEstimator, Response
 from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import AbstractSchedule, Number, choice, count, number, trees
@@ -129,19 +136,19 @@ class AbstractNudged(AbstractEstimator):
     def respond_at(self, problem: Problem, points: int, size: Float[Array, " batch"]) -> Response:
         """The response by N points at a |β| per sample, with retries at smaller nudges where the bar is too large."""
 
-        def attempt(shrunk: Array, active: Bool[Array, " batch"]) -> Response:
-            return self._attempt(problem, points, shrunk, active)
+        def attempt(shrunk: Array, active: Bool[Array, " batch"], trial: int | Array) -> Response:
+            return self._attempt(problem, points, shrunk, active, trial)
 
         if self.tolerance is None or self.retries == 0:
-            return attempt(size, jnp.ones(size.shape, bool))
+            return attempt(size, jnp.ones(size.shape, bool), 0)
         return self._with_retries(problem, attempt, size)
 
     def _with_retries(
-        self, problem: Problem, attempt: Callable[[Array, Array], Response], size: Float[Array, " batch"]
+        self, problem: Problem, attempt: Callable[[Array, Array, int | Array], Response], size: Float[Array, " batch"]
     ) -> Response:
         """One loop around the attempts, so that they are compiled once. A sample without an equilibrium is tried once."""
         hopeful, tolerance = problem.free.converged, jnp.asarray(self.tolerance)
-        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(attempt, size, hopeful))
+        blank = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), jax.eval_shape(attempt, size, hopeful, 0))
         shrink = jnp.asarray(self.shrink, size.dtype)
 
         def go_on(carry: tuple[Array, Array, Response]) -> Array:
@@ -151,7 +158,7 @@ class AbstractNudged(AbstractEstimator):
         def body(carry: tuple[Array, Array, Response]) -> tuple[Array, Array, Response]:
             trial, active, best = carry
             assert best.retried is not None
-            fresh = attempt(size * shrink ** trial.astype(size.dtype), active)
+            fresh = attempt(size * shrink ** trial.astype(size.dtype), active, trial)
             better = active & ((trial == 0) | (fresh.error_bar < best.error_bar))
             steps = best.relaxation_steps + jnp.where(active, fresh.relaxation_steps, 0)
             chosen = trees.select(better, fresh, best)
@@ -167,10 +174,15 @@ class AbstractNudged(AbstractEstimator):
         return jax.lax.while_loop(go_on, body, start)[2]
 
     def _attempt(
-        self, problem: Problem, points: int, size: Float[Array, " batch"], active: Bool[Array, " batch"]
+        self,
+        problem: Problem,
+        points: int,
+        size: Float[Array, " batch"],
+        active: Bool[Array, " batch"],
+        trial: int | Int[Array, ""],
     ) -> Response:
-        def look(s: Array) -> Circle:
-            return measure(problem, points, s, active=active, accuracy=self.accuracy)
+        def look(s: Array, which: int = 0) -> Circle:
+            return measure(problem, points, s, active=active, accuracy=self.accuracy, attempt=2 * trial + which)
 
         def read(seen: Circle, s: Array) -> Any:
             return trees.scale(-1 / s, jax.tree.map(lambda c: c[1 % points], seen.coefficients))
@@ -179,7 +191,8 @@ class AbstractNudged(AbstractEstimator):
         error_vector = read(seen, size)
         length = trees.norm(error_vector)
         unfinished, rounding = _unknown(problem, seen, size, length)
-        unknown = unfinished + rounding
+        noise = problem.noise_of(reading_gain(points), size, length)
+        unknown = unfinished + rounding + (0 if noise is None else noise)
         aliased, switched, non_analytic = self._verdicts(problem, seen, unknown)
         steps, converged = seen.phases.steps, seen.phases.converged
         match self._bar(points):
@@ -188,7 +201,7 @@ class AbstractNudged(AbstractEstimator):
             case "aliasing":
                 bar = aliased + SAFETY * unknown
             case _:
-                half = look(size / 2)
+                half = look(size / 2, 1)
                 change = trees.norm(trees.subtract(read(half, size / 2), error_vector))
                 bar = SAFETY * relative(change, length) / (1 - 2.0**-points) + SAFETY * unknown
                 steps, converged = steps + half.phases.steps, converged & half.phases.converged
@@ -204,6 +217,7 @@ class AbstractNudged(AbstractEstimator):
             retried=jnp.zeros_like(converged),
             unfinished=unfinished,
             rounding=rounding,
+            noise=noise,
         )
 
     def _verdicts(

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, PRNGKeyArray, PyTree
 
+from equiprop.errors import InputError
 from equiprop.numerics import trees
 from equiprop.solvers import AbstractSolver, Equilibrium
 from equiprop.systems import (
@@ -83,6 +84,32 @@ class Problem(eqx.Module):
     def tells_differences(self) -> bool:
         """Whether a response is as precise as it is small, and not as the state that it is a change of."""
         return tells_differences(self.system, self.free.state)
+
+    def read(self, activity: PyTree, *phase: int | Array) -> PyTree:
+        """What reading activities gives in a phase, of which each has its own noise. Raises `InputError` without a key for it."""
+        if self.system.reading_error is None:
+            return activity
+        if self.key is None:
+            raise InputError(
+                "needs a key to draw the noise of its readings with", path="key", hint="give estimate(..., key=...)"
+            )
+        key = self.key
+        for number in phase:
+            key = jax.random.fold_in(key, number)
+        return self.system.measured(activity, key=key)
+
+    def noise_of(self, gain: float, size: Array, length: Array) -> Float[Array, " batch"] | None:
+        """The expected norm of what reading adds to an error vector, relative to its length; `None` where nothing.
+
+        **Arguments:**
+
+        - `gain`: the standard deviation of the combination of readings that is divided by `size`, in units of that of one.
+        """
+        error = self.system.reading_error
+        if error is None:
+            return None
+        each = trees.norm(self.error_vector(jax.tree.map(jnp.ones_like, self.activity)))
+        return relative(gain * error.astype(each.dtype) * each, jnp.abs(size) * length)
 
     def force(self, state: PyTree) -> PyTree:
         """F(u) for the input of this batch."""

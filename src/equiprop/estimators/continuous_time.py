@@ -141,6 +141,7 @@ class ContinuousTime(AbstractEstimator):
                 visit, inner, (positions, jax.random.split(period_key, self.points))
             )
             counts = index >= self.warmup
+            mean_r = problem.read(mean_r, index)
             weight = jnp.where(counts, 1 / self.periods, 0).astype(real)
             accumulate = lambda m, a: m + weight * a  # noqa: E731
             residual = jnp.maximum(residual, jnp.where(counts, left.max(axis=0), 0))
@@ -208,6 +209,7 @@ class ContinuousTime(AbstractEstimator):
         found = eqx.tree_at(lambda p: p.free, problem, here)
         size = jnp.broadcast_to(jnp.abs(jnp.asarray(self.nudge, residual.dtype)), residual.shape)
         goal = nudged_tolerance(found, size, RESPONSE_ACCURACY)
+        noisy = self.noise is not None or problem.system.reading_error is not None
         if self.noise is not None:
             goal = goal + _NOISE_ON_THE_WORST_UNIT * jnp.asarray(self.noise, goal.dtype)
         converged = heard.sound & (heard.residual <= goal)
@@ -220,7 +222,7 @@ class ContinuousTime(AbstractEstimator):
             nudge=size,
             equilibrium=eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32)),
             surrogate=OverOscillation(heard.states),
-            noise=None if self.noise is None else self._scatter(found, heard, error_vector),
+            noise=self._scatter(found, heard, error_vector) if noisy else None,
         )
 
     def _scatter(self, found: Problem, heard: LockInRecord, error_vector: PyTree) -> Float[Array, " batch"]:

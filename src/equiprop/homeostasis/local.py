@@ -70,7 +70,7 @@ class LocalHomeostasis(AbstractJacobianHomeostasis):
 
             @eqx.filter_grad
             def update(theta: System) -> Array:
-                forward, backward = trees.inner(v, change(theta, z)), trees.inner(z, change(theta, v))
+                forward, backward = (trees.inner(a, change(theta.believed, b)) for a, b in ((v, z), (z, v)))
                 return mean_over_usable(forward - backward, batch.usable)
 
             # ‖v‖² − zᵀJv is the loss itself.

@@ -17,6 +17,9 @@ from equiprop.numerics.costs import SoftmaxReadout as SoftmaxReadout
 from equiprop.numerics.costs import SquaredError as SquaredError
 from equiprop.numerics.costs import SumOfCosts as SumOfCosts
 from equiprop.numerics.costs import softmax_cross_entropy as softmax_cross_entropy
+from equiprop.numerics.frozen import Frozen as Frozen
+from equiprop.numerics.frozen import freeze as freeze
+from equiprop.numerics.frozen import thaw as thaw
 from equiprop.numerics.given import require_numbers as require_numbers
 from equiprop.numerics.hutchinson import ProbeMoments as ProbeMoments
 from equiprop.numerics.hutchinson import antisymmetric_moments as antisymmetric_moments

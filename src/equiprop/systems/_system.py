@@ -5,7 +5,7 @@ from typing import Any
 
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Inexact, PyTree
+from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.numerics import AbstractCost, trees
 
@@ -107,6 +107,38 @@ class System(eqx.Module):
     def fully_paired(self) -> bool:
         """Whether the weights of `pairs` are all that could make the Jacobian asymmetric."""
         return False
+
+    # What is other than for a system that is computed where one is built.
+
+    @property
+    def believed(self) -> "System":
+        """The system as who trains it knows it: of this one ∂F/∂θ is taken at the states that are found. By default itself."""
+        return self
+
+    @property
+    def departures(self) -> "dict[str, System]":
+        """What `believed` leaves out of ∂F/∂θ, cause by cause: with the first, with the first two, up to the system itself."""
+        return {}
+
+    def updated(self, updates: PyTree, *, key: PRNGKeyArray) -> "System":
+        """The system after an update of its parameters, in its own structure, was asked for. By default they are added."""
+        del key
+        return eqx.apply_updates(self, updates)
+
+    def measured(self, activity: PyTree, *, key: PRNGKeyArray) -> PyTree | None:
+        """What reading activities gives, real and imaginary parts each; `None` where they are known as they are."""
+        del activity, key
+        return None
+
+    @property
+    def reading_error(self) -> Float[Array, ""] | None:
+        """The standard deviation of what is `measured` of an activity; `None` where it is known as it is."""
+        return None
+
+    def backward(self, state: PyTree, x: Any, injection: Any) -> "tuple[System, Any]":
+        """The system, and its injection, of which the response at an equilibrium is measured. By default itself."""
+        del state, x
+        return self, injection
 
     def singularity_distance(self, state: PyTree) -> Float[Array, " batch"]:
         """The distance in u from each sample to the nearest singularity that the system knows of; infinite by default."""

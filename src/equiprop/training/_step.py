@@ -150,7 +150,7 @@ class Job(eqx.Module):
         """
         epoch_key = jax.random.fold_in(state.key, state.epoch)
         order_key, probe_key = jax.random.split(epoch_key)
-        keys = (jax.random.fold_in(epoch_key, 2), probe_key, jax.random.fold_in(epoch_key, 3))
+        keys = (jax.random.fold_in(epoch_key, 2), probe_key, *(jax.random.fold_in(epoch_key, i) for i in (3, 4)))
         shuffled = jax.random.permutation(order_key, len(self.samples))
         order = shuffled if self.samples.first is None else jnp.arange(len(self.samples))
         arrays, static = eqx.partition(state, eqx.is_array)
@@ -161,13 +161,11 @@ class Job(eqx.Module):
 
         return eqx.combine(jax.lax.fori_loop(0, count, one, arrays), static)
 
-    def _one_step(
-        self, state: TrainState, order: Array, keys: tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]
-    ) -> TrainState:
+    def _one_step(self, state: TrainState, order: Array, keys: tuple[PRNGKeyArray, ...]) -> TrainState:
         spec, samples, system = self.spec, self.samples, state.system
         first = 0 if samples.first is None else samples.first
         indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * spec.batch_size, spec.batch_size)
-        estimator_key, probe_key, transform_key = (jax.random.fold_in(k, state.step) for k in keys)
+        estimator_key, probe_key, transform_key, update_key = (jax.random.fold_in(k, state.step) for k in keys)
         x, y = samples.batch(indices)
         for place, transform in enumerate(self.transforms):
             x, y = transform(x, y, key=jax.random.fold_in(transform_key, place))
@@ -187,7 +185,7 @@ class Job(eqx.Module):
         params = eqx.filter(system, eqx.is_inexact_array)
         optimizer = components.optimizer.transformation(system, spec.total_steps)
         updates, optimizer_state = optimizer.update(regularised.gradient, state.optimizer_state, params)
-        system = eqx.apply_updates(system, updates)
+        system = system.updated(updates, key=update_key)
         return TrainState(
             system,
             optimizer_state,

@@ -1,0 +1,19 @@
+"""Imperfect devices: what a system is built on, and what that makes of it."""
+
+from equiprop.hardware._cells import AbstractCells as AbstractCells
+from equiprop.hardware._chip import Chip as Chip
+from equiprop.hardware._device import Device as Device
+from equiprop.hardware._device import Perfect as Perfect
+from equiprop.hardware._inputs import Inputs as Inputs
+from equiprop.hardware._readout import Readout as Readout
+from equiprop.hardware._units import Units as Units
+from equiprop.hardware._update import Update as Update
+from equiprop.hardware.drift import Drift as Drift
+from equiprop.hardware.lines import Lines as Lines
+from equiprop.hardware.mismatch import Mismatch as Mismatch
+from equiprop.hardware.programming import Programming as Programming
+from equiprop.hardware.quantisation import Quantisation as Quantisation
+from equiprop.hardware.stuck import Stuck as Stuck
+from equiprop.kinds import Family
+
+DEVICES = Family("device", __name__, f"{__name__}:Device")

@@ -1,0 +1,262 @@
+"""A system as it is on one chip."""
+
+import dataclasses
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree, UInt
+
+from equiprop.errors import InputError
+from equiprop.hardware._cells import AbstractCells
+from equiprop.hardware._levels import in_place_of
+from equiprop.numerics import freeze, normal_like, thaw, trees
+from equiprop.systems import AbstractWrapper, Block, System, only_block
+
+
+class Chip(AbstractWrapper):
+    """A system on a device that is not perfect: trained are the weights that are asked for, and what relaxes is what is there.
+
+    Made by `Device.instance`. The same chip does the same every time, but for the noise of its readout; what chance decided when
+    it was made, and what it decided when weights were last written, is part of it, and no training changes that. Its derivatives
+    are true, but that levels have none; what is learnt from is `believed`.
+
+    **Fields:**
+
+    - `system`: as it is asked for.
+    - `parts`: the device, and what chance decided of each of its weights, frozen (`equiprop.numerics.Frozen`).
+    - `key`: of everything that chance decides, as the numbers that it is made of.
+    - `written`: how often the weights have been written.
+    - `unknown`: the parts of the device that derivatives by the parameters know nothing of.
+    """
+
+    system: System
+    parts: PyTree
+    key: UInt[Array, " words"]
+    written: Int[Array, ""]
+    unknown: tuple[str, ...] = eqx.field(default=(), static=True)
+
+    @classmethod
+    def make(cls, device: Any, system: System, key: PRNGKeyArray) -> "Chip":
+        scales = [_full_scale(device, weight) for weight in _weights(system)]
+        parts, written = freeze((device, scales, {})), jnp.zeros((), jnp.int32)
+        blank = cls(system=system, parts=parts, key=jax.random.key_data(key), written=written)  # pyright: ignore[reportCallIssue]
+        return blank._drawn(everything=True)
+
+    @property
+    def device(self) -> Any:
+        """The `Device` that it is one of."""
+        return thaw(self.parts[0])
+
+    @property
+    def _cells(self) -> dict[str, AbstractCells]:
+        """What is wrong with the cells, in the order in which it acts."""
+        return {name: part for name, part in self.device.cells.items() if not part.is_off}
+
+    def _drawn(self, *, everything: bool = False) -> "Chip":
+        """With what chance decides anew when weights are written, or of `everything`."""
+        device, scales, decided = self.parts
+        key = jax.random.wrap_key_data(self.key)
+        decided = dict(decided)
+        for place, (name, part) in enumerate(self.device.cells.items()):
+            if name in self._cells and (everything or part.redrawn):
+                own = jax.random.fold_in(key, place)
+                own = jax.random.fold_in(own, self.written) if part.redrawn else own
+                decided[name] = freeze(
+                    [part.draw(w, key=jax.random.fold_in(own, i)) for i, w in enumerate(_weights(self.system))]
+                )
+        return dataclasses.replace(self, parts=(device, scales, decided))
+
+    @property
+    def programmed(self) -> System:
+        """The system with the weights that the cells hold, and with their derivatives by those that are asked for."""
+        stored = self._stored
+        return self.system if stored is None else _with_weights(self.system, stored)
+
+    @property
+    def believed(self) -> "Chip":
+        return self._without(*self._cells, "units")
+
+    @property
+    def departures(self) -> dict[str, System]:
+        if "drift" not in self._cells:
+            return {"mismatch": self}
+        return {"mismatch": self._without("drift"), "drift": self}
+
+    def _without(self, *unknown: str) -> "Chip":
+        return dataclasses.replace(self, unknown=unknown)
+
+    @property
+    def _stored(self) -> list[Array] | None:
+        """What the cells hold; `None` if that is what is asked for."""
+        cells = self._cells
+        if not cells:
+            return None
+        scales, decided = thaw(self.parts[1:])
+        stored = []
+        for place, (weight, scale) in enumerate(zip(_weights(self.system), scales, strict=True)):
+            scale = scale.astype(weight.dtype)
+            found = weight / scale
+            for name, part in cells.items():
+                drawn = jax.tree.map(lambda a, w=weight: a.astype(w.dtype), decided[name][place])
+                held = part.stored(found, drawn)
+                found = in_place_of(found, held) if name in self.unknown else held
+            stored.append(found * scale)
+        return stored
+
+    # When weights are written.
+
+    def updated(self, updates: PyTree, *, key: PRNGKeyArray) -> "Chip":
+        """With what cells make of the updates that are asked for; weights are written anew."""
+        update = self.device.update
+        if not update.is_off:
+            cells = self._chance(len(self.device.cells))
+            asked, weights, scales = _weights(updates.system), _weights(self.system), thaw(self.parts[1])
+            made = []
+            for place, (change, weight, scale) in enumerate(zip(asked, weights, scales, strict=True)):
+                scale, own = scale.astype(weight.dtype), [jax.random.fold_in(k, place) for k in (cells, key)]
+                made.append(scale * update.made_of(change / scale, weight / scale, cells=own[0], key=own[1]))
+            updates = eqx.tree_at(lambda u: u.system, updates, _with_weights(updates.system, made))
+        asked_for = eqx.apply_updates(self.system, updates.system)
+        return dataclasses.replace(self, system=asked_for, written=self.written + 1)._drawn()
+
+    def aged(self, seconds: float) -> "Chip":
+        """The same chip so many seconds after its weights were written. Raises `InputError` where its weights do not drift."""
+        device = self.device
+        if device.drift.is_off:
+            raise InputError("its weights do not drift: its age makes no difference", path="drift")
+        older = eqx.tree_at(lambda d: d.drift.time, device, jnp.asarray(seconds, device.drift.time.dtype))
+        return eqx.tree_at(lambda c: c.parts, self, (freeze(older), *self.parts[1:]))
+
+    def _chance(self, place: int) -> PRNGKeyArray:
+        return jax.random.fold_in(jax.random.wrap_key_data(self.key), place)
+
+    # What relaxes.
+
+    def _passed_on(self, state: PyTree) -> PyTree:
+        """What units pass on of their states."""
+        limit = self.device.units.saturation
+        if limit is None:
+            return state
+
+        def one(u: Array) -> Array:
+            s = jnp.asarray(limit, u.real.dtype)
+            return s * jnp.tanh(u / s)
+
+        return jax.tree.map(one, state)
+
+    def _of_units(self, size: Any, which: int, like: PyTree) -> PyTree:
+        """size·z of every unit of a batch of states, on a batch axis of one."""
+        one = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), jnp.float32), like)
+        drawn = normal_like(one, key=self._chance(len(self.device.cells) + 1 + which))
+        return jax.tree.map(lambda z, a: (jnp.asarray(size) * z).astype(a.real.dtype), drawn, like)
+
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        passed = self._passed_on(state)
+        force = self.programmed.force(passed, injection, only)
+        if passed is not state:
+            change = trees.subtract(self._leak_of(passed), self._leak_of(state))
+            force = trees.add(force, only_block(change, only))
+        return self._amplified(force, state, only)
+
+    def _amplified(self, force: PyTree, state: PyTree, only: Block, *, offset: bool = True) -> PyTree:
+        """(1 + ε)·H + o − ℓ(u) of H − ℓ(u)."""
+        units = self.device.units
+        if "units" in self.unknown:
+            return force
+        if units.gain is not None:
+            gains = only_block(self._of_units(units.gain, 0, state), only)
+            arriving = trees.add(force, only_block(self._leak_of(state), only))
+            force = jax.tree.map(lambda f, g, h: f + g * h, force, gains, arriving)
+        if units.offset is not None and offset:
+            force = trees.add(force, only_block(self._of_units(units.offset, 1, state), only))
+        return force
+
+    def _leak_of(self, state: PyTree) -> PyTree:
+        leak = self.system.leak(state)
+        if leak is None:
+            reason = "the system does not say what its leak is, and only what is beside it is amplified and saturates"
+            raise InputError(
+                reason, path="units", hint="give from_force an activity and a leak, or units without either"
+            )
+        return leak
+
+    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
+        told = self.programmed.force_difference(displacement, response, only)
+        return None if told is None else self._amplified(told, displacement, only, offset=False)
+
+    def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:
+        arrives = self.programmed.recurrent_input(activity, injection)
+        gain = self.device.units.gain
+        if arrives is None or gain is None or "units" in self.unknown:
+            return arrives
+        return jax.tree.map(lambda a, g: a + g * a, arrives, self._of_units(gain, 0, arrives))
+
+    def activity(self, state: PyTree) -> PyTree:
+        return self.system.activity(self._passed_on(state))
+
+    def injection(self, x: Any) -> Any:
+        return self.programmed.injection(self.device.inputs.brought(x))
+
+    def measured(self, activity: PyTree, *, key: PRNGKeyArray) -> PyTree | None:
+        readout = self.device.readout
+        return None if readout.is_off else readout.read(activity, key=key)
+
+    @property
+    def reading_error(self) -> Float[Array, ""] | None:
+        readout = self.device.readout
+        return None if readout.is_off else readout.error
+
+    def backward(self, state: PyTree, x: Any, injection: Any) -> tuple[System, Any]:
+        if self.device.backward == "device":
+            return self, injection
+        ideal = self.system.injection(x)
+        owed = trees.subtract(self.force(state, injection), self.system.force(state, ideal))
+        return Anchored(system=self.system), (ideal, owed)  # pyright: ignore[reportCallIssue]
+
+    @property
+    def weights(self) -> Any:
+        """Those of the system, as they are asked for."""
+        return self.system.weights  # pyright: ignore[reportAttributeAccessIssue]
+
+    def singularity_distance(self, state: PyTree) -> Float[Array, " batch"]:
+        return self.system.singularity_distance(self._passed_on(state))
+
+
+class Anchored(AbstractWrapper):
+    """The system itself, with a force for each sample that makes an equilibrium elsewhere one of its own."""
+
+    system: System
+
+    def injection(self, x: Any) -> Any:
+        raise NotImplementedError("it has one already")
+
+    def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
+        own, owed = injection
+        return trees.add(self.system.force(state, own, only), only_block(owed, only))
+
+    def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:
+        return self.system.recurrent_input(activity, injection[0])
+
+
+def _weights(system: System) -> list[Array]:
+    """The arrays that cells hold: those of two axes or more but for the parameters of the cost, which is computed elsewhere."""
+    return jax.tree.leaves(_only_weights(system))
+
+
+def _only_weights(system: System) -> System:
+    held = eqx.tree_at(lambda s: s.cost, system, None, is_leaf=lambda leaf: leaf is None)
+    return jax.tree.map(lambda a: a if eqx.is_inexact_array(a) and a.ndim > 1 else None, held)
+
+
+def _with_weights(system: System, weights: list[Array]) -> System:
+    structure = jax.tree.structure(_only_weights(system))
+    return eqx.combine(jax.tree.unflatten(structure, weights), system)
+
+
+def _full_scale(device: Any, weight: Array) -> Array:
+    if device.full_scale is not None:
+        return jnp.asarray(device.full_scale, weight.dtype)
+    largest = jnp.max(jnp.abs(weight), initial=0)
+    return jnp.where(largest > 0, jnp.asarray(device.headroom, weight.dtype) * largest, 1)

@@ -1,0 +1,84 @@
+"""What a device is: one object with everything that is not perfect about it."""
+
+from typing import Any, ClassVar
+
+import jax
+from jaxtyping import PRNGKeyArray
+
+from equiprop.errors import InputError
+from equiprop.hardware._cells import AbstractCells
+from equiprop.hardware._chip import Chip
+from equiprop.hardware._inputs import Inputs
+from equiprop.hardware._readout import Readout
+from equiprop.hardware._units import Units
+from equiprop.hardware._update import Update
+from equiprop.hardware.drift import Drift
+from equiprop.hardware.lines import Lines
+from equiprop.hardware.mismatch import Mismatch
+from equiprop.hardware.programming import Programming
+from equiprop.hardware.quantisation import Quantisation
+from equiprop.hardware.stuck import Stuck
+from equiprop.numerics import Number, Settings, choice, number, part
+from equiprop.systems import System
+
+
+class Device(Settings):
+    """What a system is built on. With its defaults a device does nothing, and a chip of it computes bit for bit as the system.
+
+    Weights, that is parameters of two axes or more but for those of the cost, are held by cells: what is asked for is put on
+    levels (`quantisation`), written (`programming`), multiplied and shifted by what the cell is like (`mismatch`, `stuck`), and
+    fades (`drift`); currents are lost on their way (`lines`). All other parameters are as they are asked for.
+
+    To make a device of your own, give it parts, or subclass it with other defaults; a subclass with a field of the class
+    `AbstractCells` has one more thing that is wrong with its cells, which acts after those named here.
+    """
+
+    kind: ClassVar[str] = "device"
+
+    full_scale: Number | None = number(
+        "auto",
+        "The largest weight that a cell holds, in units of the weights; auto: of each array, by its largest weight when the chip "
+        "is made.",
+        above=0,
+        word="auto",
+    )
+    headroom: Number = number(2.0, "What full_scale = auto is, in units of that largest weight.", above=0)
+    quantisation: Quantisation = part(Quantisation, "Levels of weights.")
+    programming: Programming = part(Programming, "Noise of writing.")
+    mismatch: Mismatch = part(Mismatch, "Gains and offsets of cells.")
+    stuck: Stuck = part(Stuck, "Cells that cannot be written.")
+    drift: Drift = part(Drift, "Weights that fade.")
+    lines: Lines = part(Lines, "Wires with a resistance.")
+    units: Units = part(Units, "Gains, offsets and saturation of units.")
+    inputs: Inputs = part(Inputs, "Converters of inputs.")
+    readout: Readout = part(Readout, "Noise and converters of what is read.")
+    update: Update = part(Update, "What becomes of updates.")
+    backward: str = choice(
+        "device",
+        "Where responses are measured: on the device, or on an ideal one at the equilibria that the device finds.",
+        "device",
+        "ideal",
+    )
+
+    @property
+    def cells(self) -> dict[str, AbstractCells]:
+        """What may be wrong with its cells, in the order in which it acts."""
+        return {name: each for name, each in vars(self).items() if isinstance(each, AbstractCells)}
+
+    def instance(self, system: Any, seed: "int | PRNGKeyArray" = 0) -> Chip:
+        """A chip: the system on a device that was made once, by lot.
+
+        Raises `InputError` for what is no system; and when first used, of units that have gains or saturate, for a system that
+        does not say what its leak is.
+        """
+        if not isinstance(system, System):
+            raise InputError(
+                f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system"
+            )
+        return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed)
+
+
+class Perfect(Device):
+    """A device that does what is asked for."""
+
+    kind: ClassVar[str] = "perfect"
