@@ -776,8 +776,8 @@ ESTIMATORS = (
     Mistake(
         "a layer's derivative that is a mean",
         "estimators/_layer.py",
-        "read.surrogate, divide_by=None",
-        'read.surrogate, divide_by="batch"',
+        "divide_by=None,",
+        'divide_by="batch",',
         "estimators/test_layer.py",
     ),
     Mistake(
@@ -846,8 +846,8 @@ ESTIMATORS = (
     Mistake(
         "sign of the clamped contrast",
         "estimators/_clamping.py",
-        "trees.scale(-1 / size, trees.subtract(clamped, problem.activity))",
-        "trees.scale(1 / size, trees.subtract(clamped, problem.activity))",
+        "problem.error_vector(trees.scale(-1 / size, change))",
+        "problem.error_vector(trees.scale(1 / size, change))",
         "estimators/test_clamping.py",
     ),
     Mistake(
@@ -1626,6 +1626,51 @@ OTHERS = (
     ),
 )
 
+HARDWARE = (
+    Mistake(
+        "a learner that knows the gains of cells",
+        "hardware/_chip.py",
+        "found = in_place_of(found, held) if name in self.unknown else held",
+        "found = held",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
+        "gains of units that the differences of forces lack",
+        "hardware/_chip.py",
+        "return None if told is None else self._amplified(told, displacement, only, offset=False)",
+        "return told",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
+        "a chip whose weights are never written anew",
+        "hardware/_chip.py",
+        "system=asked_for, written=self.written + 1)._drawn()",
+        "system=asked_for, written=self.written + 1)",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
+        "noise of reading by the number of points alone",
+        "estimators/_circle.py",
+        "return float(np.sqrt(np.sum((_multiplicity(k, points) / points) ** 2)))",
+        "return float(points**-0.5)",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
+        "wires that share the other end",
+        "hardware/lines.py",
+        "along_rows = summed(summed(g, 2, backwards=True), 2, backwards=False)",
+        "along_rows = summed(summed(g, 2, backwards=False), 2, backwards=True)",
+        "hardware/test_cells.py",
+    ),
+    Mistake(
+        "pulses down that are as large as those up",
+        "hardware/_update.py",
+        "change *= 1 + jnp.where(up, 1, -1) * jnp.asarray(self.asymmetry, like)",
+        "change *= 1 + jnp.asarray(self.asymmetry, like)",
+        "hardware/test_cells.py",
+    ),
+)
+
 MISTAKES = (
     *NUMERICS,
     *SYSTEMS,
@@ -1637,4 +1682,5 @@ MISTAKES = (
     *EXPERIMENT,
     *READERS,
     *OTHERS,
+    *HARDWARE,
 )

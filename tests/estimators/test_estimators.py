@@ -340,10 +340,30 @@ def test_a_strongly_bent_response_is_no_switch_of_branch():
             assert np.isclose(answer.error_vector[0, 0], -1 / (1 - (-nudge) ** points), rtol=0.02)
 
 
+def test_a_force_that_flattens_on_the_way_leads_to_no_other_branch():
+    """u = ln(1 + β) of F = 1 − eᵘ: on the way to β = −0.97 it falls from its slope at the beginning to a thirtieth of that."""
+    x, y = jnp.zeros((1, 1)), jnp.zeros((1, 1))
+    system = ep.from_force(
+        lambda p, u, x: p - jnp.exp(u) + x, jnp.asarray(1.0), initial_state=jnp.zeros(1), cost=Lift(), holomorphic=True
+    )
+    solver = GaussSeidel(tolerance=1e-9, max_steps=3000, nudged_max_steps=3000)
+    answer = run(system, Centered(nudge=0.97), x, y, solver)
+    assert np.isclose(answer.error_vector[0, 0], -np.log(1.97 / 0.03) / (2 * 0.97), rtol=1e-6)
+    assert not answer.branch_switch.any() and answer.weight.all()
+
+
 def test_a_network_that_is_bent_by_its_units_has_switched_no_branch(untied):
     """A strong nudge on a smooth network of one equilibrium: its even part is large, and it is found again from there."""
     answer = run(untied.system, Centered(nudge=3.0, branch_switch_threshold=0.05))
     assert not answer.branch_switch.any()
+
+
+class Lift(ep.SquaredError):
+    """The higher the output the better."""
+
+    def __call__(self, output, target):
+        del target
+        return -output[..., 0]
 
 
 @pytest.mark.slow
@@ -352,11 +372,6 @@ def test_a_network_that_is_bent_by_its_units_has_switched_no_branch(untied):
 def test_a_switch_of_branch_is_told_from_near_and_from_far(points, start):
     """F = u − u³ + x with u* = start, nudged a little beyond the fold at −1/√3 by a linear cost."""
     from equiprop.systems import from_force
-
-    class Lift(ep.SquaredError):
-        def __call__(self, output, target):
-            del target
-            return -output[..., 0]
 
     x = jnp.full((1, 1), start**3 - start)
     beyond = 1.05 * (2 / 27**0.5 - x[0, 0])
