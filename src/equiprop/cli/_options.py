@@ -16,6 +16,7 @@ import tyro
 from equiprop.cli._console import plain
 from equiprop.errors import InputError, nearest
 from equiprop.files import toml_value, write_atomically
+from equiprop.reporting import flatten
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ ALIASES = {
     "solver.kind": "--solver",
     "system.kind": "--system",
     "system.hidden": "--hidden",
+    "hardware.kind": "--hardware",
 }
 """Short names for the options that are used most."""
 
@@ -81,12 +83,13 @@ def parse_config(
 
     Raises `InputError` for an option that does not exist, with the nearest one of all sections and kinds.
     """
-    arguments = _in_todays_names(arguments)
+    arguments, device = _device_file(_in_todays_names(arguments))
+    base = {**base, "hardware": device} if device else base
     kinds = _chosen_kinds(arguments, base)
     settings = dict(_settings(kinds, base))
     _refuse_unknown(kind, command, arguments, settings, kinds)
     options = parse(_with_settings(kind, settings), command, arguments, description)
-    given = dict(_given(options, settings))
+    given = flatten({"hardware": device}) | dict(_given(options, settings))
     own = {f.name: getattr(options, f.name) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     return kind(**own), given
 
@@ -111,6 +114,29 @@ def _in_todays_names(arguments: list[str]) -> list[str]:
         section = "" if equals else asked
         found.append(argument)
     return found
+
+
+def _device_file(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """The arguments without a `--hardware FILE.toml`, and what the file says."""
+    from equiprop.experiment import read_tables
+
+    names, found = ("--hardware", "--hardware.kind"), {}
+    files = [value for name in names for value in values_of(name, arguments) if value.endswith(".toml")]
+    for file in files:
+        tables = read_tables(file)
+        found = tables.get("hardware", tables)
+        if not isinstance(found, Mapping):
+            raise InputError(f"{file}: hardware must be a table")
+    kept, following = [], iter(arguments)
+    for argument in following:
+        name, equals, value = argument.partition("=")
+        given = value if equals else next(iter(values_of(argument, arguments)), "")
+        if name.replace("_", "-") in names and given in files:
+            if not equals:
+                next(following)
+            continue
+        kept.append(argument)
+    return kept, dict(found)
 
 
 def given_files(arguments: list[str]) -> str | None:

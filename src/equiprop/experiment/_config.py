@@ -14,6 +14,7 @@ from equiprop.estimators import ESTIMATORS
 from equiprop.experiment._legacy import modernised
 from equiprop.experiment._settings import TrainingSettings
 from equiprop.files import read_toml
+from equiprop.hardware import DEVICES
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
 from equiprop.numerics import Settings, text
@@ -30,6 +31,7 @@ SECTIONS: dict[str, tuple[Family, str]] = {
     "reference": (ESTIMATORS, "adjoint"),
     "homeostasis": (HOMEOSTASES, "auto"),
     "optimizer": (OPTIMIZERS, "sgd"),
+    "hardware": (DEVICES, "perfect"),
 }
 """The sections of a configuration: the family that each chooses from, and what it chooses by default."""
 
@@ -219,6 +221,7 @@ class Config:
     reference: Choice = field(default_factory=lambda: Choice.of("reference", {}))
     homeostasis: Choice = field(default_factory=lambda: Choice.of("homeostasis", {}))
     optimizer: Choice = field(default_factory=lambda: Choice.of("optimizer", {}))
+    hardware: Choice = field(default_factory=lambda: Choice.of("hardware", {}))
     training: dict[str, Any] = field(default_factory=lambda: defaults_of(TrainingSettings))
 
     @classmethod

@@ -16,7 +16,7 @@ from equiprop.experiment._fit_parts import FOREIGN
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._seeds import require_one
 from equiprop.experiment._settings import TrainingSettings
-from equiprop.experiment._trainer import Trainer, dtype_of, make_system
+from equiprop.experiment._trainer import Trainer, dtype_of, make_system, on_hardware
 from equiprop.numerics import resolve
 from equiprop.solvers import AbstractSolver
 from equiprop.systems import System
@@ -204,7 +204,7 @@ def load(
         hint = "give one of the same structure: equiprop.load(path, like=system)"
         raise InputError(f"run {path}: its system was given to fit ({config.system.label})", hint=hint)
     if like is None:
-        like = make_system(config.system, info, key=jax.random.key(training.seed), dtype=dtype)
+        like = on_hardware(config, make_system(config.system, info, key=jax.random.key(training.seed), dtype=dtype))
     about, system = directory.checkpoints.system(like, best=best)
     history = [line for line in directory.metrics() if line["epoch"] <= about.epoch] if best else directory.metrics()
     return TrainedRun(Path(path), config, info, checkpoint, about.epoch, system, history, dataset)

@@ -15,6 +15,7 @@ from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
+from equiprop.hardware import Chip
 from equiprop.systems import AbstractRecipe, System, correct
 from equiprop.training import (
     AbstractFeed,
@@ -67,7 +68,8 @@ class Trainer(Training):
         system_key, key = jax.random.split(jax.random.key(training.seed))
         system = make_system(config.system, dataset.info, key=system_key, dtype=dtype)
         if training.start and not resumed:
-            system = _started(training.start, system)
+            system = _started(training.start, system, config)
+        system = on_hardware(config, system)
         components = _components(config, system, training.average, dtype)
         decided = config.with_object("homeostasis", components.homeostasis)
         decided = replace(decided, training=config.training | {"epochs": epochs})
@@ -103,15 +105,31 @@ class Trainer(Training):
         _within("training", super()._check_audit)
 
 
-def _started(start: str, like: System) -> System:
-    """The system of another run, in the structure of `like`. Raises `InputError` for one of another architecture."""
+def _started(start: str, like: System, config: Config) -> System:
+    """The system of another run, in the structure of `like`; on a chip, if both runs are on the same.
+
+    Raises `InputError` for one of another architecture.
+    """
     path, _, checkpoint = start.partition("#")
     try:
         if checkpoint not in ("", *CHECKPOINT_NAMES):
             raise suggest("checkpoint", checkpoint, CHECKPOINT_NAMES)
-        return RunDirectory.open(path).checkpoints.system(like, best=checkpoint == "best")[1]
+        other = RunDirectory.open(path)
+        built = on_hardware(other.resolved_config(), like)
+        found = other.checkpoints.system(built, best=checkpoint == "best")[1]
     except InputError as error:
         raise InputError(f"cannot be gone on from: {error}", path=("training", "start"), value=start) from None
+    same = other.resolved_config().hardware == config.hardware
+    return found.system if isinstance(found, Chip) and not same else found
+
+
+def on_hardware(config: Config, system: System) -> System:
+    """The system on a chip of the configuration's device; by itself where that is perfect, and as it is if it is on one."""
+    device = config.hardware.create()
+    if device.is_perfect or isinstance(system, Chip):
+        return system
+    drawn = getattr(device, "seed", "auto")
+    return device.instance(system, config.training["seed"] if drawn == "auto" else drawn)
 
 
 def _within(section: str, job: Any, *given: Any) -> Any:

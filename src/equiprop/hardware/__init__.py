@@ -2,6 +2,7 @@
 
 from equiprop.hardware._cells import AbstractCells as AbstractCells
 from equiprop.hardware._chip import Chip as Chip
+from equiprop.hardware._device import AbstractDevice as AbstractDevice
 from equiprop.hardware._device import Device as Device
 from equiprop.hardware._device import Perfect as Perfect
 from equiprop.hardware._inputs import Inputs as Inputs
@@ -16,4 +17,4 @@ from equiprop.hardware.quantisation import Quantisation as Quantisation
 from equiprop.hardware.stuck import Stuck as Stuck
 from equiprop.kinds import Family
 
-DEVICES = Family("device", __name__, f"{__name__}:Device")
+DEVICES = Family("device", __name__, f"{__name__}:AbstractDevice")

@@ -1,5 +1,6 @@
 """What a device is: one object with everything that is not perfect about it."""
 
+import abc
 from typing import Any, ClassVar
 
 import jax
@@ -18,12 +19,35 @@ from equiprop.hardware.mismatch import Mismatch
 from equiprop.hardware.programming import Programming
 from equiprop.hardware.quantisation import Quantisation
 from equiprop.hardware.stuck import Stuck
-from equiprop.numerics import Number, Settings, choice, number, part
+from equiprop.numerics import Number, Settings, choice, count, number, part
 from equiprop.systems import System
 
 
-class Device(Settings):
-    """What a system is built on. With its defaults a device does nothing, and a chip of it computes bit for bit as the system.
+class AbstractDevice(Settings):
+    """What a system is built on."""
+
+    @property
+    @abc.abstractmethod
+    def is_perfect(self) -> bool:
+        """Whether nothing is wrong with it."""
+
+    @abc.abstractmethod
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
+        """A chip: the system on a device that was made once, by lot.
+
+        **Arguments:**
+
+        - `seed`: of the lot; by default that of the device.
+
+        Raises `InputError` for what is no system; and when first used, of units that have gains or saturate, for a system that
+        does not say what its leak is.
+        """
+
+
+class Device(AbstractDevice):
+    """A device with everything that is not perfect about it.
+
+    With its defaults nothing is, and a chip computes bit for bit as the system.
 
     Weights, that is parameters of two axes or more but for those of the cost, are held by cells: what is asked for is put on
     levels (`quantisation`), written (`programming`), multiplied and shifted by what the cell is like (`mismatch`, `stuck`), and
@@ -35,6 +59,12 @@ class Device(Settings):
 
     kind: ClassVar[str] = "device"
 
+    seed: int | str = count(
+        "auto",
+        "By which lot chips are drawn; auto: another one for every seed of a training, the first where none is given.",
+        at_least=0,
+        word="auto",
+    )
     full_scale: Number | None = number(
         "auto",
         "The largest weight that a cell holds, in units of the weights; auto: of each array, by its largest weight when the chip "
@@ -65,20 +95,35 @@ class Device(Settings):
         """What may be wrong with its cells, in the order in which it acts."""
         return {name: each for name, each in vars(self).items() if isinstance(each, AbstractCells)}
 
-    def instance(self, system: Any, seed: "int | PRNGKeyArray" = 0) -> Chip:
-        """A chip: the system on a device that was made once, by lot.
+    @property
+    def is_perfect(self) -> bool:
+        others = (self.units, self.inputs, self.readout, self.update)
+        return all(part.is_off for part in (*self.cells.values(), *others))
 
-        Raises `InputError` for what is no system; and when first used, of units that have gains or saturate, for a system that
-        does not say what its leak is.
-        """
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
         if not isinstance(system, System):
             raise InputError(
                 f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system"
             )
+        if seed is None:
+            seed = 0 if isinstance(self.seed, str) else self.seed
         return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed)
 
+    def cited(self) -> tuple[str, ...]:
+        parts = (
+            each for each in vars(self).values() if isinstance(each, Settings) and not getattr(each, "is_off", True)
+        )
+        return tuple(dict.fromkeys((*self.citation, *(paper for each in parts for paper in each.cited()))))
 
-class Perfect(Device):
+
+class Perfect(AbstractDevice):
     """A device that does what is asked for."""
 
     kind: ClassVar[str] = "perfect"
+
+    @property
+    def is_perfect(self) -> bool:
+        return True
+
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
+        return Device().instance(system, seed)

@@ -15,9 +15,13 @@ class Inputs(Settings):
     bits: int = bits_setting("Bits of an input.")
     range: Number = range_setting("The largest input, in units of the inputs.")
 
+    @property
+    def is_off(self) -> bool:
+        return not self.bits
+
     def brought(self, x: Any) -> Any:
         """What arrives of inputs; whole numbers, which are no voltages, as they are."""
-        if not self.bits:
+        if self.is_off:
             return x
         return jax.tree.map(
             lambda a: in_place_of(a, on_levels(a, self.bits, self.range)) if eqx.is_inexact_array(a) else a, x

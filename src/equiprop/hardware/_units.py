@@ -19,3 +19,7 @@ class Units(Settings):
         above=0,
         word=float("inf"),
     )
+
+    @property
+    def is_off(self) -> bool:
+        return self.gain is None and self.offset is None and self.saturation is None

@@ -262,10 +262,12 @@ class Settings(eqx.Module):
         values, usual = encode(self), defaults_of(type(self))
         # What a class shares with its family is shown where it is not as usual, or an array that cannot be compared.
         shared = {field.name for field in dataclasses.fields(self) if field.kw_only}
+        # A part is shown as the object that it is, where it is not as usual.
+        parts = {n: getattr(self, n) for n, setting in settings_of(type(self)).items() if setting.type == "part"}
         shown = [
-            f"{n}={v!r}"
+            f"{n}={parts.get(n, v)!r}"
             for n, v in values.items()
-            if n not in shared or n not in usual or isinstance(v, jax.Array) or v != usual[n]
+            if n not in {*shared, *parts} or n not in usual or isinstance(v, jax.Array) or v != usual[n]
         ]
         return f"{type(self).__name__}({', '.join(shown)})"
 
