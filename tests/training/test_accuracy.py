@@ -10,8 +10,10 @@ import pytest
 
 import equiprop as ep
 from equiprop.errors import InputError
+from equiprop.estimators import CAUSES
 from equiprop.experiment import RunDirectory, Trainer, load, resume, train
 from equiprop.training import Adjustment, Callback
+from equiprop.training._advice import MENDS
 from toy import config, dataset
 
 DATA = dataset()
@@ -151,3 +153,7 @@ def test_what_cannot_be_asked_for():
         with pytest.raises(InputError, match=words):
             ep.fit(system, (x, x), batch_size=10, gradient_tolerance=value, audit_samples=samples, quiet=True)
     assert jax.process_count() == 1
+
+
+def test_there_is_something_to_do_about_every_cause():
+    assert set(MENDS) == set(CAUSES)

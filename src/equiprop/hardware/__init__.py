@@ -6,6 +6,8 @@ from equiprop.hardware._device import AbstractDevice as AbstractDevice
 from equiprop.hardware._device import Device as Device
 from equiprop.hardware._device import Perfect as Perfect
 from equiprop.hardware._inputs import Inputs as Inputs
+from equiprop.hardware._monte_carlo import MonteCarlo as MonteCarlo
+from equiprop.hardware._monte_carlo import monte_carlo as monte_carlo
 from equiprop.hardware._readout import Readout as Readout
 from equiprop.hardware._units import Units as Units
 from equiprop.hardware._update import Update as Update

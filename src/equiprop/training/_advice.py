@@ -14,9 +14,11 @@ MENDS = {
     "nudge": "a smaller nudge or more points bring it nearer",
     "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
     "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
-    "noise": "more periods average it out, and a larger nudge stands above it",
+    "noise": "more periods or readings average it out, and a larger nudge stands above it",
     "asymmetry": "homeostasis, or more of it, turns it towards the exact one",
     "exclusion": "mend what flags the samples that are excluded",
+    "mismatch": "calibrate the cells and units, or measure their gains and divide by them",
+    "drift": "write the weights again, or divide by how much they have faded",
 }
 """What to do about each cause of the bar of a gradient."""
 
