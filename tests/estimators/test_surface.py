@@ -31,7 +31,7 @@ PRINTED = [
     (Centered(nudge=0.2, clip=3, tolerance=0.01), "Centered(clip=3.0, tolerance=0.01, nudge=0.2)"),
     (Centered(unconverged="keep"), "Centered(unconverged='keep', nudge=0.05)"),
     (Holomorphic(nudge="auto", points="auto", tolerance=0.1), "nudge='auto', points='auto'"),
-    (Adjoint(linear_solver=GMRES(tolerance=1e-6)), "linear_solver={'tolerance': 1e-06"),
+    (Adjoint(linear_solver=GMRES(tolerance=1e-6)), "linear_solver=GMRES(tolerance=1e-06"),
     (ContinuousTime(noise=0.01), "noise=0.01"),
     (Centered(nudge=Schedule("cosine", 0.5, 0.05)), "nudge={'schedule': 'cosine', 'from': 0.5, 'to': 0.05}"),
     (GaussSeidel(), "GaussSeidel(damping='auto', low_precision_start='none')"),

@@ -62,6 +62,7 @@ def test_a_checkpoint_holds_the_chip(finished):
     assert run.evaluate("test")["error_percent"] == summary["test_error_percent"]
 
 
+@pytest.mark.slow
 def test_seeds_are_chips_of_their_own(finished, tmp_path):
     other, same = (config(training={"seed": 3}), config(training={"seed": 3}, hardware={"seed": 2}))
     first = load(finished, dataset=DATA).system

@@ -75,6 +75,7 @@ def test_on_a_perfect_device_a_system_is_what_it_is_bit_for_bit(device, kind):
     assert chip.reading_error is None
 
 
+@pytest.mark.slow
 def test_each_imperfection_alone_makes_a_difference_and_at_zero_none():
     system = network("untied")
     x = 0.77 * X
@@ -121,8 +122,10 @@ def test_units_that_differ_are_those_of_numpy():
 def test_a_system_that_does_not_say_its_leak_has_no_gains():
     system = from_force(lambda p, u, x: x @ p - u, jnp.eye(3), initial_state=jnp.zeros(3))
     with pytest.raises(InputError, match="units: the system does not say what its leak is"):
-        relax(Device(units=Units(gain=0.1)).instance(system), jnp.ones((2, 3)))
-    relax(Device(units=Units(offset=0.1)).instance(system), jnp.ones((2, 3)))
+        relax(Device(units=Units(gain=0.1)).instance(system, x=jnp.ones((2, 3))), jnp.ones((2, 3)))
+    relax(Device(units=Units(offset=0.1)).instance(system, x=jnp.ones((2, 3))), jnp.ones((2, 3)))
+    with pytest.raises(InputError, match="units: its units follow from the inputs"):
+        Device(units=Units(offset=0.1)).instance(system)
 
 
 def test_nothing_but_what_is_asked_for_is_trained():
@@ -186,6 +189,7 @@ def test_the_bar_of_the_gradient_holds_what_a_learner_does_not_know():
     assert bar.causes["mismatch"] > 0 < bar.causes["drift"]
 
 
+@pytest.mark.slow
 def test_where_weights_fade_alike_the_gradient_is_too_long_by_as_much():
     system = mlp(INPUTS, (5,), CLASSES, key=KEY, feedback="tied", cost="squared_error")
     chip = Device(drift=Drift(exponent=0.1, time=99.0)).instance(system)
@@ -198,6 +202,7 @@ def test_where_weights_fade_alike_the_gradient_is_too_long_by_as_much():
     assert bar.exact_of["system.biases.output"] < 1e-3
 
 
+@pytest.mark.slow
 def test_it_is_as_holomorphic_as_its_system():
     chip = SMOOTH.instance(network("untied"), 3)
     state = jax.tree.map(lambda a: a + 0.3, chip.initial_state(X))
@@ -234,7 +239,7 @@ def test_differences_of_forces_are_those_of_forces():
     close(trees.subtract(arriving, moved), wanted, rtol=1e-9)
 
 
-@pytest.mark.parametrize("points", [1, 2, 3, 6])
+@pytest.mark.parametrize("points", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 6))])
 def test_noise_of_reading_is_what_the_estimate_says(points):
     system = network("untied")
     chip = Device(readout=Readout(noise=1e-3, repeats=4)).instance(system)
@@ -273,6 +278,7 @@ def test_converters_of_few_bits_see_nothing_of_a_weak_nudge():
     np.testing.assert_allclose(multiples, np.round(multiples), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_what_other_estimators_read_is_noisy_too():
     system = mlp(INPUTS, (5,), CLASSES, key=KEY, feedback="tied", cost="squared_error")
     target = jax.nn.one_hot(Y, CLASSES)
@@ -298,6 +304,7 @@ def test_with_an_ideal_way_back_the_response_is_that_of_the_system_where_the_chi
         estimate(chip, X, Y, ContinuousTime())
 
 
+@pytest.mark.slow
 def test_homeostasis_looks_at_the_chip_and_moves_what_is_asked_for():
     system = network("tied")
     chip = Device(mismatch=Mismatch(gain=0.3)).instance(system, 3)
@@ -339,6 +346,7 @@ def test_a_chip_grows_older():
         Device().instance(network("untied")).aged(1.0)
 
 
+@pytest.mark.slow
 def test_chips_side_by_side_are_each_alone():
     system = network("untied")
     make = eqx.filter_vmap(lambda key: EVERYTHING.instance(system, key))

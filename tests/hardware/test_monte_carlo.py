@@ -23,6 +23,7 @@ def cosine(a, b):
     return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
 
 
+@pytest.mark.slow
 def test_each_chip_is_that_chip_alone():
     system = network("tied")
     device = Device(mismatch=Mismatch(gain=0.2), units=Units(gain=0.1), readout=Readout(noise=1e-3))

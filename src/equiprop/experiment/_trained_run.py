@@ -204,7 +204,8 @@ def load(
         hint = "give one of the same structure: equiprop.load(path, like=system)"
         raise InputError(f"run {path}: its system was given to fit ({config.system.label})", hint=hint)
     if like is None:
-        like = on_hardware(config, make_system(config.system, info, key=jax.random.key(training.seed), dtype=dtype))
+        like = make_system(config.system, info, key=jax.random.key(training.seed), dtype=dtype)
+        like = on_hardware(config, like, info)
     about, system = directory.checkpoints.system(like, best=best)
     history = [line for line in directory.metrics() if line["epoch"] <= about.epoch] if best else directory.metrics()
     return TrainedRun(Path(path), config, info, checkpoint, about.epoch, system, history, dataset)

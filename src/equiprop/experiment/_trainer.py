@@ -16,6 +16,7 @@ from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
 from equiprop.hardware import Chip
+from equiprop.numerics import trees
 from equiprop.systems import AbstractRecipe, System, correct
 from equiprop.training import (
     AbstractFeed,
@@ -68,8 +69,8 @@ class Trainer(Training):
         system_key, key = jax.random.split(jax.random.key(training.seed))
         system = make_system(config.system, dataset.info, key=system_key, dtype=dtype)
         if training.start and not resumed:
-            system = _started(training.start, system, config)
-        system = on_hardware(config, system)
+            system = _started(training.start, system, config, dataset.info)
+        system = on_hardware(config, system, dataset.info)
         components = _components(config, system, training.average, dtype)
         decided = config.with_object("homeostasis", components.homeostasis)
         decided = replace(decided, training=config.training | {"epochs": epochs})
@@ -105,7 +106,7 @@ class Trainer(Training):
         _within("training", super()._check_audit)
 
 
-def _started(start: str, like: System, config: Config) -> System:
+def _started(start: str, like: System, config: Config, data: DatasetInfo) -> System:
     """The system of another run, in the structure of `like`; on a chip, if both runs are on the same.
 
     Raises `InputError` for one of another architecture.
@@ -115,7 +116,7 @@ def _started(start: str, like: System, config: Config) -> System:
         if checkpoint not in ("", *CHECKPOINT_NAMES):
             raise suggest("checkpoint", checkpoint, CHECKPOINT_NAMES)
         other = RunDirectory.open(path)
-        built = on_hardware(other.resolved_config(), like)
+        built = on_hardware(other.resolved_config(), like, data)
         found = other.checkpoints.system(built, best=checkpoint == "best")[1]
     except InputError as error:
         raise InputError(f"cannot be gone on from: {error}", path=("training", "start"), value=start) from None
@@ -123,13 +124,19 @@ def _started(start: str, like: System, config: Config) -> System:
     return found.system if isinstance(found, Chip) and not same else found
 
 
-def on_hardware(config: Config, system: System) -> System:
+def on_hardware(config: Config, system: System, data: DatasetInfo) -> System:
     """The system on a chip of the configuration's device; by itself where that is perfect, and as it is if it is on one."""
     device = config.hardware.create()
     if device.is_perfect or isinstance(system, Chip):
         return system
     drawn = getattr(device, "seed", "auto")
-    return device.instance(system, config.training["seed"] if drawn == "auto" else drawn)
+    dtype = trees.dtype_of(eqx.filter(system, eqx.is_inexact_array))
+    one = jax.tree.map(lambda shape: jnp.zeros((1, *shape), dtype), data.input_shape, is_leaf=_is_shape)
+    return device.instance(system, config.training["seed"] if drawn == "auto" else drawn, x=one)
+
+
+def _is_shape(value: Any) -> bool:
+    return isinstance(value, tuple) and all(isinstance(size, int) for size in value)
 
 
 def _within(section: str, job: Any, *given: Any) -> Any:

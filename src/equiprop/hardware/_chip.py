@@ -12,7 +12,7 @@ from equiprop.errors import InputError
 from equiprop.hardware._cells import AbstractCells
 from equiprop.hardware._levels import in_place_of
 from equiprop.numerics import freeze, normal_like, thaw, trees
-from equiprop.systems import AbstractWrapper, Block, System, only_block
+from equiprop.systems import INPUT, AbstractWrapper, Block, LayeredNetwork, System, only_block
 
 
 class Chip(AbstractWrapper):
@@ -25,7 +25,8 @@ class Chip(AbstractWrapper):
     **Fields:**
 
     - `system`: as it is asked for.
-    - `parts`: the device, and what chance decided of each of its weights, frozen (`equiprop.numerics.Frozen`).
+    - `parts`: the device, the full scale of each of its weights, and what chance decided of weights and of units, frozen
+      (`equiprop.numerics.Frozen`).
     - `key`: of everything that chance decides, as the numbers that it is made of.
     - `written`: how often the weights have been written.
     - `unknown`: the parts of the device that derivatives by the parameters know nothing of.
@@ -38,9 +39,18 @@ class Chip(AbstractWrapper):
     unknown: tuple[str, ...] = eqx.field(default=(), static=True)
 
     @classmethod
-    def make(cls, device: Any, system: System, key: PRNGKeyArray) -> "Chip":
+    def make(cls, device: Any, system: System, key: PRNGKeyArray, x: Any = None) -> "Chip":
+        """**Arguments:**
+
+        - `x`: a batch of inputs, from which follows how many units there are, where the system does not know that.
+        """
         scales = [_full_scale(device, weight) for weight in _weights(system)]
-        parts, written = freeze((device, scales, {})), jnp.zeros((), jnp.int32)
+        units = {}
+        for place, name in enumerate(("gain", "offset")):
+            if (size := getattr(device.units, name)) is not None:
+                own = jax.random.fold_in(key, len(device.cells) + 1 + place)
+                units[name] = jax.tree.map(lambda z, size=size: size * z, normal_like(_one_state(system, x), key=own))
+        parts, written = freeze((device, scales, {}, units)), jnp.zeros((), jnp.int32)
         blank = cls(system=system, parts=parts, key=jax.random.key_data(key), written=written)  # pyright: ignore[reportCallIssue]
         return blank._drawn(everything=True)
 
@@ -56,7 +66,7 @@ class Chip(AbstractWrapper):
 
     def _drawn(self, *, everything: bool = False) -> "Chip":
         """With what chance decides anew when weights are written, or of `everything`."""
-        device, scales, decided = self.parts
+        device, scales, decided, units = self.parts
         key = jax.random.wrap_key_data(self.key)
         decided = dict(decided)
         for place, (name, part) in enumerate(self.device.cells.items()):
@@ -66,7 +76,7 @@ class Chip(AbstractWrapper):
                 decided[name] = freeze(
                     [part.draw(w, key=jax.random.fold_in(own, i)) for i, w in enumerate(_weights(self.system))]
                 )
-        return dataclasses.replace(self, parts=(device, scales, decided))
+        return dataclasses.replace(self, parts=(device, scales, decided, units))
 
     @property
     def programmed(self) -> System:
@@ -93,7 +103,7 @@ class Chip(AbstractWrapper):
         cells = self._cells
         if not cells:
             return None
-        scales, decided = thaw(self.parts[1:])
+        scales, decided = thaw(self.parts[1:3])
         stored = []
         for place, (weight, scale) in enumerate(zip(_weights(self.system), scales, strict=True)):
             scale = scale.astype(weight.dtype)
@@ -146,11 +156,12 @@ class Chip(AbstractWrapper):
 
         return jax.tree.map(one, state)
 
-    def _of_units(self, size: Any, which: int, like: PyTree) -> PyTree:
-        """size·z of every unit of a batch of states, on a batch axis of one."""
-        one = jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), jnp.float32), like)
-        drawn = normal_like(one, key=self._chance(len(self.device.cells) + 1 + which))
-        return jax.tree.map(lambda z, a: (jnp.asarray(size) * z).astype(a.real.dtype), drawn, like)
+    def _of_units(self, name: str, like: PyTree) -> PyTree:
+        """What every unit has of its own, on a batch axis of one; `None` where all are alike."""
+        drawn = self.parts[3].get(name)
+        if drawn is None or "units" in self.unknown:
+            return None
+        return jax.tree.map(lambda z, a: z.astype(a.real.dtype), thaw(drawn), like)
 
     def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         passed = self._passed_on(state)
@@ -162,15 +173,12 @@ class Chip(AbstractWrapper):
 
     def _amplified(self, force: PyTree, state: PyTree, only: Block, *, offset: bool = True) -> PyTree:
         """(1 + ε)·H + o − ℓ(u) of H − ℓ(u)."""
-        units = self.device.units
-        if "units" in self.unknown:
-            return force
-        if units.gain is not None:
-            gains = only_block(self._of_units(units.gain, 0, state), only)
+        gains, offsets = (self._of_units(name, state) for name in ("gain", "offset"))
+        if gains is not None:
             arriving = trees.add(force, only_block(self._leak_of(state), only))
-            force = jax.tree.map(lambda f, g, h: f + g * h, force, gains, arriving)
-        if units.offset is not None and offset:
-            force = trees.add(force, only_block(self._of_units(units.offset, 1, state), only))
+            force = jax.tree.map(lambda f, g, h: f + g * h, force, only_block(gains, only), arriving)
+        if offsets is not None and offset:
+            force = trees.add(force, only_block(offsets, only))
         return force
 
     def _leak_of(self, state: PyTree) -> PyTree:
@@ -188,10 +196,8 @@ class Chip(AbstractWrapper):
 
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:
         arrives = self.programmed.recurrent_input(activity, injection)
-        gain = self.device.units.gain
-        if arrives is None or gain is None or "units" in self.unknown:
-            return arrives
-        return jax.tree.map(lambda a, g: a + g * a, arrives, self._of_units(gain, 0, arrives))
+        gains = None if arrives is None else self._of_units("gain", arrives)
+        return arrives if gains is None else jax.tree.map(lambda a, g: a + g * a, arrives, gains)
 
     def activity(self, state: PyTree) -> PyTree:
         return self.system.activity(self._passed_on(state))
@@ -253,6 +259,20 @@ def _only_weights(system: System) -> System:
 def _with_weights(system: System, weights: list[Array]) -> System:
     structure = jax.tree.structure(_only_weights(system))
     return eqx.combine(jax.tree.unflatten(structure, weights), system)
+
+
+def _one_state(system: System, x: Any) -> PyTree:
+    """Of one sample, on a batch axis of one, in single precision: what chance decides is the same in every precision."""
+    inner = system
+    while isinstance(inner, AbstractWrapper):
+        inner = inner.system
+    if x is None and isinstance(inner, LayeredNetwork):
+        x = jnp.zeros((1, *inner.topology.population(INPUT).shape))
+    if x is None:
+        reason = "follow from the inputs of this system, and they differ from each other"
+        raise InputError(f"its units {reason}", path="units", hint="give instance(..., x=...), a batch of inputs")
+    state = jax.eval_shape(system.initial_state, x)
+    return jax.tree.map(lambda a: jnp.zeros((1, *a.shape[1:]), jnp.float32), state)
 
 
 def _full_scale(device: Any, weight: Array) -> Array:

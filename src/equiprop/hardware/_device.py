@@ -32,15 +32,16 @@ class AbstractDevice(Settings):
         """Whether nothing is wrong with it."""
 
     @abc.abstractmethod
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
         """A chip: the system on a device that was made once, by lot.
 
         **Arguments:**
 
         - `seed`: of the lot; by default that of the device.
+        - `x`: a batch of inputs, from which follows how many units there are. A layered network knows that by itself.
 
-        Raises `InputError` for what is no system; and when first used, of units that have gains or saturate, for a system that
-        does not say what its leak is.
+        Raises `InputError` for what is no system, and for units that differ where it is not known how many there are; and when
+        first used, of units that have gains or saturate, for a system that does not say what its leak is.
         """
 
 
@@ -100,14 +101,14 @@ class Device(AbstractDevice):
         others = (self.units, self.inputs, self.readout, self.update)
         return all(part.is_off for part in (*self.cells.values(), *others))
 
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
         if not isinstance(system, System):
             raise InputError(
                 f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system"
             )
         if seed is None:
             seed = 0 if isinstance(self.seed, str) else self.seed
-        return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed)
+        return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed, x)
 
     def cited(self) -> tuple[str, ...]:
         parts = (
@@ -125,5 +126,5 @@ class Perfect(AbstractDevice):
     def is_perfect(self) -> bool:
         return True
 
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None) -> Chip:
-        return Device().instance(system, seed)
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
+        return Device().instance(system, seed, x=x)

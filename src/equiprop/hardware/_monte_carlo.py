@@ -74,7 +74,7 @@ def monte_carlo(
     def of_all(keys: Array) -> dict[str, Any]:
         def one(key: Array) -> dict[str, Any]:
             made, read = jax.random.split(key)
-            chip = device.instance(system, made)
+            chip = device.instance(system, made, x=x)
             learnt = estimate(chip, x, target, estimator, solver=solver, key=read)
             true = estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient.system
             right = correct(chip, learnt.equilibrium.state, target)
