@@ -93,7 +93,7 @@ def test_samples_that_are_fitted_stay_in_the_gradient():
     """Digits in single precision with weak feedback: of these 96 % were left out at the end."""
     system = ep.mlp(64, (64, 64, 64), 10, key=jax.random.key(0), dtype=jnp.float32, feedback_gain=0.05)
     found = ep.fit(
-        system, ep.data.load("digits"), estimator=ep.Holomorphic("auto", "auto", tolerance=0.01), epochs=20,
+        system, ep.data.load("digits"), estimator=ep.Holomorphic(nudge="auto", points="auto", tolerance=0.01), epochs=20,
         batch_size=20, optimizer=ep.SGD(0.04, momentum=0.9), audit_samples=0, quiet=True,
     )  # fmt: skip
     assert found.history[-1]["train_loss"] < 1

@@ -28,6 +28,7 @@ def test_each_chip_is_that_chip_alone():
     system = network("tied")
     device = Device(mismatch=Mismatch(gain=0.2), units=Units(gain=0.1), readout=Readout(noise=1e-3))
     found = monte_carlo(device, system, X, Y, Centered(0.05), chips=3, seed=4, solver=SOLVER)
+    assert found.error_percent is not None
     ideal = flat(estimate(system, X, Y, Adjoint(), solver=SOLVER).gradient)
     for lane, key in enumerate(jax.random.split(jax.random.key(4), 3)):
         made, read = jax.random.split(key)
