@@ -301,6 +301,9 @@ def test_with_an_ideal_way_back_the_response_is_that_of_the_system_where_the_chi
     pushed = jacobian(system, state, system.injection(X))(answer.error_vector)
     wanted = trees.negative(cost_gradient(system, system.activity(state), Y))
     assert norm(trees.subtract(pushed, wanted)) < 1e-6 * norm(wanted)
+    # Anchored nowhere it is the system.
+    free, _ = chip.backward(state, X, chip.injection(X))
+    close(free.force(state, free.injection(X)), system.force(state, system.injection(X)))
     with pytest.raises(InputError, match="cannot measure them on two systems"):
         estimate(chip, X, Y, ContinuousTime())
 

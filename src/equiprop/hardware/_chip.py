@@ -128,7 +128,7 @@ class Chip(AbstractWrapper):
                 scale, own = scale.astype(weight.dtype), [jax.random.fold_in(k, place) for k in (cells, key)]
                 made.append(scale * update.made_of(change / scale, weight / scale, cells=own[0], key=own[1]))
             updates = eqx.tree_at(lambda u: u.system, updates, _with_weights(updates.system, made))
-        asked_for = eqx.apply_updates(self.system, updates.system)
+        asked_for = self.system.updated(updates.system, key=key)
         return dataclasses.replace(self, system=asked_for, written=self.written + 1)._drawn()
 
     def aged(self, seconds: float) -> "Chip":
@@ -231,12 +231,15 @@ class Chip(AbstractWrapper):
 
 
 class Anchored(AbstractWrapper):
-    """The system itself, with a force for each sample that makes an equilibrium elsewhere one of its own."""
+    """The system itself, with a force of its own for each sample, which makes an equilibrium elsewhere one of this system.
+
+    Its injection is that of the system and that force; of inputs alone, none.
+    """
 
     system: System
 
-    def injection(self, x: Any) -> Any:
-        raise NotImplementedError("it has one already")
+    def injection(self, x: Any) -> tuple[Any, PyTree]:
+        return self.system.injection(x), jax.tree.map(jnp.zeros_like, self.system.initial_state(x))
 
     def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         own, owed = injection
