@@ -120,22 +120,21 @@ def _device_file(arguments: list[str]) -> tuple[list[str], dict[str, Any]]:
     """The arguments without a `--hardware FILE.toml`, and what the file says."""
     from equiprop.experiment import read_tables
 
-    names, found = ("--hardware", "--hardware.kind"), {}
-    files = [value for name in names for value in values_of(name, arguments) if value.endswith(".toml")]
-    for file in files:
-        tables = read_tables(file)
+    kept, found = [], {}
+    rest = iter(arguments)
+    for argument in rest:
+        name, equals, value = argument.partition("=")
+        if name not in ("--hardware", "--hardware.kind"):
+            kept.append(argument)
+            continue
+        given = value if equals else next(rest, "")
+        if not given.endswith(".toml"):
+            kept += [argument] if equals or not given else [argument, given]
+            continue
+        tables = read_tables(given)
         found = tables.get("hardware", tables)
         if not isinstance(found, Mapping):
-            raise InputError(f"{file}: hardware must be a table")
-    kept, following = [], iter(arguments)
-    for argument in following:
-        name, equals, value = argument.partition("=")
-        given = value if equals else next(iter(values_of(argument, arguments)), "")
-        if name.replace("_", "-") in names and given in files:
-            if not equals:
-                next(following)
-            continue
-        kept.append(argument)
+            raise InputError(f"{given}: hardware must be a table")
     return kept, dict(found)
 
 

@@ -249,16 +249,22 @@ def _audited(answer: Estimate, samples: int) -> Found:
         kept, cost_kept = answer.weight > 0, answer.cost_weight > 0
         batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, kept, cost_kept)
         at_state = AtState(answer.equilibrium.state)
-        plain = gradient(
-            grounds.system,
-            batch,
-            answer.error_vector,
-            at_state,
-            divide_by=grounds.divide_by,
-            wrt_input=False,
-            believed=True,
-        )[0]
-        offset = jax.tree.map(jnp.subtract, answer.gradient, plain)
+
+        def plain(believed: bool) -> PyTree:
+            return gradient(
+                grounds.system,
+                batch,
+                answer.error_vector,
+                at_state,
+                divide_by=grounds.divide_by,
+                wrt_input=False,
+                believed=believed,
+            )[0]
+
+        known = plain(False)
+        if grounds.system.departures:
+            known = jax.tree.map(lambda a, b: jnp.where(grounds.nudges, a, b), plain(True), known)
+        offset = jax.tree.map(jnp.subtract, answer.gradient, known)
     return audit(
         grounds,
         answer.equilibrium,

@@ -12,7 +12,7 @@ from equiprop.errors import InputError
 from equiprop.hardware._cells import AbstractCells
 from equiprop.hardware._levels import in_place_of
 from equiprop.numerics import freeze, normal_like, thaw, trees
-from equiprop.systems import INPUT, AbstractWrapper, Block, LayeredNetwork, System, only_block
+from equiprop.systems import INPUT, AbstractWrapper, Block, LayeredNetwork, System, innermost, only_block
 
 
 class Chip(AbstractWrapper):
@@ -67,11 +67,10 @@ class Chip(AbstractWrapper):
     def _drawn(self, *, everything: bool = False) -> "Chip":
         """With what chance decides anew when weights are written, or of `everything`."""
         device, scales, decided, units = self.parts
-        key = jax.random.wrap_key_data(self.key)
         decided = dict(decided)
         for place, (name, part) in enumerate(self.device.cells.items()):
             if name in self._cells and (everything or part.redrawn):
-                own = jax.random.fold_in(key, place)
+                own = self._chance(place)
                 own = jax.random.fold_in(own, self.written) if part.redrawn else own
                 decided[name] = freeze(
                     [part.draw(w, key=jax.random.fold_in(own, i)) for i, w in enumerate(_weights(self.system))]
@@ -266,9 +265,7 @@ def _with_weights(system: System, weights: list[Array]) -> System:
 
 def _one_state(system: System, x: Any) -> PyTree:
     """Of one sample, on a batch axis of one, in single precision: what chance decides is the same in every precision."""
-    inner = system
-    while isinstance(inner, AbstractWrapper):
-        inner = inner.system
+    inner = innermost(system)
     if x is None and isinstance(inner, LayeredNetwork):
         x = jnp.zeros((1, *inner.topology.population(INPUT).shape))
     if x is None:

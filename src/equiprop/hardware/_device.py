@@ -97,9 +97,13 @@ class Device(AbstractDevice):
         return {name: each for name, each in vars(self).items() if isinstance(each, AbstractCells)}
 
     @property
+    def _parts(self) -> tuple[Any, ...]:
+        """What may be wrong with it."""
+        return (*self.cells.values(), self.units, self.inputs, self.readout, self.update)
+
+    @property
     def is_perfect(self) -> bool:
-        others = (self.units, self.inputs, self.readout, self.update)
-        return all(part.is_off for part in (*self.cells.values(), *others))
+        return all(part.is_off for part in self._parts)
 
     def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
         if not isinstance(system, System):
@@ -111,10 +115,8 @@ class Device(AbstractDevice):
         return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed, x)
 
     def cited(self) -> tuple[str, ...]:
-        parts = (
-            each for each in vars(self).values() if isinstance(each, Settings) and not getattr(each, "is_off", True)
-        )
-        return tuple(dict.fromkeys((*self.citation, *(paper for each in parts for paper in each.cited()))))
+        papers = (paper for part in self._parts if not part.is_off for paper in part.cited())
+        return tuple(dict.fromkeys((*self.citation, *papers)))
 
 
 class Perfect(AbstractDevice):

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jaxtyping import Array, Float, PyTree
 
 from equiprop.errors import InputError
@@ -82,7 +83,7 @@ def monte_carlo(
                 "cost": jnp.mean(learnt.cost),
                 "error_percent": None if right is None else 100 * (1 - jnp.mean(right)),
                 "cosine": _cosine(learnt.gradient.system, true),
-                "norm_ratio": _norm(learnt.gradient.system) / _norm(true),
+                "norm_ratio": optax.tree.norm(learnt.gradient.system) / optax.tree.norm(true),
                 "cosine_to_ideal": _cosine(learnt.gradient.system, ideal),
                 "converged": jnp.mean(learnt.equilibrium.converged),
             }
@@ -92,10 +93,5 @@ def monte_carlo(
     return MonteCarlo(**of_all(jax.random.split(jax.random.key(seed), chips)))
 
 
-def _norm(tree: PyTree) -> Array:
-    return jnp.sqrt(sum(jnp.sum(a**2) for a in jax.tree.leaves(tree)))
-
-
-def _cosine(a: PyTree, b: PyTree) -> Array:
-    inner = sum(jnp.sum(p * q) for p, q in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True))
-    return inner / (_norm(a) * _norm(b))
+def _cosine(a: PyTree, b: PyTree) -> Any:
+    return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))

@@ -201,15 +201,9 @@ def constant(default: float | str, doc: str = "", **rules: Any) -> Any:
     return _static(default, Setting("number", doc, **rules))
 
 
-def part(cls: type, doc: str = "", **usual: Any) -> Any:
-    """A field that holds an object of a class with settings of its own; by default with their defaults.
-
-    **Arguments:**
-
-    - `usual`: settings of the part that have another default here.
-    """
-    make = partial(cls, **usual) if usual else cls
-    return eqx.field(default_factory=make, metadata={"setting": Setting("part", doc, part=cls)})
+def part(cls: type, doc: str = "") -> Any:
+    """A field that holds an object of a class with settings of its own; by default with their defaults."""
+    return eqx.field(default_factory=cls, metadata={"setting": Setting("part", doc, part=cls)})
 
 
 def _static(default: Any, setting: Setting, kw_only: bool = False) -> Any:
@@ -344,8 +338,7 @@ def defaults_of(cls: Any) -> dict[str, Any]:
         setting = settings_of(cls).get(field.name)
         if setting is not None and setting.type == "part":
             assert setting.part is not None
-            usual = getattr(field.default_factory, "keywords", {})
-            found[field.name] = defaults_of(setting.part) | usual
+            found[field.name] = defaults_of(setting.part)
         elif setting is not None and field.default is not dataclasses.MISSING:
             found[field.name] = _spelled(field.default, setting)
         elif setting is not None and field.default_factory is not dataclasses.MISSING:

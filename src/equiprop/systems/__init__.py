@@ -47,6 +47,7 @@ from equiprop.systems._verify import verify as verify
 from equiprop.systems._verify import verify_cost as verify_cost
 from equiprop.systems._verify import verify_state as verify_state
 from equiprop.systems._wrapper import AbstractWrapper as AbstractWrapper
+from equiprop.systems._wrapper import innermost as innermost
 from equiprop.systems.connections import CONNECTIONS as CONNECTIONS
 from equiprop.systems.connections import AbstractOperation as AbstractOperation
 from equiprop.systems.recipes import CNN as CNN

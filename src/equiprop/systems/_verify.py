@@ -19,7 +19,7 @@ from equiprop.numerics import AbstractCost, require_numbers, trees
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
 from equiprop.systems._system import System
-from equiprop.systems._wrapper import AbstractWrapper
+from equiprop.systems._wrapper import innermost
 
 # Rows that are moved along a batch by so many are where they were.
 _TRIED = 7
@@ -44,10 +44,7 @@ def verify(system: System, x: Any, target: Any = None) -> None:
             hint = "hold its real and its imaginary part as two arrays"
             raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
     require_numbers(x, "x", may_be_empty=True)
-    innermost = system
-    while isinstance(innermost, AbstractWrapper):
-        innermost = innermost.system
-    if not isinstance(innermost, LayeredNetwork):
+    if not isinstance(innermost(system), LayeredNetwork):
         # Populations and connections leave samples apart, and tell their leak.
         _once("force", system, x, _verify_force)
     if target is not None:

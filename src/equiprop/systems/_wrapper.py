@@ -61,3 +61,10 @@ class AbstractWrapper(System):
 
     def singularity_distance(self, state: PyTree) -> Float[Array, " batch"]:
         return self.system.singularity_distance(state)
+
+
+def innermost(system: System) -> System:
+    """What is wrapped, however often."""
+    while isinstance(system, AbstractWrapper):
+        system = system.system
+    return system
