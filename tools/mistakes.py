@@ -867,8 +867,8 @@ ESTIMATORS = (
     Mistake(
         "lock-in reference turning backwards",
         "estimators/continuous_time.py",
-        "in_phase += jnp.asarray(np.sin(angle)",
-        "in_phase -= jnp.asarray(np.sin(angle)",
+        "np.cos(self._angles), np.sin(self._angles))",
+        "np.cos(self._angles), -np.sin(self._angles))",
         "estimators/test_continuous_time.py",
     ),
     Mistake(
@@ -1668,6 +1668,48 @@ HARDWARE = (
         "change *= 1 + jnp.where(up, 1, -1) * jnp.asarray(self.asymmetry, like)",
         "change *= 1 + jnp.asarray(self.asymmetry, like)",
         "hardware/test_cells.py",
+    ),
+    Mistake(
+        "wires that begin empty",
+        "systems/_motion.py",
+        "return (self.field.passed_on(state),) * len(poles) if poles else ()",
+        "return (trees.scale(jnp.zeros(()), self.field.passed_on(state)),) * len(poles) if poles else ()",
+        "hardware/test_transient.py",
+    ),
+    Mistake(
+        "a slew that limits in units of the mobility",
+        "systems/_displaced.py",
+        "return self._in_units(super().velocity(self.displacement(force)))",
+        "return super().velocity(force)",
+        "hardware/test_transient.py",
+    ),
+    Mistake(
+        "a lock-in that hears half of an oscillating nudge",
+        "estimators/continuous_time.py",
+        "            heard *= 2\n",
+        "            heard *= 1\n",
+        "estimators/test_harmonic_balance.py",
+    ),
+    Mistake(
+        "wires whose poles advance a periodic state",
+        "estimators/harmonic_balance.py",
+        "1 / self._lagging(s, dynamics)",
+        "self._lagging(s, dynamics)",
+        "estimators/test_harmonic_balance.py",
+    ),
+    Mistake(
+        "noise in time by the root of the time",
+        "systems/_dynamics.py",
+        "jnp.sqrt(-jnp.expm1(-2 * duration",
+        "jnp.sqrt((2 * duration",
+        "hardware/test_transient.py",
+    ),
+    Mistake(
+        "noise that the samples not audited do not average out",
+        "estimators/_audit.py",
+        "    noise = excess * within[:, :1] * sums[:, 0]\n",
+        "    noise = 0 * excess * within[:, :1] * sums[:, 0]\n",
+        "hardware/test_chip.py",
     ),
 )
 

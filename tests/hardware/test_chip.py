@@ -265,6 +265,24 @@ def test_the_bar_of_a_gradient_says_that_it_is_noise():
     assert max(bar.causes, key=lambda name: float(bar.causes[name])) == "noise"
 
 
+@pytest.mark.slow
+def test_of_a_batch_audited_in_part_the_bar_knows_how_noise_averages_out():
+    """Of 200 samples 16 are audited: the bar is above the error in 95 of 100 draws, and within a factor of three of it."""
+    system = network("tied")
+    x, y = batch(seed=5, n=200)
+    chip = Device(readout=Readout(noise=0.005)).instance(system)
+    estimator = Centered(0.05)
+    exact = estimate(system, x, y, ExactResponse(), solver=SOLVER)
+    free = exact.equilibrium
+    errors, bars = [], []
+    for key in jax.random.split(KEY, 40):
+        answer = estimate(chip, x, y, estimator, solver=SOLVER, equilibrium=free, key=key)
+        errors.append(norm(trees.subtract(answer.gradient.system, exact.gradient)) / norm(exact.gradient))
+        bars.append(float(answer.gradient_bar.limit))
+    ratio = np.array(bars) / np.array(errors)
+    assert np.mean(ratio >= 1) >= 0.95 and np.median(ratio) < 3
+
+
 def test_reading_needs_a_key_to_be_noisy():
     chip = Device(readout=Readout(noise=0.02)).instance(network("tied"))
     with pytest.raises(InputError, match="key: needs a key to draw the noise of its readings with"):

@@ -245,7 +245,7 @@ def test_phases_share_their_pace():
             taken = solver.step(pushed, state, memory, count, phases)
             return (taken.state, taken.memory), taken.memory.reach
 
-        return jax.lax.scan(step, (state, solver.init(state)), jnp.arange(60))[1]
+        return jax.lax.scan(step, (state, solver.init(pushed, state)), jnp.arange(60))[1]
 
     apart, together = np.asarray(reaches(1)), np.asarray(reaches(2))
     assert (apart[:, :2] != apart[:, 2:]).any(axis=0).all()

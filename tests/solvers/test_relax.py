@@ -306,7 +306,7 @@ def test_a_converged_sample_ends_where_the_sweep_ends():
             swept, force = self.sweep(field, state)
             return Step(swept, jax.tree.map(lambda u: jnp.where(force[:, None] < 5e-3, u + 1, u), swept), force, ())
 
-        def init(self, state):
+        def init(self, field, state):
             return ()
 
     system = scalar(lambda u, x: 0.5 * jnp.tanh(u) + x - u)

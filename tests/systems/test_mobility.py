@@ -9,7 +9,7 @@ import pytest
 
 from equiprop.errors import InputError
 from equiprop.estimators import Adjoint, Centered, ExactResponse, Problem, estimate
-from equiprop.estimators._circle import RESPONSE_ACCURACY, _sensitivity, _tolerance, relax_circle
+from equiprop.estimators._circle import RESPONSE_ACCURACY, _sensitivity, displacement_tolerance, relax_circle
 from equiprop.solvers import GMRES, GaussSeidel, relax
 from equiprop.systems import (
     Connection,
@@ -138,7 +138,7 @@ def test_a_population_of_small_mobility_is_at_rest_to_as_many_digits():
     def phases(system):
         free = relax(system, x, solver)
         problem = Problem(system, x, system.injection(x), y, free, solver)
-        tolerance = _tolerance(problem, radius, RESPONSE_ACCURACY)
+        tolerance = displacement_tolerance(problem, radius, RESPONSE_ACCURACY)
         return relax_circle(problem, 6, radius), tolerance, _sensitivity(problem, tolerance)
 
     found, tolerance, sensitivity = phases(system)

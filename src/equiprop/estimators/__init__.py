@@ -23,6 +23,7 @@ from equiprop.estimators.corrected import Corrected as Corrected
 from equiprop.estimators.coupled_learning import CoupledLearning as CoupledLearning
 from equiprop.estimators.dyadic import Dyadic as Dyadic
 from equiprop.estimators.exact_response import ExactResponse as ExactResponse
+from equiprop.estimators.harmonic_balance import HarmonicBalance as HarmonicBalance
 from equiprop.estimators.holomorphic import Holomorphic as Holomorphic
 from equiprop.estimators.neumann import Neumann as Neumann
 from equiprop.estimators.one_sided import OneSided as OneSided

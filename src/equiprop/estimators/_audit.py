@@ -31,7 +31,7 @@ _BY_LOT = 0.2
 _DEVIATIONS = 1.2
 _SAFETY = 1.15
 
-CAUSES = ("nudge", "relaxation", "rounding", "noise", "asymmetry", "exclusion", "mismatch", "drift")
+CAUSES = ("nudge", "relaxation", "rounding", "noise", "lag", "asymmetry", "exclusion", "mismatch", "drift")
 
 
 def _sums(parts: int) -> np.ndarray:
@@ -55,9 +55,9 @@ class GradientBar(Figures):
     - `exact`: against the gradient of the mean cost of the whole batch, g* = ⟨δᵀ∂F/∂θ⟩ + ⟨∂C/∂θ⟩.
     - `limit`: against what the estimator tends to, with δE in place of δ unless it follows δ itself.
     - `exact_of`, `limit_of`: the same of each array of parameters, by its path.
-    - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding`, `noise` (measured together, and told
-      apart by what the estimator knows of the last three), `asymmetry`, `exclusion`; and of a system on a device what cells and
-      units do to ∂F/∂θ that a learner does not know, `mismatch`, and `drift`.
+    - `causes`: what `exact` is made of, each by itself: `nudge`, `relaxation`, `rounding`, `noise`, `lag` (measured together, and
+      told apart by what the estimator knows of the last four), `asymmetry`, `exclusion`; and of a system on a device what cells
+      and units do to ∂F/∂θ that a learner does not know, `mismatch`, and `drift`.
     - `samples`: how many were audited. `unsolved`: of how many of them the equations were not solved, or no equilibrium is near.
       What such a sample has in the gradient counts as error, wholly; of one that is kept although its free phase has not
       converged, the part ‖F‖/‖∇C‖: the force that is left acts like a nudge by it.
@@ -100,10 +100,10 @@ class Found(eqx.Module):
 class Causes(eqx.Module):
     """What an estimator says of the error of its own answer, as in `Response`.
 
-    - `parts`: by unfinished relaxation, rounding and noise.
+    - `parts`: by unfinished relaxation, rounding, noise and lag.
     """
 
-    parts: Float[Array, "batch 3"]
+    parts: Float[Array, "batch 4"]
     surrogate: Surrogate | None
 
 
@@ -183,32 +183,63 @@ def audit(
     mean, within = _carried(system, state, x, jax.tree.map(lambda a: a / unit, parts))
     if offset is not None:
         mean = jax.tree.map(lambda m, o: m.at[0].add(o / unit), mean, offset)
-    of_each = unit * _sizes(mean, within, None if chosen.shape[0] == batch else chosen.shape[0])
+    weight = inclusion * share
+    known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
+    errors = weight * trees.norm(of_limit)
+    drawn = None if chosen.shape[0] == batch else chosen.shape[0]
+    noise, left = _noise(known[:, 2], inclusion, errors) if drawn else (jnp.zeros(()), jnp.ones(()))
+    of_each = unit * _sizes(mean, within, noise * (1 - left), drawn)
     # What is left of the gradient without its error is what it should be.
     limit = jax.tree.map(lambda g, m: g - unit * (m[0] + m[2]), gradient, mean)
     exact = jax.tree.map(lambda g, m: g - unit * m.sum(axis=0), gradient, mean)
-    lengths = jnp.stack(
-        [jnp.stack([trees.scaled_norm(a) for a in jax.tree.leaves(true)]) for true in (limit, exact)], axis=1
+    lengths = jnp.stack([_lengths(true) for true in (limit, exact)], axis=1)
+    # Where errors are noise, it is longer for the noise of the samples drawn; and the gradient itself for that of all, which is
+    # less.
+    of_noise = unit * jnp.sqrt(noise * within[:, :1])
+    lengths = jnp.hypot(
+        jnp.sqrt(1 - noise) * _without(lengths, jnp.sqrt(1 - left) * of_noise),
+        jnp.sqrt(noise) * _without(_lengths(gradient)[:, None], jnp.sqrt(left) * of_noise),
     )
     bars = relative(of_each[:, -2:], lengths)
     whole = relative(trees.scaled_norm(of_each[:, -2:], axis=0), trees.scaled_norm(lengths, axis=0))
     apart = relative(trees.scaled_norm(of_each[:, :-2], axis=0), trees.scaled_norm(lengths[:, 1]))
-    weight = inclusion * share
-    known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
-    told_apart = _told_apart(weight * trees.norm(of_limit), known, grounds.nudges)
+    told_apart = _told_apart(errors, known, grounds.nudges)
     causes = jnp.append(apart[0] * told_apart, jnp.pad(apart[1:], (0, 4 - len(apart[1:]))))
     unsolved = jnp.sum(doubt == 1, dtype=jnp.int32)
     return Found(whole, bars.T, causes, jnp.asarray(chosen.shape[0], jnp.int32), unsolved)
 
 
 def _told_apart(
-    errors: Float[Array, " some"], known: Float[Array, "some 3"], nudges: Bool[Array, ""]
-) -> Float[Array, "4"]:
-    """What parts of errors are put down to the nudge, to relaxation, rounding and noise; their squares add up to one at most."""
+    errors: Float[Array, " some"], known: Float[Array, "some 4"], nudges: Bool[Array, ""]
+) -> Float[Array, "5"]:
+    """What parts of errors are put down to nudge, relaxation, rounding, noise and lag; their squares add up to one at most."""
     parts = jnp.minimum(1, relative(jnp.sum(known**2, axis=0), jnp.sum(errors**2)))
     rest = jnp.maximum(0, 1 - parts.sum())
     shares = jnp.append(jnp.where(nudges, rest, 0), parts.at[0].add(jnp.where(nudges, 0, rest)))
     return jnp.sqrt(shares / jnp.maximum(shares.sum(), 1))
+
+
+def _noise(
+    noise: Float[Array, " some"], inclusion: Float[Array, " some"], errors: Float[Array, " some"]
+) -> tuple[Float[Array, ""], Float[Array, ""]]:
+    """Which part of the squares of errors is noise, and how much of that there is in the sum over the whole batch.
+
+    Noise is independent from sample to sample. In a sum over few samples each stands for 1/p of them, and so does its noise;
+    in the sum over all of them there is less, by Σw²n²/p to Σw²n²/p².
+    """
+    squares = noise**2
+    part = jnp.minimum(1, relative(jnp.sum(squares), jnp.sum(errors**2)))
+    left = relative(jnp.sum(squares / inclusion), jnp.sum(squares))
+    return part, jnp.where(squares.sum() > 0, jnp.minimum(left, 1), 1)
+
+
+def _lengths(tree: PyTree) -> Float[Array, " arrays"]:
+    return jnp.stack([trees.scaled_norm(a) for a in jax.tree.leaves(tree)])
+
+
+def _without(length: Array, noise: Array) -> Array:
+    """How long that is but for noise."""
+    return length * jnp.sqrt(jnp.maximum(1 - relative(noise, length) ** 2, 0))
 
 
 def _drawn(
@@ -351,10 +382,19 @@ def _carried(
     return jax.lax.scan(step, (zero, squares), (state, x, parts))[0]
 
 
-def _sizes(mean: PyTree, within: Float[Array, "arrays sums"], drawn: int | None) -> Float[Array, "arrays sums"]:
-    """How long each of `_sums` is, of each array of parameters; of so many samples drawn, with the standard error of that."""
+def _sizes(
+    mean: PyTree, within: Float[Array, "arrays sums"], excess: Float[Array, ""], drawn: int | None
+) -> Float[Array, "arrays sums"]:
+    """How long each of `_sums` is, of each array of parameters; of so many samples drawn, with the standard error of that.
+
+    **Arguments:**
+
+    - `excess`: which part of the squares of the first part is noise that the samples that were not drawn would average out.
+    """
     sums = jnp.asarray(_sums(within.shape[1] - 2), within.dtype)
     squares = jnp.stack([jnp.sum((sums @ a.reshape(sums.shape[1], -1)) ** 2, axis=1) for a in jax.tree.leaves(mean)])
+    noise = excess * within[:, :1] * sums[:, 0]
+    squares, within = jnp.maximum(squares - noise, 0), within - noise
     if drawn is not None:
         squares += _DEVIATIONS**2 * jnp.maximum(within - squares / drawn, 0) * drawn / max(drawn - 1, 1)
     return _SAFETY * jnp.sqrt(squares)

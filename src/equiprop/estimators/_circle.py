@@ -56,7 +56,7 @@ def relax_nudged(
     - `active`: the samples to relax; the others stay where they start.
     """
     solver, copies = problem.solver, nudges.shape[0]
-    tolerance = _tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
+    tolerance = displacement_tolerance(problem, jnp.abs(nudges).max(axis=0), accuracy)
     field = displaced(problem, nudges, _sensitivity(problem, tolerance))
     state = start if start is not None else jax.tree.map(lambda a: jnp.zeros((copies, *a.shape)), problem.free.state)
     end = relax_field(
@@ -179,7 +179,9 @@ def _sensitivity(problem: Problem, tolerance: Float[Array, " batch"]) -> PyTree 
     return jax.tree.map(of, mobility)
 
 
-def _tolerance(problem: Problem, strength: Float[Array, " batch"], accuracy: float | Array) -> Float[Array, " batch"]:
+def displacement_tolerance(
+    problem: Problem, strength: Float[Array, " batch"], accuracy: float | Array
+) -> Float[Array, " batch"]:
     """The largest force, in units of the mobility, at which a displacement under a nudge of this size has converged."""
     if not problem.tells_differences:
         return nudged_tolerance(problem, strength, accuracy)
@@ -267,7 +269,7 @@ def measure(
     - `attempt`: the number of this measurement, of which each has its own noise where reading is noisy.
     """
     phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
-    coefficients = harmonics(_read(problem, phases.response, attempt), points, range(points))
+    coefficients = harmonics(read_responses(problem, phases.response, attempt), points, range(points))
     first = [1 % points]
     moved, left = jax.tree.map(lambda c: c[0], harmonics((phases.displacement, phases.residual_force), points, first))
     mobility = problem.mobility
@@ -275,7 +277,7 @@ def measure(
     return Circle(coefficients, trees.max_abs(state), left, phases)
 
 
-def _read(problem: Problem, response: PyTree, attempt: int | Array) -> PyTree:
+def read_responses(problem: Problem, response: PyTree, attempt: int | Array) -> PyTree:
     """Responses as they are read: as the differences of two activities that are."""
     if problem.system.reading_error is None:
         return response

@@ -39,6 +39,8 @@ class Estimate(Figures):
     - `nudge`: |β| that each sample was read with; zero for estimators without a nudge.
     - `relaxation_steps`: sweeps per sample, the free phase included.
     - `equilibrium`: the free equilibrium.
+    - `tracking`: how much of the response came late, ‖quadrature‖/‖in phase‖, where the nudge oscillates: states follow it while
+      this is small. `None` for other estimators.
     - `grounds`: what `audit` needs to know besides; `None` where it has been left out.
     """
 
@@ -58,6 +60,7 @@ class Estimate(Figures):
     nudge: Float[Array, " batch"]
     relaxation_steps: Int[Array, " batch"]
     equilibrium: Equilibrium
+    tracking: Float[Array, " batch"] | None = None
     grounds: Grounds | None = None
 
     @property
@@ -105,6 +108,8 @@ class Estimate(Figures):
         yield "flags", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
         yield "cost", f"{float(self.cost.mean()):.4g}"
         yield "error bar", spread(self.error_bar[kept])
+        if self.tracking is not None:
+            yield "response that comes late", spread(self.tracking[kept])
         yield "gradient norm", f"{norm:.4g}"
         yield "sweeps", f"{float(self.relaxation_steps.mean()):.1f} a sample"
 
@@ -232,10 +237,11 @@ def _estimate(
         nudge=jnp.zeros_like(cost) if response.nudge is None else response.nudge,
         relaxation_steps=response.relaxation_steps + (free.steps if response.equilibrium is None else 0),
         equilibrium=read.free,
+        tracking=response.tracking,
         grounds=None,
         **read.flags,
     )
-    known = (response.unfinished, response.rounding, response.noise)
+    known = (response.unfinished, response.rounding, response.noise, response.lag)
     parts = jnp.stack([jnp.zeros_like(cost) if part is None else part for part in known], axis=1)
     return answer, Causes(parts, response.surrogate)
 

@@ -45,6 +45,7 @@ class Response(eqx.Module):
     - `equilibrium`: the equilibrium it belongs to, from an estimator that needs no free phase.
     - `unfinished`, `rounding`, `noise`: the parts of its relative error that are put down to unfinished relaxation, to rounding,
       and to noise. By default none.
+    - `tracking`: how much of the response comes late, ‖quadrature‖/‖in phase‖, where the nudge moves. By default none.
     - `surrogate`: of an estimator whose parameter gradient is not δᵀ∂F/∂θ at the free equilibrium; an Equinox module.
     """
 
@@ -61,6 +62,15 @@ class Response(eqx.Module):
     unfinished: Float[Array, " batch"] | None = None
     rounding: Float[Array, " batch"] | None = None
     noise: Float[Array, " batch"] | None = None
+    tracking: Float[Array, " batch"] | None = None
+
+    @property
+    def lag(self) -> Float[Array, " batch"] | None:
+        """The part of its relative error that is put down to states that lag behind: what one pole of such tracking does.
+
+        Of 1 such a pole leaves 1/(1 + ix): x comes late, relative to what is in phase, and x² is missing, relative to that, too.
+        """
+        return None if self.tracking is None else self.tracking**2
 
 
 class AbstractEstimator(Settings):

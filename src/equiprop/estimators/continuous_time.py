@@ -22,10 +22,15 @@ from equiprop.systems import Nudged, System, is_holomorphic
 _NOISE_ON_THE_WORST_UNIT = 10
 
 
+_Carry = tuple[PyTree, PyTree, Bool[Array, " batch"]]
+"""A state, what the solver remembers, and which samples are sound."""
+
+
 class LockInRecord(eqx.Module):
     """What a lock-in heard, period after period; warm-up periods are not among them.
 
     - `per_period`: the estimate of −dr/dβ from each period alone, `[periods, batch, ...]`.
+    - `late`: what the lock-in hears a quarter of a period later, `[periods, batch, ...]`.
     - `states`, `activities`: u and r at each point of the circle, averaged over reading windows and periods,
       `[points, batch, ...]`.
     - `residual`: the largest force on any unit at the end of a reading window, over all of them.
@@ -33,6 +38,7 @@ class LockInRecord(eqx.Module):
     """
 
     per_period: PyTree
+    late: PyTree
     states: PyTree
     activities: PyTree
     residual: Float[Array, " batch"]
@@ -68,8 +74,16 @@ class ContinuousTime(AbstractEstimator):
     property of holomorphic functions is its value at the free equilibrium, and so is the average state, which is reported as the
     equilibrium. Its error is of order |β|^N, plus what the system lags behind, plus noise.
 
-    A sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten times the noise, is
-    flagged as unconverged and its status is oscillating.
+    With `drive = "oscillating"` the nudge is |β|·cos ωt and real, as on a device without complex states, and the estimate is
+    −2⟨r·cos ωt⟩/|β|: its error is of order β² whatever N. `HarmonicBalance` is where that leads.
+
+    With the solver `ode` a sweep is an interval of time, the frequency is 1/(points · steps_per_point · interval) in units of
+    1/τ, and what is on lagging wires stays there from one position to the next. `Response.tracking` says how much of the response
+    comes late; where it is not small, equilibrium is no longer followed.
+
+    Under a nudge that rests, a sample whose force at the end of a reading window exceeds the tolerance of a nudged phase, or ten
+    times the noise, is flagged as unconverged and its status is oscillating; under one that oscillates, which is never at rest, a
+    sample of whose response more than `largest_lag` comes late.
     """
 
     kind: ClassVar[str] = "continuous_time"
@@ -83,6 +97,18 @@ class ContinuousTime(AbstractEstimator):
     warmup: int = count(1, "Periods before them that are not.", at_least=0)
     dead_time: float = constant(
         0.5, "Fraction of the sweeps at each position before reading begins.", at_least=0, below=1
+    )
+    drive: str = choice(
+        "rotating",
+        "What the nudge does: rotating in the complex plane, or oscillating on the real line.",
+        "rotating",
+        "oscillating",
+    )
+    largest_lag: Number = number(
+        0.5,
+        "A sample of whose response under an oscillating nudge more than this comes late has not converged: of an error of the "
+        "square of it, equilibrium is no longer followed.",
+        above=0,
     )
     noise: Number | None = number(
         0.0,
@@ -107,13 +133,22 @@ class ContinuousTime(AbstractEstimator):
 
     needs_free_phase: ClassVar[bool] = False
 
+    @property
+    def _turns(self) -> bool:
+        """Whether nudges are complex; two points are the same either way."""
+        return self.drive == "rotating" and self.points > 2
+
+    @property
+    def order(self) -> int:
+        return self.points if self._turns else 2
+
     def check(self, system: System, x: Any) -> None:
-        if self.points > 2 and not (self.allow_non_holomorphic or is_holomorphic(system, x)):
+        if self._turns and not (self.allow_non_holomorphic or is_holomorphic(system, x)):
             raise InputError(
                 "the system is not holomorphic, so a circle of complex nudges does not give its response",
                 path="points",
                 value=self.points,
-                hint="use points = 2, a holomorphic activation, or allow_non_holomorphic = true",
+                hint="use points = 2, drive = 'oscillating', a holomorphic activation, or allow_non_holomorphic = true",
             )
 
     def record(self, problem: Problem) -> LockInRecord:
@@ -123,17 +158,18 @@ class ContinuousTime(AbstractEstimator):
             raise InputError("needs a key to draw it with", path="noise", hint="give estimate(..., key=...)")
         key = jax.random.key(0) if problem.key is None else problem.key
         real = trees.dtype_of(problem.free.state)
-        dtype = jnp.result_type(real, jnp.complex64) if self.points > 2 else real
-        rotation = np.exp(2j * np.pi * np.arange(self.points) / self.points)
-        positions = jnp.asarray(rotation if self.points > 2 else np.array([1.0, -1.0]), dtype)
+        dtype = jnp.result_type(real, jnp.complex64) if self._turns else real
+        positions = jnp.asarray(np.exp(1j * self._angles) if self._turns else np.cos(self._angles), dtype)
         start = jax.tree.map(lambda a: a.astype(dtype), problem.free.state)
         batch = trees.batch_size(start)
 
-        def visit(carry: tuple[PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[tuple[PyTree, Array], Any]:
-            position, visit_key = at
+        def at_position(position: Array) -> Nudged:
             nudge = jnp.broadcast_to(jnp.asarray(self.nudge, real) * position, (batch,)).astype(dtype)
-            here = Nudged(problem.field, system, problem.target, nudge)
-            return self._hold(here, problem.solver, *carry, visit_key)
+            return Nudged(problem.field, system, problem.target, nudge)
+
+        def visit(carry: _Carry, at: tuple[Array, PRNGKeyArray]) -> tuple[_Carry, Any]:
+            position, visit_key = at
+            return self._hold(at_position(position), problem.solver, carry, visit_key)
 
         def period(carry: tuple[Any, PyTree, PyTree, Array], at: tuple[Array, PRNGKeyArray]) -> tuple[Any, PyTree]:
             (inner, states, activities, residual), (index, period_key) = carry, at
@@ -151,51 +187,81 @@ class ContinuousTime(AbstractEstimator):
                 jax.tree.map(accumulate, activities, mean_r),
                 residual,
             )
-            return carry, jax.tree.map(self._lock_in, mean_r)
+            return carry, (jax.tree.map(self._lock_in, mean_r), jax.tree.map(self._late, mean_r))
 
         around = jax.tree.map(lambda a: jnp.zeros((self.points, *a.shape), dtype), start)
         total = self.warmup + self.periods
+        at_rest = start, problem.solver.init(at_position(positions[0]), start), jnp.ones(batch, bool)
         (inner, states, activities, residual), heard = jax.lax.scan(
             period,
-            ((start, jnp.ones(batch, bool)), around, around, jnp.zeros(batch, real)),
+            (at_rest, around, around, jnp.zeros(batch, real)),
             (jnp.arange(total), jax.random.split(key, total)),
         )
-        per_period = jax.tree.map(lambda a: a[self.warmup :], heard)
-        return LockInRecord(per_period, states, activities, residual, inner[1])
+        per_period, late = jax.tree.map(lambda a: a[self.warmup :], heard)
+        return LockInRecord(per_period, late, states, activities, residual, inner[2])
 
     def _hold(
-        self, field: Nudged, solver: AbstractSolver, state: PyTree, sound: Bool[Array, " batch"], key: PRNGKeyArray
-    ) -> tuple[tuple[PyTree, Array], tuple[PyTree, PyTree, Array]]:
+        self, field: Nudged, solver: AbstractSolver, carry: "_Carry", key: PRNGKeyArray
+    ) -> tuple["_Carry", tuple[PyTree, PyTree, Array]]:
         """Holds the nudge at one position: where that ends, and the means of state and activity, and what force is left."""
+        state, memory, sound = carry
         real = jnp.finfo(trees.dtype_of(state)).dtype
+        noise = self._noise(field, solver, state)
         dead = min(round(self.dead_time * self.steps_per_point), self.steps_per_point - 1)
         read = self.steps_per_point - dead
 
-        def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, Array]) -> tuple[PyTree, PyTree, PyTree, Array]:
-            u, mean_u, mean_r, still_sound = inner
-            moved, force = solver.sweep(field, u)
-            if self.noise is not None:
-                moved = _with_noise(moved, jnp.asarray(self.noise, real), jax.random.fold_in(key, step))
+        def sweep(step: Array, inner: tuple[PyTree, PyTree, PyTree, PyTree, Array]) -> Any:
+            u, memory, mean_u, mean_r, still_sound = inner
+            moved, force, memory = solver.follow(field, u, memory)
+            if noise is not None:
+                drawn = normal_like(moved, key=jax.random.fold_in(key, step))
+                moved = jax.tree.map(lambda a, s, z: a + s * z, moved, noise, drawn)
             healthy = jnp.isfinite(force) & (force <= solver.divergence)
             u = trees.select(still_sound & healthy, moved, u)
             weight = jnp.where(step >= dead, 1 / read, 0).astype(real)
             accumulate = lambda m, a: m + weight * a  # noqa: E731
             mean_u = jax.tree.map(accumulate, mean_u, u)
             mean_r = jax.tree.map(accumulate, mean_r, field.system.activity(u))
-            return u, mean_u, mean_r, still_sound & healthy
+            return u, memory, mean_u, mean_r, still_sound & healthy
 
         zeros = jax.tree.map(jnp.zeros_like, state)
-        state, mean_u, mean_r, sound = jax.lax.fori_loop(0, self.steps_per_point, sweep, (state, zeros, zeros, sound))
-        return (state, sound), (mean_u, mean_r, trees.max_abs(field.force(state)))
+        state, memory, mean_u, mean_r, sound = jax.lax.fori_loop(
+            0, self.steps_per_point, sweep, (state, memory, zeros, zeros, sound)
+        )
+        return (state, memory, sound), (mean_u, mean_r, trees.max_abs(field.force(state)))
+
+    def _noise(self, field: Nudged, solver: AbstractSolver, state: PyTree) -> PyTree | None:
+        """The standard deviation of what a sweep adds to each unit: what was asked for, and what the device does in its time."""
+        duration, dynamics = solver.duration(field), field.dynamics
+        own = None if duration is None or dynamics is None else dynamics.noise_over(duration, state)
+        if self.noise is None:
+            return own
+        asked = jax.tree.map(lambda u: jnp.asarray(self.noise, u.real.dtype), state)
+        return asked if own is None else jax.tree.map(jnp.hypot, asked, own)
+
+    @property
+    def _angles(self) -> np.ndarray:
+        """ωt at the positions."""
+        return 2 * np.pi * np.arange(self.points) / self.points
 
     def _lock_in(self, activity: Array) -> Array:
-        """−Re⟨r·e^(−iωt)⟩/|β| over the positions, the leading axis."""
-        angle = 2 * np.pi * np.arange(self.points) / self.points
-        shape = (-1,) + (1,) * (activity.ndim - 1)
-        in_phase = jnp.asarray(np.cos(angle), activity.real.dtype).reshape(shape) * activity.real
+        """−Re⟨r·e^(−iωt)⟩/|β| over the positions, the leading axis; twice that of a real nudge, half of a rotating one."""
+        return self._heard(activity, np.cos(self._angles), np.sin(self._angles))
+
+    def _late(self, activity: Array) -> Array:
+        """The same of r·e^(−i(ωt − π/2)): zero where every state follows at once."""
+        return self._heard(activity, np.sin(self._angles), -np.cos(self._angles))
+
+    def _heard(self, activity: Array, of_real: np.ndarray, of_imaginary: np.ndarray) -> Array:
+        def mean(wave: np.ndarray, part: Array) -> Array:
+            return jnp.tensordot(jnp.asarray(wave / self.points, part.dtype), part, 1)
+
+        heard = mean(of_real, activity.real)
         if jnp.iscomplexobj(activity):
-            in_phase += jnp.asarray(np.sin(angle), activity.real.dtype).reshape(shape) * activity.imag
-        return -in_phase.mean(axis=0) / jnp.asarray(self.nudge, in_phase.dtype)
+            heard += mean(of_imaginary, activity.imag)
+        elif self.points > 2:
+            heard *= 2
+        return -heard / jnp.asarray(self.nudge, heard.dtype)
 
     def respond(self, problem: Problem) -> Response:
         heard = self.record(problem)
@@ -212,7 +278,10 @@ class ContinuousTime(AbstractEstimator):
         noisy = self.noise is not None or problem.system.reading_error is not None
         if self.noise is not None:
             goal = goal + _NOISE_ON_THE_WORST_UNIT * jnp.asarray(self.noise, goal.dtype)
-        converged = heard.sound & (heard.residual <= goal)
+        late = found.error_vector(jax.tree.map(lambda a: a.mean(axis=0), heard.late))
+        tracking = relative(trees.norm(late), trees.norm(error_vector))
+        follows = tracking <= self.largest_lag if self.drive == "oscillating" else heard.residual <= goal
+        converged = heard.sound & follows
         status = jnp.select([~heard.sound, converged], [Status.DIVERGED, Status.CONVERGED], Status.OSCILLATING)
         return Response(
             error_vector=error_vector,
@@ -223,6 +292,7 @@ class ContinuousTime(AbstractEstimator):
             equilibrium=eqx.tree_at(lambda e: e.status, here, status.astype(jnp.int32)),
             surrogate=OverOscillation(heard.states),
             noise=self._scatter(found, heard, error_vector) if noisy else None,
+            tracking=tracking,
         )
 
     def _scatter(self, found: Problem, heard: LockInRecord, error_vector: PyTree) -> Float[Array, " batch"]:
@@ -237,7 +307,7 @@ class ContinuousTime(AbstractEstimator):
         # The force at the average state is a_N of the Taylor series in units of a_1, and a_(N+1) is what its Jacobian is off.
         left = found.in_activity(found.force(found.free.state))
         drift = relative(left, size * found.in_activity(found.cost_gradient))
-        aliased = drift * jnp.minimum(drift, 1) ** (1 / (self.points - 1))
+        aliased = drift * jnp.minimum(drift, 1) ** (1 / (self.order - 1))
         return SAFETY * found.linear_residual(error_vector) + aliased
 
 
@@ -250,12 +320,3 @@ class OverOscillation(eqx.Module):
         injection = theta.injection(x)
         force = jax.vmap(lambda u: theta.force(trees.stand_in(sound, u), injection))(self.states)
         return trees.inner(error_vector, jax.tree.map(lambda a: a.real.mean(axis=0), force))
-
-
-def _with_noise(state: PyTree, size: Array, key: PRNGKeyArray) -> PyTree:
-    """`state` plus independent Gaussian noise on every unit, real and imaginary parts alike."""
-    real_key, imaginary_key = jax.random.split(key)
-    noise = normal_like(trees.real(state), key=real_key)
-    if jnp.issubdtype(trees.dtype_of(state), jnp.complexfloating):
-        noise = jax.tree.map(jax.lax.complex, noise, normal_like(noise, key=imaginary_key))
-    return jax.tree.map(lambda u, n: u + size * n, state, noise)

@@ -9,6 +9,11 @@ from equiprop.hardware._inputs import Inputs as Inputs
 from equiprop.hardware._monte_carlo import MonteCarlo as MonteCarlo
 from equiprop.hardware._monte_carlo import monte_carlo as monte_carlo
 from equiprop.hardware._readout import Readout as Readout
+from equiprop.hardware._safe_frequency import SafeFrequency as SafeFrequency
+from equiprop.hardware._safe_frequency import safe_frequency as safe_frequency
+from equiprop.hardware._timing import Timing as Timing
+from equiprop.hardware._transient import Transient as Transient
+from equiprop.hardware._transient import transient as transient
 from equiprop.hardware._units import Units as Units
 from equiprop.hardware._update import Update as Update
 from equiprop.hardware.drift import Drift as Drift

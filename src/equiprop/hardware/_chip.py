@@ -12,7 +12,7 @@ from equiprop.errors import InputError
 from equiprop.hardware._cells import AbstractCells
 from equiprop.hardware._levels import in_place_of
 from equiprop.numerics import freeze, normal_like, thaw, trees
-from equiprop.systems import INPUT, AbstractWrapper, Block, LayeredNetwork, System, innermost, only_block
+from equiprop.systems import INPUT, AbstractWrapper, Block, Dynamics, LayeredNetwork, System, innermost, only_block
 
 
 class Chip(AbstractWrapper):
@@ -46,8 +46,9 @@ class Chip(AbstractWrapper):
         """
         scales = [_full_scale(device, weight) for weight in _weights(system)]
         units = {}
-        for place, name in enumerate(("gain", "offset")):
-            if (size := getattr(device.units, name)) is not None:
+        sizes = {"gain": device.units.gain, "offset": device.units.offset, "time_constant": device.timing.spread}
+        for place, (name, size) in enumerate(sizes.items()):
+            if size is not None:
                 own = jax.random.fold_in(key, len(device.cells) + 1 + place)
                 units[name] = jax.tree.map(lambda z, size=size: size * z, normal_like(_one_state(system, x), key=own))
         parts, written = freeze((device, scales, {}, units)), jnp.zeros((), jnp.int32)
@@ -203,6 +204,11 @@ class Chip(AbstractWrapper):
 
     def injection(self, x: Any) -> Any:
         return self.programmed.injection(self.device.inputs.brought(x))
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        timing = self.device.timing
+        return self.system.dynamics if timing.is_off else timing.dynamics(thaw(self.parts[3].get("time_constant")))
 
     def measured(self, activity: PyTree, *, key: PRNGKeyArray) -> PyTree | None:
         readout = self.device.readout

@@ -11,6 +11,7 @@ from equiprop.hardware._cells import AbstractCells
 from equiprop.hardware._chip import Chip
 from equiprop.hardware._inputs import Inputs
 from equiprop.hardware._readout import Readout
+from equiprop.hardware._timing import Timing
 from equiprop.hardware._units import Units
 from equiprop.hardware._update import Update
 from equiprop.hardware.drift import Drift
@@ -81,6 +82,7 @@ class Device(AbstractDevice):
     drift: Drift = part(Drift, "Weights that fade.")
     lines: Lines = part(Lines, "Wires with a resistance.")
     units: Units = part(Units, "Gains, offsets and saturation of units.")
+    timing: Timing = part(Timing, "Time constants, slew, delays, poles of wires and noise in time.")
     inputs: Inputs = part(Inputs, "Converters of inputs.")
     readout: Readout = part(Readout, "Noise and converters of what is read.")
     update: Update = part(Update, "What becomes of updates.")
@@ -99,7 +101,7 @@ class Device(AbstractDevice):
     @property
     def _parts(self) -> tuple[Any, ...]:
         """What may be wrong with it."""
-        return (*self.cells.values(), self.units, self.inputs, self.readout, self.update)
+        return (*self.cells.values(), self.units, self.timing, self.inputs, self.readout, self.update)
 
     @property
     def is_perfect(self) -> bool:

@@ -8,7 +8,7 @@ from jaxtyping import PRNGKeyArray, PyTree
 
 from equiprop.hardware._cells import size_setting
 from equiprop.hardware._levels import bits_setting, on_levels, range_setting, steps_of
-from equiprop.numerics import Number, Settings, count, normal_like, trees
+from equiprop.numerics import Number, Settings, count, normal_like
 
 
 class Readout(Settings):
@@ -50,8 +50,5 @@ class Readout(Settings):
 
 
 def _noisy(activity: PyTree, size: Any, key: PRNGKeyArray) -> PyTree:
-    real_key, imaginary_key = jax.random.split(key)
-    drawn = normal_like(trees.real(activity), key=real_key)
-    if jnp.issubdtype(trees.dtype_of(activity), jnp.complexfloating):
-        drawn = jax.tree.map(jax.lax.complex, drawn, normal_like(drawn, key=imaginary_key))
+    drawn = normal_like(activity, key=key)
     return jax.tree.map(lambda r, z: r + jnp.asarray(size, z.real.dtype) * z, activity, drawn)

@@ -134,14 +134,20 @@ def exact_norms(
 
 
 def normal_like(like: PyTree, *, key: PRNGKeyArray) -> PyTree:
-    """Standard normal numbers in the structure, shapes and dtypes of `like`."""
+    """Standard normal numbers in the structure, shapes and dtypes of `like`, real and imaginary parts each."""
     leaves, structure = jax.tree.flatten(like)
     # One draw for all leaves: a random generator is long to compile.
-    ends = np.cumsum([leaf.size for leaf in leaves])
-    parts = jnp.split(jax.random.normal(key, (int(ends[-1]),), trees.dtype_of(like)), ends[:-1])
-    return jax.tree.unflatten(
-        structure, [part.astype(leaf.dtype).reshape(leaf.shape) for part, leaf in zip(parts, leaves, strict=True)]
-    )
+    sizes = [leaf.size * (1 + jnp.iscomplexobj(leaf)) for leaf in leaves]
+    ends = np.cumsum(sizes)
+    drawn = jax.random.normal(key, (int(ends[-1]),), jnp.finfo(trees.dtype_of(like)).dtype)
+    parts = jnp.split(drawn, ends[:-1])
+
+    def shaped(part: Array, leaf: Array) -> Array:
+        if jnp.iscomplexobj(leaf):
+            return jax.lax.complex(part[: leaf.size], part[leaf.size :]).astype(leaf.dtype).reshape(leaf.shape)
+        return part.astype(leaf.dtype).reshape(leaf.shape)
+
+    return jax.tree.unflatten(structure, list(map(shaped, parts, leaves)))
 
 
 def symmetric_antisymmetric_norms(

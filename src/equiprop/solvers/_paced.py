@@ -53,7 +53,8 @@ class AbstractPaced(AbstractSolver):
         """With `damping = "auto"` at ω = 1."""
         return self.sweep_at(field, state, 1.0 if self.damping is None else 1 - jnp.asarray(self.damping))
 
-    def init(self, state: PyTree) -> Pace | tuple[()]:
+    def init(self, field: AbstractField, state: PyTree) -> Pace | tuple[()]:
+        del field
         return Pace.start(state) if self.damping is None else ()
 
     def step(

@@ -111,7 +111,7 @@ def relax_field(
     early_steps = None
     if solver.start_precision is not None and not jnp.iscomplexobj(jax.tree.leaves(state)[0]):
         state, early_steps = _begin_in_low_precision(job, state, active)
-    end, residual = _relaxed(job, goal, _init(solver, state, active))
+    end, residual = _relaxed(job, goal, _init(field, solver, state, active))
     stalled = end.steps - 1 - end.improved_at >= jnp.maximum(end.steps // _PATIENCE, 2)
     status = jnp.select(
         [end.broken | ~jnp.isfinite(residual), residual <= goal, stalled],
@@ -170,13 +170,13 @@ def _relaxed(job: _Job, goal: Float[Array, " batch"], carry: _Carry) -> tuple[_C
     return end, residual
 
 
-def _init(solver: AbstractSolver, state: PyTree, active: Bool[Array, " batch"]) -> _Carry:
+def _init(field: AbstractField, solver: AbstractSolver, state: PyTree, active: Bool[Array, " batch"]) -> _Carry:
     batch = active.shape[0]
     real = jnp.finfo(trees.dtype_of(state)).dtype
     none = jnp.zeros(batch, jnp.int32)
     return _Carry(
         state=state,
-        memory=solver.init(state),
+        memory=solver.init(field, state),
         active=active,
         steps=none,
         broken=jnp.zeros(batch, bool),
@@ -210,7 +210,7 @@ def _begin_in_low_precision(
     steps = max(job.max_steps // _LOW_SHARE, 1)
     goal = jnp.maximum(job.goal, _SAFETY * resolved).astype(half)
     rough = _Job(rounded(job.field), rounded(job.solver), goal, job.phases, steps)
-    _, end = _run(rough, jnp.zeros((), jnp.int32), _init(job.solver, rounded(state), active), 0)
+    _, end = _run(rough, jnp.zeros((), jnp.int32), _init(rough.field, job.solver, rounded(state), active), 0)
     held = across_phases(jnp.all, ~end.broken & jnp.isfinite(trees.max_abs(end.state)), job.phases)
     found = jax.tree.map(lambda a, b: a.astype(b.dtype), end.state, state)
     return trees.select(active & held, found, state), end.steps

@@ -58,10 +58,22 @@ class AbstractSolver(Settings):
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         """Moves every unit once; returns the new state and the largest absolute force met on the way, per sample."""
 
-    def init(self, state: PyTree) -> PyTree:
+    def init(self, field: AbstractField, state: PyTree) -> PyTree:
         """What is remembered of each sample from sweep to sweep, before the first; nothing by default."""
-        del state
+        del field, state
         return ()
+
+    def follow(
+        self, field: AbstractField, state: PyTree, memory: PyTree
+    ) -> tuple[PyTree, Float[Array, " batch"], PyTree]:
+        """A sweep of a state that follows a moving equilibrium and never leaps ahead: what `sweep` returns, and memory."""
+        moved, force = self.sweep(field, state)
+        return moved, force, memory
+
+    def duration(self, field: AbstractField) -> Float[Array, ""] | None:
+        """The time that a sweep takes, in the unit of the field's time constants; `None` where sweeps are no time."""
+        del field
+        return None
 
     def step(self, field: AbstractField, state: PyTree, memory: PyTree, count: Int[Array, ""], phases: int) -> Step:
         """One sweep, and where to go on from. By default from where the sweep ended.

@@ -62,7 +62,8 @@ class Anderson(AbstractSolver):
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         return block_by_block(field, state)
 
-    def init(self, state: PyTree) -> History:
+    def init(self, field: AbstractField, state: PyTree) -> History:
+        del field
         flat = _flat(state)
         batch, n = flat.shape
         blank = jnp.zeros((batch, self.depth, n), flat.dtype)

@@ -13,7 +13,7 @@ from equiprop.numerics import count, gmres_cycle, trees
 from equiprop.solvers._linear import GMRES
 from equiprop.solvers._solver import AbstractSolver, Step, across_phases
 from equiprop.solvers._sweeps import block_by_block
-from equiprop.systems import AbstractField, force_of_one
+from equiprop.systems import AbstractField
 
 
 class Leap(eqx.Module):
@@ -55,7 +55,8 @@ class NewtonGMRES(AbstractSolver):
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         return block_by_block(field, state)
 
-    def init(self, state: PyTree) -> Leap:
+    def init(self, field: AbstractField, state: PyTree) -> Leap:
+        del field
         batch = trees.batch_size(state)
         real = jnp.finfo(trees.dtype_of(state)).dtype
         none = jnp.zeros(batch, jnp.int32)
@@ -71,26 +72,31 @@ class NewtonGMRES(AbstractSolver):
         pause = jnp.where(failed, 2 * memory.pause + 1, memory.pause)
         wait = jnp.where(failed, pause, jnp.maximum(memory.wait - 1, 0))
         leaps = wait == 0
-        corrected = trees.add(swept, self._correction(field, swept))
+        corrected = trees.add(swept, self._correction(field, swept, phases))
         leaps &= across_phases(jnp.all, jnp.isfinite(trees.max_abs(corrected)), phases)
         return Step(swept, trees.select(leaps, corrected, swept), force, Leap(swept, force, leaps, wait, pause))
 
-    def _correction(self, field: AbstractField, state: PyTree) -> PyTree:
-        """−(∂F/∂u)⁻¹F(u), as far as one cycle of GMRES goes."""
+    def _correction(self, field: AbstractField, state: PyTree, phases: int) -> PyTree:
+        """−(∂F/∂u)⁻¹F(u), as far as one cycle of GMRES goes; of all phases of a sample together where they act on each other."""
         rows = jnp.arange(trees.batch_size(state))
-        if jax.eval_shape(lambda: field.index_batch(rows[:1])) is None:
+        if jax.eval_shape(lambda: field.index_batch(rows[:phases])) is None:
             raise InputError(f"Newton's method: {type(field).__name__} cannot be had for one sample alone")
+        together = phases if field.couples_phases else 1
 
-        def single(row: Array, u: PyTree) -> PyTree:
-            alone = field.index_batch(row[None])
+        def groups(a: Array) -> Array:
+            return jnp.moveaxis(a.reshape(together, -1, *a.shape[1:]), 0, 1)
+
+        def of_group(rows: Array, u: PyTree) -> PyTree:
+            alone = field.index_batch(rows)
             assert alone is not None
-            here, product = jax.linearize(force_of_one(alone.force), u)
+            here, product = jax.linearize(alone.force, u)
             right, unflat = ravel_pytree(trees.negative(here))
             return unflat(
                 gmres_cycle(lambda v: ravel_pytree(product(unflat(v)))[0], right, min(self.dimension, right.size))
             )
 
-        return jax.vmap(single)(rows, state)
+        found = jax.vmap(of_group)(groups(rows), jax.tree.map(groups, state))
+        return jax.tree.map(lambda a, u: jnp.moveaxis(a, 1, 0).reshape(u.shape), found, state)
 
 
 # A Newton step that is worth its price makes the force smaller by far more than this.

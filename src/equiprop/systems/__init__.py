@@ -7,6 +7,7 @@ from equiprop.systems._chains import loop as loop
 from equiprop.systems._displaced import Anchor as Anchor
 from equiprop.systems._displaced import Displaced as Displaced
 from equiprop.systems._displaced import tells_differences as tells_differences
+from equiprop.systems._dynamics import Dynamics as Dynamics
 from equiprop.systems._field import AbstractField as AbstractField
 from equiprop.systems._field import Free as Free
 from equiprop.systems._field import Nudged as Nudged
@@ -32,6 +33,9 @@ from equiprop.systems._linearise import over_slope as over_slope
 from equiprop.systems._linearise import predict as predict
 from equiprop.systems._linearise import slope as slope
 from equiprop.systems._linearise import symmetric_parts as symmetric_parts
+from equiprop.systems._motion import Motion as Motion
+from equiprop.systems._motion import in_parts as in_parts
+from equiprop.systems._motion import of_parts as of_parts
 from equiprop.systems._system import Block as Block
 from equiprop.systems._system import System as System
 from equiprop.systems._system import population_names as population_names

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Inexact, Int, PyTree
 
 from equiprop.numerics import trees
+from equiprop.systems._dynamics import Dynamics
 from equiprop.systems._field import AbstractField, only_block
 from equiprop.systems._linearise import cost_gradient, slope
 from equiprop.systems._system import Block, System
@@ -90,24 +91,54 @@ class Displaced(AbstractField):
         return state if self.mobility is None else jax.tree.map(jnp.multiply, self.mobility, state)
 
     def force(self, state: PyTree, only: Block = None) -> PyTree:
-        moved, anchor = self.displacement(state), trees.broadcast_batch(self.anchor, self._copies)
-        response = anchor.response(self.system.activity, moved)
-        pushed = self.field.difference(anchor, moved, response, only)
+        moved, anchor, response = self._moved(state)
+        return self._nudged(self.field.difference(anchor, moved, response, only), anchor, response, only)
+
+    def _moved(self, state: PyTree) -> tuple[PyTree, Anchor, PyTree]:
+        """Mv, from where, and ρ."""
+        moved, anchor = self.displacement(state), trees.broadcast_batch(self.anchor, self.copies)
+        return moved, anchor, anchor.response(self.system.activity, moved)
+
+    def _nudged(self, pushed: PyTree, anchor: Anchor, response: PyTree, only: Block = None) -> PyTree:
         gradient = cost_gradient(self.system, trees.add(anchor.activity, response), self.target)
-        whole = trees.subtract(pushed, trees.scale(self.nudge, only_block(gradient, only)))
+        return self._in_units(trees.subtract(pushed, trees.scale(self.nudge, only_block(gradient, only))), only)
+
+    def _in_units(self, force: PyTree, only: Block = None) -> PyTree:
+        """M⁻¹f."""
         if self.mobility is None:
-            return whole
-        return jax.tree.map(lambda m, f: f / m, only_block(self.mobility, only), whole)
+            return force
+        return jax.tree.map(lambda m, f: f / m, only_block(self.mobility, only), force)
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        return self.field.dynamics
+
+    def velocity(self, force: PyTree) -> PyTree:
+        return self._in_units(super().velocity(self.displacement(force)))
+
+    def passed_on(self, state: PyTree) -> PyTree:
+        return self._moved(state)[2]
+
+    def force_under(self, state: PyTree, arriving: PyTree) -> PyTree:
+        moved, anchor, response = self._moved(state)
+        pushed = self.system.force_difference(moved, arriving)
+        if pushed is None:
+            there = self.field.force_under(trees.add(anchor.state, moved), trees.add(anchor.activity, arriving))
+            pushed = trees.subtract(there, anchor.force)
+        return self._nudged(pushed, anchor, response)
 
     def response(self, state: PyTree) -> PyTree:
         """M⁻¹ρ: what moves of the activity, as it is read."""
-        anchor = trees.broadcast_batch(self.anchor, self._copies)
-        response = anchor.response(self.system.activity, self.displacement(state))
-        return response if self.mobility is None else jax.tree.map(lambda m, a: a / m, self.mobility, response)
+        return self._in_units(self._moved(state)[2])
 
     @property
-    def _copies(self) -> int:
-        return self.nudge.shape[0] // trees.batch_size(self.anchor.state)
+    def _samples(self) -> int:
+        return trees.batch_size(self.anchor.state)
+
+    @property
+    def copies(self) -> int:
+        """How many there are of each sample that the anchor is of."""
+        return self.nudge.shape[0] // self._samples
 
     @property
     def blocks(self) -> tuple[Block, ...]:
@@ -125,8 +156,9 @@ class Displaced(AbstractField):
         inner = self.field.index_batch(rows)
         if inner is None:
             return None
-        # Of every sample all copies are asked for.
-        anchor = trees.index_batch(self.anchor, rows[: len(rows) // self._copies])
+        # Of every sample all copies are asked for, or of one sample one.
+        own = rows[: len(rows) // self.copies] if len(rows) >= self.copies else rows % self._samples
+        anchor = trees.index_batch(self.anchor, own)
         target, nudge, sensitivity = trees.index_batch((self.target, self.nudge, self.sensitivity), rows)
         return Displaced(inner, self.system, anchor, self.mobility, target, nudge, sensitivity)
 

@@ -6,8 +6,10 @@ from typing import Any
 import equinox as eqx
 from jaxtyping import Array, Float, Inexact, Int, PyTree
 
+from equiprop.errors import InputError
 from equiprop.numerics import trees
-from equiprop.systems._linearise import cost_gradient
+from equiprop.systems._dynamics import Dynamics
+from equiprop.systems._linearise import cost_gradient, force_under
 from equiprop.systems._system import Block, System
 
 
@@ -34,6 +36,25 @@ class AbstractField(eqx.Module):
         """A partition of the state such that no block acts on itself, updated in turn by Gauss–Seidel sweeps."""
         return (None,)
 
+    @property
+    def dynamics(self) -> Dynamics | None:
+        """How the state moves under the force; `None` for u̇ = F."""
+        return None
+
+    def velocity(self, force: PyTree) -> PyTree:
+        """How fast the state moves under a force."""
+        return force if self.dynamics is None else self.dynamics.velocity(force)
+
+    def passed_on(self, state: PyTree) -> PyTree:
+        """What units pass on to others. Raises `InputError` where that is not told apart from what they are."""
+        del state
+        raise InputError(f"{type(self).__name__}: has no wires that could lag", hint="give dynamics without poles")
+
+    def force_under(self, state: PyTree, arriving: PyTree) -> PyTree:
+        """The force where this arrives in place of what is passed on. Raises `InputError` where that cannot be told."""
+        del arriving
+        return self.passed_on(state)
+
     def norm(self, force: PyTree) -> Float[Array, " batch"]:
         """How large a force on some or all populations is, per sample: what a solver's tolerance is held against.
 
@@ -41,8 +62,13 @@ class AbstractField(eqx.Module):
         """
         return trees.max_abs(force)
 
+    @property
+    def couples_phases(self) -> bool:
+        """Whether the copies of a sample act on each other, and must be asked for together."""
+        return False
+
     def index_batch(self, rows: Int[Array, " some"]) -> "AbstractField | None":
-        """The same field for some samples of the batch; `None` if it cannot be indexed by sample.
+        """The same field for some rows of the batch, one or all copies of each sample; `None` if it cannot be had so.
 
         Relaxation goes on with the samples that have not converged, where it can.
         """
@@ -67,6 +93,16 @@ class Free(AbstractField):
     def blocks(self) -> tuple[Block, ...]:
         return self.system.blocks
 
+    @property
+    def dynamics(self) -> Dynamics | None:
+        return self.system.dynamics
+
+    def passed_on(self, state: PyTree) -> PyTree:
+        return self.system.activity(state)
+
+    def force_under(self, state: PyTree, arriving: PyTree) -> PyTree:
+        return force_under(self.system, state, arriving, self.injection)
+
     def index_batch(self, rows: Int[Array, " some"]) -> "Free":
         return Free(self.system, trees.index_batch(self.injection, rows))
 
@@ -88,13 +124,25 @@ class Nudged(AbstractField):
     nudge: Inexact[Array, " batch"]
 
     def force(self, state: PyTree, only: Block = None) -> PyTree:
-        force = self.field.force(state, only)
+        return self._nudged(self.field.force(state, only), state, only)
+
+    def _nudged(self, force: PyTree, state: PyTree, only: Block = None) -> PyTree:
         gradient = cost_gradient(self.system, self.system.activity(state), self.target)
         return trees.subtract(force, trees.scale(self.nudge, only_block(gradient, only)))
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.field.blocks
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        return self.field.dynamics
+
+    def passed_on(self, state: PyTree) -> PyTree:
+        return self.field.passed_on(state)
+
+    def force_under(self, state: PyTree, arriving: PyTree) -> PyTree:
+        return self._nudged(self.field.force_under(state, arriving), state)
 
     def norm(self, force: PyTree) -> Float[Array, " batch"]:
         return self.field.norm(force)

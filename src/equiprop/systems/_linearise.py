@@ -138,6 +138,23 @@ def clamped_force(system: System, activity: PyTree, injection: Any) -> PyTree:
     )
 
 
+def force_under(system: System, state: PyTree, arriving: PyTree, injection: Any) -> PyTree:
+    """F(u) + H(q) − H(φ(u)): the force where q arrives in place of what the units pass on.
+
+    Raises `InputError` for a system that does not say what H is.
+    """
+    force, activity = system.force(state, injection), system.activity(state)
+    there = system.recurrent_input(arriving, injection)
+    if there is not None:
+        return trees.add(force, trees.subtract(there, system.recurrent_input(activity, injection)))
+    if _is_identity(system, state) and system.leak(state) is not None:
+        return trees.add(system.force(arriving, injection), trees.subtract(system.leak(arriving), system.leak(state)))
+    raise InputError(
+        f"{type(system).__name__}: does not say what force arrives when other activities are passed on, and only that can lag",
+        hint="give it the method recurrent_input, or from_force(..., activity=lambda u: u, leak=...); or no wires that lag",
+    )
+
+
 def _has_recurrent_input(system: System, state: PyTree, injection: Any) -> bool:
     return jax.eval_shape(lambda: system.recurrent_input(system.activity(state), injection)) is not None
 

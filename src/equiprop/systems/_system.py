@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.numerics import AbstractCost, trees
+from equiprop.systems._dynamics import Dynamics
 
 Block = tuple[str, ...] | None
 """The populations that one update moves together; `None` stands for the whole state."""
@@ -109,6 +110,11 @@ class System(eqx.Module):
         return False
 
     # What is other than for a system that is computed where one is built.
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        """How the state moves under the force; `None` for u̇ = F, in units of a time that the system does not know."""
+        return None
 
     @property
     def believed(self) -> "System":

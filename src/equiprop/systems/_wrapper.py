@@ -6,6 +6,7 @@ import equinox as eqx
 from jaxtyping import Array, Float, Inexact, PyTree
 
 from equiprop.numerics import AbstractCost
+from equiprop.systems._dynamics import Dynamics
 from equiprop.systems._system import Block, System
 
 
@@ -42,6 +43,10 @@ class AbstractWrapper(System):
     @property
     def blocks(self) -> tuple[Block, ...]:
         return self.system.blocks
+
+    @property
+    def dynamics(self) -> Dynamics | None:
+        return self.system.dynamics
 
     @property
     def holomorphic(self) -> bool | None:

@@ -18,7 +18,7 @@ FACTORS = ("nudge_factor", "solver_tolerance_factor")
 _AIM = 0.7
 _LEAST, _MOST = 0.1, 0.7
 # Against what the estimator tends to.
-_CAUSES = ("nudge", "relaxation", "rounding", "noise")
+_CAUSES = ("nudge", "relaxation", "rounding", "noise", "lag")
 
 
 class Adjustment(eqx.Module):

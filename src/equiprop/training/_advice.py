@@ -15,6 +15,7 @@ MENDS = {
     "relaxation": "a smaller solver.tolerance, or more steps, bring it nearer",
     "rounding": "double precision, a larger nudge or stronger feedback bring it nearer",
     "noise": "more periods or readings average it out, and a larger nudge stands above it",
+    "lag": "a slower nudge, or faster units and wires",
     "asymmetry": "homeostasis, or more of it, turns it towards the exact one",
     "exclusion": "mend what flags the samples that are excluded",
     "mismatch": "calibrate the cells and units, or measure their gains and divide by them",
