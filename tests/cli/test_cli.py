@@ -222,6 +222,19 @@ def test_export(capsys, run, tmp_path):
     assert {name: list(a.shape) for name, a in np.load(tmp_path / "w.npz").items()} == shapes
 
 
+@pytest.mark.skipif(shutil.which("ngspice") is None, reason="ngspice is not installed")
+def test_export_as_a_circuit(capsys, run, tmp_path):
+    circuit = tmp_path / "a.cir"
+    code, out, _ = call(
+        capsys, "export", run, "--format", "spice", "--sample", "3", "--verify", "--out", circuit, "--json"
+    )
+    verified = json.loads(out)["verified"]
+    assert code == 0 and verified["operating_point"] < 1e-6 and verified["error_vector"] < 1e-4
+    assert circuit.read_text().splitlines()[-2:] == [".op", ".end"]
+    code, out, _ = call(capsys, "export", run, "--format", "spice", "--until", "2", "--nudge", "0.1", "--out", circuit)
+    assert code == 0 and "lines, after epoch 2" in out and ".tran 0.002" in circuit.read_text()
+
+
 @pytest.mark.slow
 def test_train_from_a_run(capsys, run, tmp_path):
     """Fine-tuning starts from the other run's weights, with another optimizer."""
@@ -598,6 +611,8 @@ def test_mistakes_with_a_run(capsys, run):
         (["predict", run, run / "summary.json"], "has no ending that is known"),
         (["predict", run, "x.npy", "--out", "p.txt"], "--out p.txt: has no ending that is known; choose .csv or .npz"),
         (["export", run, "--out", "w.pt"], "path = 'w.pt': has no ending that is known"),
+        (["export", run, "--sample", "3"], "sample = 3: is of circuits; give --format spice, too"),
+        (["export", run, "--format", "spice", "--sample", "-1"], "samples, the first of which is 0"),
         (["compare", run, "--training.batch-size", "50"], "--training.batch-size: a run brings its own configuration"),
         (["compare", run, "--lr", "0.1"], "--lr or --optimizer.learning-rate: a run brings its own configuration"),
     ]:

@@ -165,7 +165,7 @@ def test_noise_of_an_interval_is_that_of_the_process():
     dynamics = Timing(time_constant=2.0, noise=0.1).dynamics(None)
     for t in (1e-3, 1.0, 100.0):
         said = dynamics.noise_over(jnp.asarray(t), jnp.zeros((1, 1)))
-        np.testing.assert_allclose(said, 0.1 * np.sqrt(1 - np.exp(-t)), rtol=1e-9)
+        np.testing.assert_allclose(np.asarray(said), 0.1 * np.sqrt(1 - np.exp(-t)), rtol=1e-9)
 
 
 def test_displacements_move_as_states_do():

@@ -128,6 +128,18 @@ class TrainedRun:
             raise InputError("the targets of this run name no classes", path="confusion")
         return np.asarray(found["confusion"])
 
+    def batch(self, split: str, rows: Any) -> tuple[Any, Any]:
+        """Inputs and targets of some samples of a split, by their places, as the system and its cost take them.
+
+        Raises as `evaluate`, and for a place that there is not.
+        """
+        samples, places = self._samples(split), np.asarray(rows)
+        if np.any((places < 0) | (places >= len(samples))):
+            raise InputError(
+                f"the {split} split has {len(samples)} samples, the first of which is 0", path="rows", value=rows
+            )
+        return samples.batch(jax.numpy.asarray(places))
+
     def parameters(self) -> dict[str, np.ndarray]:
         """The parameters of the system, by their paths in it."""
         return named_parameters(self.system)

@@ -29,6 +29,11 @@ class AbstractActivation(abc.ABC):
     def __call__(self, u: Inexact[Array, " *shape"]) -> Inexact[Array, " *shape"]:
         """φ(u), on real or complex arrays of any shape; the dtype is kept."""
 
+    def formula(self, u: str) -> str | None:
+        """φ of a real u as text, in `+ - * /`, `exp`, `tanh`, `min`, `max`, for circuit simulators; `None` if it has none."""
+        del u
+        return None
+
     def singularity_distance(self, u: Inexact[Array, " *shape"]) -> Float[Array, " *shape"]:
         """The distance in the complex plane from each argument to the nearest singularity of φ, in the units of u.
 

@@ -17,6 +17,9 @@ class DoubleSiLU(AbstractActivation):
     def __call__(self, u: Array) -> Array:
         return 0.5 * u * logistic(u) + (1 - 0.5 * u) * logistic(u - 2)
 
+    def formula(self, u: str) -> str:
+        return f"0.5*({u})/(1+exp(-({u}))) + (1-0.5*({u}))/(1+exp(2-({u})))"
+
     def singularity_distance(self, u: Array) -> Array:
         columns = [distance_to_poles(u, real, jnp.pi, 2 * jnp.pi) for real in (0.0, 2.0)]
         return jnp.stack(columns).min(axis=0)

@@ -17,5 +17,8 @@ class HardSigmoid(AbstractActivation):
     def __call__(self, u: Array) -> Array:
         return jnp.where(u.real < 0, jnp.zeros_like(u), jnp.where(u.real > 1, jnp.ones_like(u), u))
 
+    def formula(self, u: str) -> str:
+        return f"min(max({u}, 0), 1)"
+
     def singularity_distance(self, u: Array) -> Array:
         return jnp.minimum(jnp.abs(u.real), jnp.abs(u.real - 1))

@@ -15,3 +15,6 @@ class Identity(AbstractActivation):
 
     def __call__(self, u: Array) -> Array:
         return u
+
+    def formula(self, u: str) -> str:
+        return u

@@ -17,5 +17,8 @@ class ReLU(AbstractActivation):
     def __call__(self, u: Array) -> Array:
         return jnp.where(u.real > 0, u, jnp.zeros_like(u))
 
+    def formula(self, u: str) -> str:
+        return f"max({u}, 0)"
+
     def singularity_distance(self, u: Array) -> Array:
         return jnp.abs(u.real)

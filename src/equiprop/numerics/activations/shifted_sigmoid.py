@@ -17,5 +17,8 @@ class ShiftedSigmoid(AbstractActivation):
     def __call__(self, u: Array) -> Array:
         return logistic(4 * u - 2)
 
+    def formula(self, u: str) -> str:
+        return f"1/(1+exp(2-4*({u})))"
+
     def singularity_distance(self, u: Array) -> Array:
         return distance_to_poles(u, 0.5, jnp.pi / 4, jnp.pi / 2)

@@ -17,5 +17,8 @@ class Tanh(AbstractActivation):
     def __call__(self, u: Array) -> Array:
         return hyperbolic_tangent(u)
 
+    def formula(self, u: str) -> str:
+        return f"tanh({u})"
+
     def singularity_distance(self, u: Array) -> Array:
         return distance_to_poles(u, 0.0, jnp.pi / 2, jnp.pi)

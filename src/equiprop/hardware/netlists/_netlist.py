@@ -1,0 +1,56 @@
+"""From a system to a netlist."""
+
+from typing import Any
+
+from equiprop.errors import InputError
+from equiprop.hardware.netlists._circuit import Circuit
+from equiprop.hardware.netlists._layered import of_layered
+from equiprop.numerics import trees
+from equiprop.systems import LayeredNetwork, System, innermost
+
+COUPLINGS = ("sources", "resistors")
+
+
+def circuit_of(
+    system: System,
+    x: Any,
+    *,
+    target: Any = None,
+    nudge: float = 0.0,
+    couplings: str = "sources",
+    ohms: float = 1e3,
+) -> Circuit:
+    """The circuit of a system for one sample: of a layered network, perfect or on a chip with all that is wrong with it.
+
+    **Arguments:**
+
+    - `x`: a batch of one input.
+    - `target`: of that sample, where there is a nudge; the cost is one of the library's.
+    - `nudge`: β, a real number.
+    - `couplings`: `sources`, a voltage-controlled current source a weight, or `resistors`, a differential pair of them.
+    - `ohms`: of the leak of a unit. One unit of the state is a volt.
+
+    Raises `InputError` for other systems, pooling, an activation or a cost without a formula, and more than one sample.
+    """
+    if couplings not in COUPLINGS:
+        raise InputError(f"must be one of {', '.join(COUPLINGS)}", path="couplings", value=couplings)
+    if not ohms > 0:
+        raise InputError("must be above 0", path="ohms", value=ohms)
+    inner = innermost(system)
+    if not isinstance(inner, LayeredNetwork):
+        reason = f"{type(inner).__name__} has no circuit that is known here"
+        raise InputError(reason, path="system", hint="export a layered network or a resistive one")
+    if trees.batch_size(system.initial_state(x)) != 1:
+        raise InputError("must be one sample, as a circuit has one input", path="x")
+    return of_layered(system, x, target=target, nudge=nudge, couplings=couplings, ohms=ohms)
+
+
+def netlist(system: System, x: Any, analysis: str = ".op", **options: Any) -> str:
+    """The text of the circuit of a system for one sample, which ngspice reads.
+
+    **Arguments:**
+
+    - `analysis`: `.op`, or `hardware.netlists.transient(end, step)`, in seconds.
+    - `options`: of `circuit_of`.
+    """
+    return circuit_of(system, x, **options).text(analysis)
