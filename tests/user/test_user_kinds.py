@@ -27,6 +27,7 @@ SYSTEMS = {
     "loop": ("--system.hidden", 4, 4),
     "cnn": ("--system.preset", "small"),
     "network": (),
+    "resistive": ("--system.hidden", 4, "--homeostasis", "none"),
 }
 
 

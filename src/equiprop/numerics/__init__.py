@@ -17,6 +17,7 @@ from equiprop.numerics.costs import SoftmaxReadout as SoftmaxReadout
 from equiprop.numerics.costs import SquaredError as SquaredError
 from equiprop.numerics.costs import SumOfCosts as SumOfCosts
 from equiprop.numerics.costs import softmax_cross_entropy as softmax_cross_entropy
+from equiprop.numerics.diodes import voltage_beside_diodes as voltage_beside_diodes
 from equiprop.numerics.frozen import Frozen as Frozen
 from equiprop.numerics.frozen import freeze as freeze
 from equiprop.numerics.frozen import thaw as thaw

@@ -36,6 +36,7 @@ from equiprop.systems._linearise import symmetric_parts as symmetric_parts
 from equiprop.systems._motion import Motion as Motion
 from equiprop.systems._motion import in_parts as in_parts
 from equiprop.systems._motion import of_parts as of_parts
+from equiprop.systems._resistive import ResistiveNetwork as ResistiveNetwork
 from equiprop.systems._system import Block as Block
 from equiprop.systems._system import System as System
 from equiprop.systems._system import population_names as population_names
@@ -60,6 +61,8 @@ from equiprop.systems.recipes import RECIPES as RECIPES
 from equiprop.systems.recipes import AbstractRecipe as AbstractRecipe
 from equiprop.systems.recipes import Loop as Loop
 from equiprop.systems.recipes import Network as Network
+from equiprop.systems.recipes import Resistive as Resistive
 from equiprop.systems.recipes import cnn as cnn
 from equiprop.systems.recipes import loop_network as loop_network
 from equiprop.systems.recipes import mlp as mlp
+from equiprop.systems.recipes import resistive as resistive

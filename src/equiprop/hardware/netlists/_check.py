@@ -120,6 +120,8 @@ def _of_one(
 
 def _on_the_way(system: System, x: Any, until: float, options: Any) -> float:
     circuit: Circuit = circuit_of(system, x, **options)
+    if not circuit.initial:
+        raise InputError("the circuit of a resistive network has no capacitances, and so no transient", path="until")
     dynamics = Dynamics() if system.dynamics is None else system.dynamics
     fastest = min(map(float, (dynamics.fastest, *dynamics.poles)))
     values = simulate(circuit.text(transient(until, min(until / _POINTS, fastest / 20))))

@@ -5,8 +5,9 @@ from typing import Any
 from equiprop.errors import InputError
 from equiprop.hardware.netlists._circuit import Circuit
 from equiprop.hardware.netlists._layered import of_layered
+from equiprop.hardware.netlists._resistive import of_resistive
 from equiprop.numerics import trees
-from equiprop.systems import LayeredNetwork, System, innermost
+from equiprop.systems import LayeredNetwork, ResistiveNetwork, System, innermost
 
 COUPLINGS = ("sources", "resistors")
 
@@ -20,15 +21,17 @@ def circuit_of(
     couplings: str = "sources",
     ohms: float = 1e3,
 ) -> Circuit:
-    """The circuit of a system for one sample: of a layered network, perfect or on a chip with all that is wrong with it.
+    """The circuit of a system for one sample: of a layered network, perfect or on a chip with all that is wrong with it, or of a
+    resistive one.
 
     **Arguments:**
 
     - `x`: a batch of one input.
     - `target`: of that sample, where there is a nudge; the cost is one of the library's.
     - `nudge`: β, a real number.
-    - `couplings`: `sources`, a voltage-controlled current source a weight, or `resistors`, a differential pair of them.
-    - `ohms`: of the leak of a unit. One unit of the state is a volt.
+    - `couplings`: of a layered network: `sources`, a voltage-controlled current source a weight, or `resistors`, a differential
+      pair of them.
+    - `ohms`: of the leak of a unit, or of a conductance of 1. One unit of the state is a volt.
 
     Raises `InputError` for other systems, pooling, an activation or a cost without a formula, and more than one sample.
     """
@@ -37,11 +40,16 @@ def circuit_of(
     if not ohms > 0:
         raise InputError("must be above 0", path="ohms", value=ohms)
     inner = innermost(system)
-    if not isinstance(inner, LayeredNetwork):
+    known = isinstance(inner, LayeredNetwork) or isinstance(system, ResistiveNetwork)
+    if not known:
         reason = f"{type(inner).__name__} has no circuit that is known here"
         raise InputError(reason, path="system", hint="export a layered network or a resistive one")
     if trees.batch_size(system.initial_state(x)) != 1:
         raise InputError("must be one sample, as a circuit has one input", path="x")
+    if isinstance(system, ResistiveNetwork):
+        if couplings != COUPLINGS[0]:
+            raise InputError("is of layered networks; this one is of resistors", path="couplings", value=couplings)
+        return of_resistive(system, x, target=target, nudge=nudge, ohms=ohms)
     return of_layered(system, x, target=target, nudge=nudge, couplings=couplings, ohms=ohms)
 
 
@@ -52,5 +60,10 @@ def netlist(system: System, x: Any, analysis: str = ".op", **options: Any) -> st
 
     - `analysis`: `.op`, or `hardware.netlists.transient(end, step)`, in seconds.
     - `options`: of `circuit_of`.
+
+    Raises `InputError` as that does, and for a transient of a circuit without capacitances.
     """
-    return circuit_of(system, x, **options).text(analysis)
+    circuit = circuit_of(system, x, **options)
+    if analysis.startswith(".tran") and not circuit.initial:
+        raise InputError("the circuit of a resistive network has no capacitances, and so no transient", path="analysis")
+    return circuit.text(analysis)

@@ -9,5 +9,7 @@ from equiprop.systems.recipes._mlp import MLP as MLP
 from equiprop.systems.recipes._mlp import mlp as mlp
 from equiprop.systems.recipes._network import Network as Network
 from equiprop.systems.recipes._recipe import AbstractRecipe as AbstractRecipe
+from equiprop.systems.recipes._resistive import Resistive as Resistive
+from equiprop.systems.recipes._resistive import resistive as resistive
 
 RECIPES = Family("system", __name__, f"{__name__}:AbstractRecipe")
