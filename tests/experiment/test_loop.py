@@ -582,6 +582,7 @@ COMBINATIONS = [
         {"kind": "continuous_time", "points": 2, "noise": 0.01, "steps_per_point": 10},
         {"kind": "local", "strength": {"schedule": "warmup", "from": 1.0, "to": 0.1}},
     ),
+    ({"kind": "harmonic_balance", "harmonics": 1}, {"kind": "none"}),
     ({"kind": "exact_response"}, {"kind": "rotation", "probes": 1}),
     ({"kind": "recurrent_backprop"}, {"kind": "kolen_pollack"}),
     ({"kind": "neumann", "terms": 5}, {"kind": "weight_mirror"}),

@@ -31,6 +31,7 @@ def said(nudge=0.0, relaxation=0.0, rounding=0.0, asymmetry=0.0, limit=None):
         "asymmetry": asymmetry,
         "exclusion": 0.0,
         "noise": 0.0,
+        "lag": 0.0,
     }
     return {
         "gradient_bar_limit": math.hypot(nudge, relaxation, rounding) if limit is None else limit,

@@ -15,7 +15,7 @@ from equiprop.hardware.netlists._circuit import RELATIVE, Circuit, transient
 from equiprop.hardware.netlists._netlist import circuit_of
 from equiprop.hardware.netlists._ngspice import simulate, version
 from equiprop.numerics import Figures
-from equiprop.solvers import AbstractSolver, GaussSeidel, relax_field
+from equiprop.solvers import AbstractSolver, NewtonGMRES, relax_field
 from equiprop.systems import Dynamics, Free, Nudged, System
 
 _POINTS = 50
@@ -68,12 +68,12 @@ def check_circuit(
 
     - `target`: where there is a nudge.
     - `until`: how long a transient is to be, in the unit of the time constants; none by default.
-    - `solver`: `GaussSeidel(tolerance=1e-7)` by default.
+    - `solver`: `NewtonGMRES(tolerance=1e-9)` by default.
     - `options`: of `netlist`.
 
     Raises as `netlist` and `simulate` do.
     """
-    solver = GaussSeidel(tolerance=1e-7, max_steps=2000, nudged_max_steps=2000) if solver is None else solver
+    solver = NewtonGMRES(tolerance=1e-9, max_steps=500, dimension=40) if solver is None else solver
     samples = len(jax.tree.leaves(x)[0])
     found = []
     for i in range(samples):
