@@ -9,13 +9,16 @@ import pytest
 from equiprop.errors import InputError
 from equiprop.estimators import Adjoint, Centered, ContinuousTime, CoupledLearning, ExactResponse, Holomorphic, estimate
 from equiprop.hardware import (
+    DEVICES,
     AbstractCells,
     Device,
     Drift,
+    GoodCMOS,
     Inputs,
     Lines,
     Mismatch,
     Perfect,
+    PoorMemristor,
     Programming,
     Quantisation,
     Readout,
@@ -26,6 +29,7 @@ from equiprop.hardware import (
 from equiprop.homeostasis import Batch as Usable
 from equiprop.homeostasis import JacobianHomeostasis, LocalHomeostasis
 from equiprop.numerics import SquaredError, trees
+from equiprop.numerics.settings import build, decode, encode
 from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import cost_gradient, from_force, is_holomorphic, jacobian, membrane_jacobian, mlp
 from networks import BATCH, CLASSES, INPUTS, batch, network
@@ -47,6 +51,15 @@ EVERYTHING = Device(
     update=Update(step=1e-3, asymmetry=0.2),
 )
 SMOOTH = Device(mismatch=Mismatch(gain=0.2), drift=Drift(exponent=0.05, time=100.0), units=EVERYTHING.units)
+
+
+PRESETS = [
+    (GoodCMOS, "quantisation", {"bits": 6}),
+    (GoodCMOS, "inputs", {"bits": 5}),
+    (GoodCMOS, "readout", {"bits": 8}),
+    (PoorMemristor, "programming", {"noise": 0.1}),
+    (PoorMemristor, "update", {"step": 0.00135, "asymmetry": 0.26, "spread": 0.2, "variation": 5.0}),
+]
 
 
 def norm(tree):
@@ -263,6 +276,19 @@ def test_the_bar_of_a_gradient_says_that_it_is_noise():
     bar = estimate(chip, X, Y, Centered(0.05), solver=SOLVER, key=KEY).gradient_bar
     assert bar.causes["noise"] > 0.9 * bar.limit
     assert max(bar.causes, key=lambda name: float(bar.causes[name])) == "noise"
+
+
+@pytest.mark.parametrize(("preset", "part", "values"), PRESETS)
+def test_presets_have_the_figures_of_their_sources_and_keep_them_where_one_is_changed(preset, part, values):
+    assert DEVICES.find(preset.kind) is preset and preset().cited() and not preset().is_perfect
+    usual = encode(preset())[part]
+    assert {name: usual[name] for name in values} == pytest.approx(values, rel=1e-6)
+    name, *others = values
+    changed = encode(build(preset, decode(preset, {part: {name: 3}})))[part]
+    assert changed[name] == 3 and all(changed[other] == usual[other] for other in others)
+    chip = preset().instance(network("tied"), 1)
+    free = relax(chip, X, SOLVER)
+    assert bool(free.converged.all()) and norm(trees.subtract(free.state, relax(network("tied"), X, SOLVER).state)) > 0
 
 
 @pytest.mark.slow

@@ -17,8 +17,10 @@ from equiprop.hardware._transient import transient as transient
 from equiprop.hardware._units import Units as Units
 from equiprop.hardware._update import Update as Update
 from equiprop.hardware.drift import Drift as Drift
+from equiprop.hardware.good_cmos import GoodCMOS as GoodCMOS
 from equiprop.hardware.lines import Lines as Lines
 from equiprop.hardware.mismatch import Mismatch as Mismatch
+from equiprop.hardware.poor_memristor import PoorMemristor as PoorMemristor
 from equiprop.hardware.programming import Programming as Programming
 from equiprop.hardware.quantisation import Quantisation as Quantisation
 from equiprop.hardware.stuck import Stuck as Stuck

@@ -43,7 +43,7 @@ class Setting:
     - `above`, `at_least`, `below`, `at_most`, `nonzero`: the range of a number or count.
     - `word`: what else it may be: `"auto"`, or the number that means "off". A number that is this is held as `None`.
     - `options`: of a choice.
-    - `part`: the class of a part, which has settings of its own.
+    - `part`: the class of a part, which has settings of its own. `usual`: which of them are by default other than there.
     - `schedule`: makes what stands in the place of a number from a table.
     - `needs`: other fields of the class; where one of them is off, that is its word or 0, this one has no effect.
     """
@@ -58,6 +58,7 @@ class Setting:
     word: Any = _NONE
     options: tuple[str, ...] = ()
     part: Any = None
+    usual: tuple[tuple[str, Any], ...] = ()
     schedule: Callable[[Mapping[str, Any]], AbstractSchedule] = as_schedule
     needs: tuple[str, ...] = ()
 
@@ -95,7 +96,7 @@ class Setting:
             assert self.part is not None
             if not isinstance(value, Mapping):
                 raise InputError("must be a table", value=value)
-            return decode(self.part, value)
+            return dict(self.usual) | decode(self.part, value)
         if self.type == "number" and isinstance(value, Mapping):
             self.schedule(value)
             return dict(value)
@@ -201,9 +202,10 @@ def constant(default: float | str, doc: str = "", **rules: Any) -> Any:
     return _static(default, Setting("number", doc, **rules))
 
 
-def part(cls: type, doc: str = "") -> Any:
-    """A field that holds an object of a class with settings of its own; by default with their defaults."""
-    return eqx.field(default_factory=cls, metadata={"setting": Setting("part", doc, part=cls)})
+def part(cls: type, doc: str = "", **usual: Any) -> Any:
+    """A field that holds an object of a class with settings of its own; by default with their defaults, but for those given."""
+    setting = Setting("part", doc, part=cls, usual=tuple(usual.items()))
+    return eqx.field(default_factory=partial(cls, **usual), metadata={"setting": setting})
 
 
 def _static(default: Any, setting: Setting, kw_only: bool = False) -> Any:
@@ -338,7 +340,7 @@ def defaults_of(cls: Any) -> dict[str, Any]:
         setting = settings_of(cls).get(field.name)
         if setting is not None and setting.type == "part":
             assert setting.part is not None
-            found[field.name] = defaults_of(setting.part)
+            found[field.name] = defaults_of(setting.part) | dict(setting.usual)
         elif setting is not None and field.default is not dataclasses.MISSING:
             found[field.name] = _spelled(field.default, setting)
         elif setting is not None and field.default_factory is not dataclasses.MISSING:
