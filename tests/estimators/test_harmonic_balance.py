@@ -40,7 +40,7 @@ def off(a, b):
 @pytest.mark.parametrize(
     "timing", [Timing(), Timing(time_constant=2.0, spread=0.3), Timing(pole=0.4, delay=0.5, delay_stages=2)]
 )
-@pytest.mark.parametrize("frequency", [0.001, 0.1, 2.0])
+@pytest.mark.parametrize("frequency", [0.1, *(pytest.param(f, marks=pytest.mark.slow) for f in (0.001, 2.0))])
 def test_a_linear_network_answers_by_its_transfer_function(timing, frequency):
     """(iωτ + 1 − W·Π1/(1 + iωT))⁻¹: what is in phase of it, and what comes late."""
     chip = Device(timing=timing).instance(linear(), 1, x=INPUT)

@@ -49,6 +49,7 @@ def arrays(system):
     return [np.asarray(a) for a in jax.tree.leaves(eqx.filter(system, eqx.is_array))]
 
 
+@pytest.mark.slow
 def test_a_checkpoint_holds_the_chip(finished):
     run = load(finished, dataset=DATA)
     assert isinstance(run.system, Chip)

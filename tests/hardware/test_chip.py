@@ -169,6 +169,7 @@ def test_full_scale_is_of_each_array_when_the_chip_is_made():
     np.testing.assert_allclose(np.unique(fixed.weights["input->hidden_1"]), [-0.25, 0, 0.25])
 
 
+@pytest.mark.slow
 def test_derivatives_of_a_chip_are_true():
     chip = SMOOTH.instance(network("untied"), 3)
 
@@ -192,6 +193,7 @@ def test_what_is_learnt_is_what_a_learner_knows():
     np.testing.assert_allclose(answer.gradient.system.weights["hidden_1->hidden_2"], wanted, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_bar_of_the_gradient_holds_what_a_learner_does_not_know():
     chip = SMOOTH.instance(network("tied"), 3)
     exact = estimate(chip, X, Y, Adjoint(), solver=SOLVER).gradient
@@ -252,7 +254,8 @@ def test_differences_of_forces_are_those_of_forces():
     close(trees.subtract(arriving, moved), wanted, rtol=1e-9)
 
 
-@pytest.mark.parametrize("points", [2, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 3, 6))])
+@pytest.mark.slow
+@pytest.mark.parametrize("points", [1, 2, 3, 6])
 def test_noise_of_reading_is_what_the_estimate_says(points):
     system = network("untied")
     chip = Device(readout=Readout(noise=1e-3, repeats=4)).instance(system)
@@ -271,6 +274,7 @@ def test_noise_of_reading_is_what_the_estimate_says(points):
     np.testing.assert_allclose(size * trees.norm(clean.error_vector), wanted, rtol=0.1)
 
 
+@pytest.mark.slow
 def test_the_bar_of_a_gradient_says_that_it_is_noise():
     chip = Device(readout=Readout(noise=0.02)).instance(network("tied"))
     bar = estimate(chip, X, Y, Centered(0.05), solver=SOLVER, key=KEY).gradient_bar
@@ -315,6 +319,7 @@ def test_reading_needs_a_key_to_be_noisy():
         estimate(chip, X, Y, Centered(0.05))
 
 
+@pytest.mark.slow
 def test_converters_of_few_bits_see_nothing_of_a_weak_nudge():
     chip = Device(readout=Readout(bits=6)).instance(network("tied"))
     weak = estimate(chip, X, Y, Centered(nudge=1e-5, clip=float("inf")), solver=SOLVER, key=KEY).error_vector
@@ -335,6 +340,7 @@ def test_what_other_estimators_read_is_noisy_too():
     close(*(estimate(s, X, target, ExactResponse(), solver=SOLVER).error_vector for s in (system, chip)))
 
 
+@pytest.mark.slow
 def test_with_an_ideal_way_back_the_response_is_that_of_the_system_where_the_chip_is():
     system = network("untied")
     device = Device(mismatch=SMOOTH.mismatch, units=Units(gain=0.1, offset=0.02), backward="ideal")

@@ -44,6 +44,7 @@ def test_each_chip_is_that_chip_alone():
     assert "cosine to ideal" in str(found) and "±" in str(found)
 
 
+@pytest.mark.slow
 def test_chips_that_are_perfect_are_all_alike():
     found = monte_carlo(Perfect(), network("tied"), X, Y, Centered(1e-4), chips=2, solver=SOLVER)
     np.testing.assert_allclose(

@@ -113,6 +113,7 @@ def test_states_in_between_and_at_a_fixed_step():
         steps.at(0.5)
 
 
+@pytest.mark.slow
 def test_a_nudge_in_time_leads_to_the_nudged_equilibrium():
     """A complex one to a complex equilibrium, that of the holomorphic continuation."""
     system, x, y = linear(), jnp.asarray(INPUT), jnp.zeros((3, UNITS))

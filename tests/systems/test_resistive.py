@@ -83,6 +83,7 @@ def test_currents_are_those_of_kirchhoff_and_their_law_has_the_same_solution():
     )
 
 
+@pytest.mark.slow
 def test_its_jacobian_is_symmetric_in_its_metric_and_estimates_are_the_gradient():
     system = network()
     assert system.holomorphic and is_holomorphic(system, X)
