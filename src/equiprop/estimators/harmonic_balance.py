@@ -106,7 +106,7 @@ class HarmonicBalance(AbstractEstimator):
     label: ClassVar[str] = "harmonic balance of an oscillating nudge"
     citation: ClassVar[tuple[str, ...]] = (
         "Nakhla & Vlach, A piecewise harmonic balance technique for determination of periodic response of nonlinear systems, "
-        "IEEE Trans. Circuits Syst. 1976, doi:10.1109/TCS.1976.1084181",
+        "IEEE Trans. Circuits Syst. 1976, 23, 85",
     )
 
     nudge: Number = nudge_setting(0.1, "The amplitude β of the nudge.")
