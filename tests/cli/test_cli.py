@@ -23,6 +23,7 @@ from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment import Config, Interrupted, _legacy, _recorded, load
 from equiprop.training import _loop
+from simulator import needs_ngspice
 
 SMALL = [
     "--training.limit", "100", "--training.epochs", "2", "--training.batch-size", "20",
@@ -222,7 +223,7 @@ def test_export(capsys, run, tmp_path):
     assert {name: list(a.shape) for name, a in np.load(tmp_path / "w.npz").items()} == shapes
 
 
-@pytest.mark.skipif(shutil.which("ngspice") is None, reason="ngspice is not installed")
+@needs_ngspice
 def test_export_as_a_circuit(capsys, run, tmp_path):
     circuit = tmp_path / "a.cir"
     code, out, _ = call(

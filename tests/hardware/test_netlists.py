@@ -1,7 +1,5 @@
 """Circuits against ngspice, which is an implementation of the same physics by other people; and its reader against damage."""
 
-import shutil
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +14,8 @@ from equiprop.numerics import activation
 from equiprop.solvers import GaussSeidel
 from equiprop.systems import Connection, LayeredNetwork, Population, Stage, Topology, convolutional, from_force, mlp
 from networks import IMAGE, batch, network
+from simulator import needs_ngspice
 
-needs_ngspice = pytest.mark.skipif(shutil.which("ngspice") is None, reason="ngspice is not installed")
 SOLVER = GaussSeidel(tolerance=1e-10, max_steps=5000, nudged_max_steps=5000)
 X, Y = batch(n=1)
 EVERYTHING = Device(

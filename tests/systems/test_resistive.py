@@ -1,7 +1,5 @@
 """Resistive networks against Kirchhoff's laws in NumPy, finite differences and ngspice."""
 
-import shutil
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,6 +19,7 @@ from equiprop.numerics import voltage_beside_diodes
 from equiprop.solvers import GaussSeidel, relax
 from equiprop.systems import is_holomorphic, jacobian, resistive
 from networks import CLASSES, INPUTS, batch
+from simulator import needs_ngspice
 
 SOLVER = GaussSeidel(tolerance=1e-12, max_steps=2000, nudged_max_steps=2000)
 X, Y = batch()
@@ -149,7 +148,7 @@ def test_what_does_not_fit_is_refused():
         netlist(network(), X[:1], couplings="resistors")
 
 
-@pytest.mark.skipif(shutil.which("ngspice") is None, reason="ngspice is not installed")
+@needs_ngspice
 @pytest.mark.parametrize("settings", [{}, {"diode_current": 1e-4, "diode_voltage": 0.026, "cost": "softmax_readout"}])
 def test_ngspice_finds_the_same_voltages_and_responses(settings):
     found = check_circuit(network(**settings), 2 * X[:2], Y[:2], nudge=0.1, solver=SOLVER)
