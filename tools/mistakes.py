@@ -245,8 +245,8 @@ SYSTEMS = (
     Mistake(
         "sign of the nudge",
         "systems/_field.py",
-        "trees.scale(self.nudge, only_block(gradient, only))",
-        "trees.scale(-self.nudge, only_block(gradient, only))",
+        "return trees.subtract(force, only_block(nudged, only))",
+        "return trees.add(force, only_block(nudged, only))",
         "systems/test_layered.py",
     ),
     Mistake(
@@ -580,8 +580,8 @@ ESTIMATORS = (
     Mistake(
         "conjugate phases forgotten",
         "estimators/_circle.py",
-        "np.where((k == 0) | (2 * k == points), 1, 2)",
-        "np.where((k == 0) | (2 * k == points), 1, 1)",
+        "np.where((k == 0) | (2 * k == points) | (listed == points), 1, 2)",
+        "np.where((k == 0) | (2 * k == points) | (listed == points), 1, 1)",
         "estimators/test_estimators.py",
     ),
     Mistake(
@@ -1651,7 +1651,7 @@ HARDWARE = (
     Mistake(
         "noise of reading by the number of points alone",
         "estimators/_circle.py",
-        "return float(np.sqrt(np.sum((_multiplicity(k, points) / points) ** 2)))",
+        "return float(np.sqrt(np.sum((_multiplicity(points, listed(problem, points)) / points) ** 2)))",
         "return float(points**-0.5)",
         "hardware/test_chip.py",
     ),
@@ -1703,6 +1703,41 @@ HARDWARE = (
         "jnp.sqrt(-jnp.expm1(-2 * duration",
         "jnp.sqrt((2 * duration",
         "hardware/test_transient.py",
+    ),
+    Mistake(
+        "half of a circle measured on a carrier",
+        "estimators/_circle.py",
+        "return points if points <= 2 or problem.system.coding is not None else points // 2 + 1",
+        "return points if points <= 2 else points // 2 + 1",
+        "hardware/test_phase_coding.py",
+    ),
+    Mistake(
+        "a nudge that does not come through mixers",
+        "hardware/_phase_coded.py",
+        "pushed = jax.tree.map(self._arriving, pushed)",
+        "pass",
+        "hardware/test_phase_coding.py",
+    ),
+    Mistake(
+        "mixers that leave nothing at twice the carrier",
+        "hardware/_phase_coded.py",
+        "mixed = sent + turn * sent.conj()",
+        "mixed = sent",
+        "hardware/test_phase_coding.py",
+    ),
+    Mistake(
+        "a phase that is told of no amplitude",
+        "hardware/_phase_coded.py",
+        "return f - 1j * z * across * floor**2 / (square + floor**2)",
+        "return f",
+        "hardware/test_phase_coding.py",
+    ),
+    Mistake(
+        "states on a carrier that move for nothing",
+        "hardware/_phase_coded.py",
+        "lambda f, u, t: f - t * self._filtered(lambda s: s, u)",
+        "lambda f, u, t: f",
+        "hardware/test_phase_coding.py",
     ),
     Mistake(
         "noise that the samples not audited do not average out",

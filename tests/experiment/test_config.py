@@ -235,6 +235,7 @@ def test_the_complete_configuration_of_an_old_run_is_read():
 def test_keys_are_told_over_all_sections():
     keys = all_keys()
     assert {"optimizer.learning_rate", "estimator.points", "training.seed", "solver.depth"} <= set(keys)
+    assert {"hardware.mismatch.gain", "estimator.linear_solver.tolerance"} <= set(keys)
 
 
 def test_what_had_no_effect_in_an_old_run_is_not_kept():

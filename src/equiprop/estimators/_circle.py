@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Inexact, Int, PyTree
 from equiprop.estimators._problem import Problem
 from equiprop.numerics import trees
 from equiprop.solvers import relax_field
-from equiprop.systems import AbstractField, Displaced, Free
+from equiprop.systems import AbstractField, Displaced, Free, phasors
 
 # How small the residual of a nudged phase must be against the nudging force itself, so that the response is known to about
 # this relative accuracy; and the smallest residual that rounding lets a sum over many units reach, in units of eps.
@@ -23,7 +23,8 @@ _ROUNDING = 32
 class NudgedPhases(eqx.Module):
     """What each nudge displaced, copy after copy on a leading axis, in units of the mobility.
 
-    - `displacement`, `response`: of the state and of the activity from the free ones.
+    - `displacement`, `response`: of the state and of the activity from the free ones; as they are held where the system codes
+      complex numbers.
     - `residual_force`: what is left of the force.
     - `residual`: the largest force on any unit over the phases of a sample.
     - `steps`: the sum over the phases of a sample.
@@ -61,7 +62,7 @@ def relax_nudged(
     state = start if start is not None else jax.tree.map(lambda a: jnp.zeros((copies, *a.shape)), problem.free.state)
     end = relax_field(
         field,
-        jax.tree.map(lambda a: a.astype(field.nudge.dtype), trees.join_copies(state)),
+        jax.tree.map(lambda a: a.astype(_state_dtype(problem, nudges)), trees.join_copies(state)),
         solver,
         phases=copies,
         tolerance=jnp.tile(tolerance, copies),
@@ -105,6 +106,10 @@ def _phase_dtype(problem: Problem, nudges: Array) -> Any:
     return jnp.result_type(real, jnp.complex64) if jnp.iscomplexobj(nudges) else real
 
 
+def _state_dtype(problem: Problem, nudges: Array) -> Any:
+    return trees.dtype_of(problem.free.state) if problem.system.coding is not None else _phase_dtype(problem, nudges)
+
+
 def relax_circle(
     problem: Problem,
     points: int,
@@ -113,13 +118,14 @@ def relax_circle(
     active: Bool[Array, " batch"] | None = None,
     accuracy: float | Array = RESPONSE_ACCURACY,
 ) -> NudgedPhases:
-    """The phases that `circle` lists, at a |β| per sample.
+    """The phases that `circle` lists, at a |β| per sample. Where complex numbers are coded, of all points.
 
     An even N has ±|β| among its points. These two are real, and relax first; the complex ones begin where they predict to second
     order, displaced by e^(iθ)·(v₊ − v₋)/2 + e^(2iθ)·(v₊ + v₋)/2.
     """
-    unit = circle(points)
-    if points <= 2 or points % 2:
+    whole = listed(problem, points) == points
+    unit = circle(points, whole=whole)
+    if whole or points % 2:
         return relax_nudged(problem, jnp.asarray(unit)[:, None] * size, active=active, accuracy=accuracy)
     real = relax_nudged(problem, jnp.asarray([1.0, -1.0])[:, None] * size, active=active, accuracy=accuracy)
     odd = jax.tree.map(lambda v: (v[0] - v[1]) / 2, real.displacement)
@@ -208,23 +214,36 @@ def _floor(problem: Problem) -> Float[Array, " batch"]:
     return _ROUNDING * eps * (1 + trees.max_abs(problem.free.state))
 
 
-def circle(points: int) -> np.ndarray:
+def circle(points: int, *, whole: bool = False) -> np.ndarray:
     """The points e^(2πik/N) with non-negative imaginary part: the others give the conjugate activities.
 
     They are real numbers for N ≤ 2.
+
+    **Arguments:**
+
+    - `whole`: whether all points are wanted, as of a system where the others give something else.
     """
     if points <= 2:
         return np.array([1.0, -1.0][:points])
-    return np.exp(2j * np.pi * np.arange(points // 2 + 1) / points)
+    return np.exp(2j * np.pi * np.arange(points if whole else points // 2 + 1) / points)
+
+
+def listed(problem: Problem, points: int) -> int:
+    """How many points of a circle are to be measured.
+
+    Nothing says that a conjugate nudge makes of coded numbers conjugate ones: a carrier runs one way.
+    """
+    return points if points <= 2 or problem.system.coding is not None else points // 2 + 1
 
 
 def harmonics(phases: PyTree, points: int, orders: Sequence[int]) -> PyTree:
     """The Fourier coefficients c_m = (1/N)·Σ_k r_k e^(−2πikm/N) from the phases that `circle` lists, m on a leading axis.
 
-    Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term r^(m)(0)|β|^m/m! plus its aliases.
+    Because r(β̄) is the conjugate of r(β), every c_m is real: the m-th Taylor term r^(m)(0)|β|^m/m! plus its aliases. Of a whole
+    circle it is the real part.
     """
-    k = np.arange(points // 2 + 1)
-    multiplicity = _multiplicity(k, points)
+    k = np.arange(trees.batch_size(phases))
+    multiplicity = _multiplicity(points, len(k))
     angle = 2 * np.pi * np.outer(orders, k) / points
 
     def coefficients(leaf: Array) -> Array:
@@ -270,39 +289,41 @@ def measure(
     """
     phases = relax_circle(problem, points, size, active=active, accuracy=accuracy)
     coefficients = harmonics(read_responses(problem, phases.response, attempt), points, range(points))
-    first = [1 % points]
-    moved, left = jax.tree.map(lambda c: c[0], harmonics((phases.displacement, phases.residual_force), points, first))
+    both = phasors(problem.system, phases.displacement), phasors(problem.system, phases.residual_force)
+    moved, left = jax.tree.map(lambda c: c[0], harmonics(both, points, [1 % points]))
     mobility = problem.mobility
     state = moved if mobility is None else jax.tree.map(jnp.multiply, mobility, moved)
     return Circle(coefficients, trees.max_abs(state), left, phases)
 
 
 def read_responses(problem: Problem, response: PyTree, attempt: int | Array) -> PyTree:
-    """Responses as they are read: as the differences of two activities that are."""
+    """Responses as they are read: as the differences of two activities that are; complex numbers, where a system codes them."""
     if problem.system.reading_error is None:
-        return response
+        return phasors(problem.system, response)
     free, mobility = problem.activity, problem.mobility
     copies = trees.batch_size(response)
     moved = response if mobility is None else jax.tree.map(jnp.multiply, mobility, response)
     reached = trees.join_copies(jax.tree.map(jnp.add, free, moved))
     read = trees.split_copies(problem.read(reached, attempt, 1), copies)
     change = jax.tree.map(jnp.subtract, read, problem.read(free, attempt, 0))
-    return change if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, change)
+    change = change if mobility is None else jax.tree.map(lambda m, a: a / m, mobility, change)
+    return phasors(problem.system, change)
 
 
-def reading_gain(points: int) -> float:
-    """The standard deviation of c_1 in units of that of one reading: √Σ(multiplicity/N)² over the phases that `circle` lists.
+def reading_gain(problem: Problem, points: int) -> float:
+    """The standard deviation of c_1 in units of that of one reading: √Σ(multiplicity/N)² over the phases that are listed.
 
     Of one point it is the difference from the free state.
     """
-    k = np.arange(points // 2 + 1)
     if points == 1:
         return 2**0.5
-    return float(np.sqrt(np.sum((_multiplicity(k, points) / points) ** 2)))
+    return float(np.sqrt(np.sum((_multiplicity(points, listed(problem, points)) / points) ** 2)))
 
 
-def _multiplicity(k: np.ndarray, points: int) -> np.ndarray:
-    return np.where((k == 0) | (2 * k == points), 1, 2)
+def _multiplicity(points: int, listed: int) -> np.ndarray:
+    """For how many points of the circle each that is listed stands."""
+    k = np.arange(listed)
+    return np.where((k == 0) | (2 * k == points) | (listed == points), 1, 2)
 
 
 def even_part_exceeds(threshold: float | Array, seen: Circle) -> Bool[Array, " batch"]:
@@ -324,7 +345,7 @@ def passes_an_unstable_state(problem: Problem, points: int, phases: NudgedPhases
     that for a linear system at any nudge. On the way to another branch lies an unstable state, where the force turns round: for
     a cubic force the trapezoid is then at least five times the force. Three times, in the metric of the error vector, count.
     """
-    opposite = [0] if points % 2 else [0, -1]
+    opposite = [0] if points % 2 else [0, points // 2]
     mobility = problem.mobility
     v = trees.join_copies(jax.tree.map(lambda a: a.real[jnp.asarray(opposite)], phases.displacement))
     v = v if mobility is None else jax.tree.map(jnp.multiply, mobility, v)

@@ -191,7 +191,7 @@ class AbstractNudged(AbstractEstimator):
         error_vector = read(seen, size)
         length = trees.norm(error_vector)
         unfinished, rounding = _unknown(problem, seen, size, length)
-        noise = problem.noise_of(reading_gain(points), size, length)
+        noise = problem.noise_of(reading_gain(problem, points), size, length)
         unknown = unfinished + rounding + (0 if noise is None else noise)
         aliased, switched, non_analytic = self._verdicts(problem, seen, unknown)
         steps, converged = seen.phases.steps, seen.phases.converged

@@ -18,6 +18,7 @@ from equiprop.systems import (
     cost_gradient,
     error_vector_of,
     over_slope,
+    phasors,
     slope,
     tells_differences,
 )
@@ -108,7 +109,8 @@ class Problem(eqx.Module):
         error = self.system.reading_error
         if error is None:
             return None
-        each = trees.norm(self.error_vector(jax.tree.map(jnp.ones_like, self.activity)))
+        ones = trees.real(phasors(self.system, jax.tree.map(jnp.ones_like, self.activity)))
+        each = trees.norm(self.error_vector(ones))
         return relative(gain * error.astype(each.dtype) * each, jnp.abs(size) * length)
 
     def force(self, state: PyTree) -> PyTree:

@@ -16,7 +16,7 @@ from equiprop.estimators._papers import HOLOMORPHIC, HOMEOSTASIS
 from equiprop.estimators._problem import SAFETY, Problem, relative
 from equiprop.numerics import Number, choice, constant, count, flag, normal_like, number, trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status
-from equiprop.systems import Nudged, System, is_holomorphic
+from equiprop.systems import Nudged, System, is_holomorphic, phasors
 
 # Noise of standard deviation s on every unit leaves a force of a few s on the worst of thousands of them.
 _NOISE_ON_THE_WORST_UNIT = 10
@@ -160,7 +160,8 @@ class ContinuousTime(AbstractEstimator):
         real = trees.dtype_of(problem.free.state)
         dtype = jnp.result_type(real, jnp.complex64) if self._turns else real
         positions = jnp.asarray(np.exp(1j * self._angles) if self._turns else np.cos(self._angles), dtype)
-        start = jax.tree.map(lambda a: a.astype(dtype), problem.free.state)
+        of_state = dtype if system.coding is None else real
+        start = jax.tree.map(lambda a: a.astype(of_state), problem.free.state)
         batch = trees.batch_size(start)
 
         def at_position(position: Array) -> Nudged:
@@ -177,7 +178,7 @@ class ContinuousTime(AbstractEstimator):
                 visit, inner, (positions, jax.random.split(period_key, self.points))
             )
             counts = index >= self.warmup
-            mean_r = problem.read(mean_r, index)
+            mean_r = heard_of(problem.read(mean_r, index))
             weight = jnp.where(counts, 1 / self.periods, 0).astype(real)
             accumulate = lambda m, a: m + weight * a  # noqa: E731
             residual = jnp.maximum(residual, jnp.where(counts, left.max(axis=0), 0))
@@ -189,12 +190,19 @@ class ContinuousTime(AbstractEstimator):
             )
             return carry, (jax.tree.map(self._lock_in, mean_r), jax.tree.map(self._late, mean_r))
 
-        around = jax.tree.map(lambda a: jnp.zeros((self.points, *a.shape), dtype), start)
+        def around(one: PyTree) -> PyTree:
+            return jax.tree.map(lambda a: jnp.zeros((self.points, *a.shape), a.dtype), one)
+
+        def heard_of(activity: PyTree) -> PyTree:
+            read = phasors(system, activity)
+            return read if self._turns else trees.real(read)
+
+        read = jax.eval_shape(lambda u: heard_of(system.activity(u)), start)
         total = self.warmup + self.periods
         at_rest = start, problem.solver.init(at_position(positions[0]), start), jnp.ones(batch, bool)
         (inner, states, activities, residual), heard = jax.lax.scan(
             period,
-            (at_rest, around, around, jnp.zeros(batch, real)),
+            (at_rest, around(start), around(read), jnp.zeros(batch, real)),
             (jnp.arange(total), jax.random.split(key, total)),
         )
         per_period, late = jax.tree.map(lambda a: a[self.warmup :], heard)

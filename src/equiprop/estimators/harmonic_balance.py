@@ -12,7 +12,7 @@ from equiprop.estimators._circle import RESPONSE_ACCURACY, displaced, displaceme
 from equiprop.estimators._estimator import AbstractEstimator, Response
 from equiprop.estimators._nudging import nudge_setting
 from equiprop.estimators._problem import SAFETY, Problem, relative
-from equiprop.numerics import Number, count, number, trees
+from equiprop.numerics import Number, count, filtered, number, trees
 from equiprop.solvers import NewtonGMRES, relax_field
 from equiprop.systems import AbstractField, Block, Displaced, Dynamics
 
@@ -66,10 +66,7 @@ class Periodic(AbstractField):
 
         def one(signal: Array, *own: Array) -> Array:
             points = signal.reshape(self.points, -1, *signal.shape[1:])
-            k = jnp.arange(self.points // 2 + 1, dtype=signal.dtype)
-            s = jax.lax.complex(jnp.zeros_like(k), k * jnp.asarray(self.frequency, k.dtype))
-            turned = response(s.reshape(-1, *(1,) * signal.ndim), *own) * jnp.fft.rfft(points, axis=0)
-            return jnp.fft.irfft(turned, self.points, axis=0).astype(signal.dtype).reshape(signal.shape)
+            return filtered(lambda s: response(s, *own), points, self.frequency, axis=0).reshape(signal.shape)
 
         return jax.tree.map(one, tree, *of_units)
 
@@ -136,7 +133,7 @@ class HarmonicBalance(AbstractEstimator):
             tolerance=jnp.tile(displacement_tolerance(problem, size, RESPONSE_ACCURACY), points),
             max_steps=solver.nudged_max_steps,
         )
-        read = read_responses(problem, trees.split_copies(field.field.response(end.state), points), 0)
+        read = trees.real(read_responses(problem, trees.split_copies(field.field.response(end.state), points), 0))
 
         def lock_in(wave: np.ndarray) -> PyTree:
             return jax.tree.map(

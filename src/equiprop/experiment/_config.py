@@ -18,7 +18,7 @@ from equiprop.hardware import DEVICES
 from equiprop.homeostasis import HOMEOSTASES
 from equiprop.kinds import Family, kind_of, label_of, load_reference
 from equiprop.numerics import Settings, text
-from equiprop.numerics.settings import build, decode, defaults_of, encode, idle, settings_of
+from equiprop.numerics.settings import build, decode, defaults_of, encode, idle, keys_of, settings_of
 from equiprop.reporting import flatten
 from equiprop.solvers import SOLVERS
 from equiprop.systems import RECIPES
@@ -190,7 +190,7 @@ def _taken_by(section: str, kind: str, values: Mapping[str, Any]) -> dict[str, A
 def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputError:
     """An `InputError` for a key that a kind does not take, with the kinds that do."""
     family = SECTIONS[section][0]
-    others = [name for name, other in family.members().items() if key in settings_of(other)]
+    others = [name for name, other in family.members().items() if key in keys_of(other)]
     if others:
         return InputError(
             f"is not used by {section}.kind = {kind!r}, which takes {', '.join(takes) or 'no settings'}",
@@ -202,10 +202,10 @@ def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputE
 
 def all_keys() -> list[str]:
     """The dotted keys of all sections and all kinds."""
-    keys = ["dataset", *(f"training.{key}" for key in settings_of(TrainingSettings))]
+    keys = ["dataset", *(f"training.{key}" for key in keys_of(TrainingSettings))]
     for section, (family, _) in SECTIONS.items():
         if section != "reference":
-            names = dict.fromkeys(key for member in family.members().values() for key in settings_of(member))
+            names = dict.fromkeys(key for member in family.members().values() for key in keys_of(member))
             keys += [f"{section}.kind", *(f"{section}.{key}" for key in names)]
     return keys
 

@@ -15,9 +15,8 @@ from equiprop.errors import EquipropError, InputError, suggest
 from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._run_directory import CHECKPOINT_NAMES, RunDirectory
 from equiprop.experiment._settings import PRECISIONS, TrainingSettings
-from equiprop.hardware import Chip
 from equiprop.numerics import trees
-from equiprop.systems import AbstractRecipe, System, correct
+from equiprop.systems import AbstractRecipe, AbstractWrapper, System, correct, innermost
 from equiprop.training import (
     AbstractFeed,
     AbstractTransform,
@@ -121,13 +120,13 @@ def _started(start: str, like: System, config: Config, data: DatasetInfo) -> Sys
     except InputError as error:
         raise InputError(f"cannot be gone on from: {error}", path=("training", "start"), value=start) from None
     same = other.resolved_config().hardware == config.hardware
-    return found.system if isinstance(found, Chip) and not same else found
+    return found if same else innermost(found)
 
 
 def on_hardware(config: Config, system: System, data: DatasetInfo) -> System:
     """The system on a chip of the configuration's device; by itself where that is perfect, and as it is if it is on one."""
     device = config.hardware.create()
-    if device.is_perfect or isinstance(system, Chip):
+    if device.is_perfect or isinstance(system, AbstractWrapper):
         return system
     drawn = getattr(device, "seed", "auto")
     dtype = trees.dtype_of(eqx.filter(system, eqx.is_inexact_array))

@@ -8,6 +8,8 @@ from equiprop.hardware._device import Perfect as Perfect
 from equiprop.hardware._inputs import Inputs as Inputs
 from equiprop.hardware._monte_carlo import MonteCarlo as MonteCarlo
 from equiprop.hardware._monte_carlo import monte_carlo as monte_carlo
+from equiprop.hardware._phase_coded import PhaseCoded as PhaseCoded
+from equiprop.hardware._phase_coding import PhaseCoding as PhaseCoding
 from equiprop.hardware._readout import Readout as Readout
 from equiprop.hardware._safe_frequency import SafeFrequency as SafeFrequency
 from equiprop.hardware._safe_frequency import safe_frequency as safe_frequency

@@ -44,6 +44,10 @@ class Chip(AbstractWrapper):
 
         - `x`: a batch of inputs, from which follows how many units there are, where the system does not know that.
         """
+        if system.coding is not None:
+            raise InputError(
+                "is coded: a chip is made first, and coded then", path="system", value=type(system).__name__
+            )
         scales = [_full_scale(device, weight) for weight in _weights(system)]
         units = {}
         sizes = {"gain": device.units.gain, "offset": device.units.offset, "time_constant": device.timing.spread}

@@ -10,6 +10,8 @@ from equiprop.errors import InputError
 from equiprop.hardware._cells import AbstractCells
 from equiprop.hardware._chip import Chip
 from equiprop.hardware._inputs import Inputs
+from equiprop.hardware._phase_coded import PhaseCoded
+from equiprop.hardware._phase_coding import PhaseCoding
 from equiprop.hardware._readout import Readout
 from equiprop.hardware._timing import Timing
 from equiprop.hardware._units import Units
@@ -33,8 +35,8 @@ class AbstractDevice(Settings):
         """Whether nothing is wrong with it."""
 
     @abc.abstractmethod
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
-        """A chip: the system on a device that was made once, by lot.
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip | PhaseCoded:
+        """A chip: the system on a device that was made once, by lot; with states that are coded, where the device codes them.
 
         **Arguments:**
 
@@ -85,6 +87,7 @@ class Device(AbstractDevice):
     timing: Timing = part(Timing, "Time constants, slew, delays, poles of wires and noise in time.")
     inputs: Inputs = part(Inputs, "Converters of inputs.")
     readout: Readout = part(Readout, "Noise and converters of what is read.")
+    coding: PhaseCoding = part(PhaseCoding, "How complex numbers are held.")
     update: Update = part(Update, "What becomes of updates.")
     backward: str = choice(
         "device",
@@ -101,20 +104,26 @@ class Device(AbstractDevice):
     @property
     def _parts(self) -> tuple[Any, ...]:
         """What may be wrong with it."""
-        return (*self.cells.values(), self.units, self.timing, self.inputs, self.readout, self.update)
+        return (*self.cells.values(), self.units, self.timing, self.inputs, self.readout, self.coding, self.update)
 
     @property
     def is_perfect(self) -> bool:
         return all(part.is_off for part in self._parts)
 
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
+    def __check_init__(self) -> None:
+        if self.backward == "ideal" and not self.coding.is_off:
+            hint = "leave one of the two out"
+            raise InputError("an ideal device needs no coding to measure a response", path="backward", hint=hint)
+
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip | PhaseCoded:
         if not isinstance(system, System):
             raise InputError(
                 f"must be a system such as ep.mlp(...) or ep.from_force(...), not {system!r}", path="system"
             )
         if seed is None:
             seed = 0 if isinstance(self.seed, str) else self.seed
-        return Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed, x)
+        chip = Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed, x)
+        return chip if self.coding.is_off else self.coding.of(chip)
 
     def cited(self) -> tuple[str, ...]:
         papers = (paper for part in self._parts if not part.is_off for paper in part.cited())
@@ -130,5 +139,5 @@ class Perfect(AbstractDevice):
     def is_perfect(self) -> bool:
         return True
 
-    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip:
+    def instance(self, system: Any, seed: "int | PRNGKeyArray | None" = None, *, x: Any = None) -> Chip | PhaseCoded:
         return Device().instance(system, seed, x=x)

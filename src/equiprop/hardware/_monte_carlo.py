@@ -15,7 +15,7 @@ from equiprop.estimators import AbstractEstimator, Adjoint, Centered, estimate
 from equiprop.hardware._device import AbstractDevice
 from equiprop.numerics import Figures
 from equiprop.solvers import AbstractSolver
-from equiprop.systems import System, correct
+from equiprop.systems import System, correct, innermost
 
 
 class MonteCarlo(Figures):
@@ -77,14 +77,15 @@ def monte_carlo(
             made, read = jax.random.split(key)
             chip = device.instance(system, made, x=x)
             learnt = estimate(chip, x, target, estimator, solver=solver, key=read)
-            true = estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient.system
+            true = innermost(estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient)
+            found = innermost(learnt.gradient)
             right = correct(chip, learnt.equilibrium.state, target)
             return {
                 "cost": jnp.mean(learnt.cost),
                 "error_percent": None if right is None else 100 * (1 - jnp.mean(right)),
-                "cosine": _cosine(learnt.gradient.system, true),
-                "norm_ratio": optax.tree.norm(learnt.gradient.system) / optax.tree.norm(true),
-                "cosine_to_ideal": _cosine(learnt.gradient.system, ideal),
+                "cosine": _cosine(found, true),
+                "norm_ratio": optax.tree.norm(found) / optax.tree.norm(true),
+                "cosine_to_ideal": _cosine(found, ideal),
                 "converged": jnp.mean(learnt.equilibrium.converged),
             }
 

@@ -79,11 +79,17 @@ class AbstractHomeostasis(Settings):
     ) -> Regularised:
         """The gradient with `strength` times the homeostasis's own.
 
+        Where complex numbers are coded, the Jacobian is that of what is coded.
+
         **Arguments:**
 
         - `progress`: how much of training is done, from 0 to 1; for scheduled strengths.
         - `memory`: from the step before; `None` at the first.
         """
+        if (coding := system.coding) is not None:
+            in_phase = Batch(batch.x, coding.in_phase(batch.state), batch.usable)
+            inner = self.regularise(gradient.system, coding.system, in_phase, key=key, progress=progress, memory=memory)
+            return eqx.tree_at(lambda r: r.gradient, inner, eqx.tree_at(lambda g: g.system, gradient, inner.gradient))
         decided = self.decide(system)
         dtype = jnp.result_type(*jax.tree.leaves(gradient))
         memory = decided.init(dtype) if memory is None else memory

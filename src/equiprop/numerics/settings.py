@@ -45,7 +45,7 @@ class Setting:
     - `options`: of a choice.
     - `part`: the class of a part, which has settings of its own. `usual`: which of them are by default other than there.
     - `schedule`: makes what stands in the place of a number from a table.
-    - `needs`: other fields of the class; where one of them is off, that is its word or 0, this one has no effect.
+    - `needs`: other fields of the class; where one of them is off, that is its word, 0 or none, this one has no effect.
     """
 
     type: str
@@ -325,6 +325,14 @@ def settings_of(cls: Any) -> dict[str, Setting]:
     return found
 
 
+def keys_of(cls: Any) -> list[str]:
+    """The names of the settings of a class; of a part, those of its own, after a dot."""
+    found = []
+    for name, setting in settings_of(cls).items():
+        found += [f"{name}.{key}" for key in keys_of(setting.part)] if setting.type == "part" else [name]
+    return found
+
+
 def _type_of(default: Any) -> str:
     names = {bool: "flag", int: "count", float: "number", str: "text", tuple: "counts", list: "counts", dict: "numbers"}
     return names.get(type(default), "text")
@@ -386,7 +394,7 @@ def idle(cls: Any, values: Mapping[str, Any]) -> dict[str, str]:
 
     def is_off(name: str) -> bool:
         value = values[name]
-        return isinstance(value, int | float) and value in (0, settings[name].word)
+        return value == "none" or (isinstance(value, int | float) and value in (0, settings[name].word))
 
     off = {name: next(filter(is_off, setting.needs), "") for name, setting in settings.items()}
     plain = {name: values[name] for name in off if off[name] and isinstance(values[name], int | float | str)}

@@ -4,6 +4,7 @@ from equiprop.systems._chains import Stage as Stage
 from equiprop.systems._chains import chain as chain
 from equiprop.systems._chains import convolutional as convolutional
 from equiprop.systems._chains import loop as loop
+from equiprop.systems._coding import AbstractCoding as AbstractCoding
 from equiprop.systems._displaced import Anchor as Anchor
 from equiprop.systems._displaced import Displaced as Displaced
 from equiprop.systems._displaced import tells_differences as tells_differences
@@ -29,7 +30,9 @@ from equiprop.systems._linearise import in_metric as in_metric
 from equiprop.systems._linearise import jacobian as jacobian
 from equiprop.systems._linearise import leak_slope as leak_slope
 from equiprop.systems._linearise import membrane_jacobian as membrane_jacobian
+from equiprop.systems._linearise import nudging as nudging
 from equiprop.systems._linearise import over_slope as over_slope
+from equiprop.systems._linearise import phasors as phasors
 from equiprop.systems._linearise import predict as predict
 from equiprop.systems._linearise import slope as slope
 from equiprop.systems._linearise import symmetric_parts as symmetric_parts

@@ -16,7 +16,7 @@ from jaxtyping import Array, Inexact, Int, PyTree
 from equiprop.numerics import trees
 from equiprop.systems._dynamics import Dynamics
 from equiprop.systems._field import AbstractField, only_block
-from equiprop.systems._linearise import cost_gradient, slope
+from equiprop.systems._linearise import nudging, slope
 from equiprop.systems._system import Block, System
 
 # So many units of rounding are believed to be in a difference of activities, of the largest of the sample and of the state: where
@@ -92,16 +92,17 @@ class Displaced(AbstractField):
 
     def force(self, state: PyTree, only: Block = None) -> PyTree:
         moved, anchor, response = self._moved(state)
-        return self._nudged(self.field.difference(anchor, moved, response, only), anchor, response, only)
+        return self._nudged(self.field.difference(anchor, moved, response, only), anchor, moved, response, only)
 
     def _moved(self, state: PyTree) -> tuple[PyTree, Anchor, PyTree]:
         """Mv, from where, and ρ."""
         moved, anchor = self.displacement(state), trees.broadcast_batch(self.anchor, self.copies)
         return moved, anchor, anchor.response(self.system.activity, moved)
 
-    def _nudged(self, pushed: PyTree, anchor: Anchor, response: PyTree, only: Block = None) -> PyTree:
-        gradient = cost_gradient(self.system, trees.add(anchor.activity, response), self.target)
-        return self._in_units(trees.subtract(pushed, trees.scale(self.nudge, only_block(gradient, only))), only)
+    def _nudged(self, pushed: PyTree, anchor: Anchor, moved: PyTree, response: PyTree, only: Block = None) -> PyTree:
+        state, activity = trees.add(anchor.state, moved), trees.add(anchor.activity, response)
+        nudged = nudging(self.system, state, activity, self.target, self.nudge)
+        return self._in_units(trees.subtract(pushed, only_block(nudged, only)), only)
 
     def _in_units(self, force: PyTree, only: Block = None) -> PyTree:
         """M⁻¹f."""
@@ -125,7 +126,7 @@ class Displaced(AbstractField):
         if pushed is None:
             there = self.field.force_under(trees.add(anchor.state, moved), trees.add(anchor.activity, arriving))
             pushed = trees.subtract(there, anchor.force)
-        return self._nudged(pushed, anchor, response)
+        return self._nudged(pushed, anchor, moved, response)
 
     def response(self, state: PyTree) -> PyTree:
         """M⁻¹ρ: what moves of the activity, as it is read."""

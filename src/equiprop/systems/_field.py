@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Inexact, Int, PyTree
 from equiprop.errors import InputError
 from equiprop.numerics import trees
 from equiprop.systems._dynamics import Dynamics
-from equiprop.systems._linearise import cost_gradient, force_under
+from equiprop.systems._linearise import force_under, nudging
 from equiprop.systems._system import Block, System
 
 
@@ -127,8 +127,8 @@ class Nudged(AbstractField):
         return self._nudged(self.field.force(state, only), state, only)
 
     def _nudged(self, force: PyTree, state: PyTree, only: Block = None) -> PyTree:
-        gradient = cost_gradient(self.system, self.system.activity(state), self.target)
-        return trees.subtract(force, trees.scale(self.nudge, only_block(gradient, only)))
+        nudged = nudging(self.system, state, self.system.activity(state), self.target, self.nudge)
+        return trees.subtract(force, only_block(nudged, only))
 
     @property
     def blocks(self) -> tuple[Block, ...]:

@@ -190,6 +190,18 @@ def cost_gradient(system: System, activity: PyTree, target: PyTree) -> PyTree:
     return pullback(jnp.ones_like(cost))[0]
 
 
+def nudging(system: System, state: PyTree, activity: PyTree, target: PyTree, nudge: Inexact[Array, " batch"]) -> PyTree:
+    """β·∇_r C at a state and its activity, as a force: a nudge β > 0 takes it off."""
+    if system.coding is not None:
+        return system.coding.nudging(state, activity, target, nudge)
+    return trees.scale(nudge, cost_gradient(system, activity, target))
+
+
+def phasors(system: System, activity: PyTree) -> PyTree:
+    """What activities, or differences of them, are read as under a complex nudge: as they are, unless they are coded."""
+    return activity if system.coding is None else system.coding.phasors(activity)
+
+
 def predict(system: System, state: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
     """What the cost makes of the output at `state`: the scores of the classes, or the output itself."""
     return system.cost.scores(system.output(system.activity(state)))

@@ -1,7 +1,7 @@
 """What relaxes: the interface of every system."""
 
 import abc
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -9,6 +9,9 @@ from jaxtyping import Array, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.numerics import AbstractCost, trees
 from equiprop.systems._dynamics import Dynamics
+
+if TYPE_CHECKING:
+    from equiprop.systems._coding import AbstractCoding
 
 Block = tuple[str, ...] | None
 """The populations that one update moves together; `None` stands for the whole state."""
@@ -114,6 +117,11 @@ class System(eqx.Module):
     @property
     def dynamics(self) -> Dynamics | None:
         """How the state moves under the force; `None` for u̇ = F, in units of a time that the system does not know."""
+        return None
+
+    @property
+    def coding(self) -> "AbstractCoding | None":
+        """How complex numbers are held in a state that stays real; `None` where states are complex under a complex nudge."""
         return None
 
     @property

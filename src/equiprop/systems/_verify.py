@@ -80,6 +80,8 @@ def _is_ours(cost: Any) -> bool:
 
 def is_holomorphic(system: System, x: Any) -> bool:
     """Whether F and φ continue analytically to complex states: as the system says, or as tested where it does not."""
+    if system.coding is not None:
+        system = system.coding.system
     if system.holomorphic is not None:
         return system.holomorphic
     return _once("holomorphic", system, x, _looks_holomorphic)

@@ -81,7 +81,7 @@ def space_of(tables: Mapping[str, Any], base: Config) -> dict[str, Values | Rang
     """
     found = {}
     for key, given in _flat(tables):
-        if key not in all_keys() and not _is_part(key):
+        if key not in all_keys():
             hint = nearest(key, all_keys()) or "equiprop train --help lists them"
             raise InputError("no configuration has such a key", path=("parameters", key), hint=hint)
         try:
@@ -103,11 +103,6 @@ def _flat(tables: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
-
-
-def _is_part(key: str) -> bool:
-    """Whether a key leads into a part of a section, such as `estimator.linear_solver.tolerance`."""
-    return key.count(".") > 1 and any(other == key.rpartition(".")[0] for other in all_keys())
 
 
 def _values(given: Any) -> Values | Range:
