@@ -1207,9 +1207,9 @@ EXPERIMENT = (
     ),
     Mistake(
         "a killed trial that is begun anew",
-        "experiment/sweeps/_work.py",
-        "    if _is_begun(claim.folder):\n        return resume",
-        "    if False:\n        return resume",
+        "experiment/_train.py",
+        "    if not is_begun(out):\n        return train",
+        "    if True:\n        return train",
         "experiment/test_sweeps.py",
     ),
     Mistake(

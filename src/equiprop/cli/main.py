@@ -17,6 +17,7 @@ from equiprop.errors import EquipropError, EquipropWarning, InputError, printabl
 COMMANDS = {
     "train": "train a system; --resume RUN goes on exactly where it stopped",
     "sweep": "train over the values of some settings, by Optuna; the same command goes on where it stopped",
+    "study": "an experiment of the field: trains, measures, and says what follows",
     "evaluate": "the error of a trained system on a split, and of each class",
     "predict": "what a trained system makes of images or tables",
     "verify": "whether what a run directory holds is whole",

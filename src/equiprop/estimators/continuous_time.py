@@ -247,6 +247,13 @@ class ContinuousTime(AbstractEstimator):
         asked = jax.tree.map(lambda u: jnp.asarray(self.noise, u.real.dtype), state)
         return asked if own is None else jax.tree.map(jnp.hypot, asked, own)
 
+    def _noise_in_time(self, problem: Problem) -> Float[Array, ""] | None:
+        """The standard deviation of the noise on units, that was asked for and that of a device in its time; `None` for none."""
+        dynamics = problem.field.dynamics
+        if dynamics is None or problem.solver.duration(problem.field) is None or dynamics.noise is None:
+            return None if self.noise is None else jnp.asarray(self.noise)
+        return jnp.hypot(0.0 if self.noise is None else jnp.asarray(self.noise), dynamics.noise)
+
     @property
     def _angles(self) -> np.ndarray:
         """ωt at the positions."""
@@ -283,9 +290,10 @@ class ContinuousTime(AbstractEstimator):
         found = eqx.tree_at(lambda p: p.free, problem, here)
         size = jnp.broadcast_to(jnp.abs(jnp.asarray(self.nudge, residual.dtype)), residual.shape)
         goal = nudged_tolerance(found, size, RESPONSE_ACCURACY)
-        noisy = self.noise is not None or problem.system.reading_error is not None
-        if self.noise is not None:
-            goal = goal + _NOISE_ON_THE_WORST_UNIT * jnp.asarray(self.noise, goal.dtype)
+        in_time = self._noise_in_time(problem)
+        noisy = in_time is not None or problem.system.reading_error is not None
+        if in_time is not None:
+            goal = goal + _NOISE_ON_THE_WORST_UNIT * in_time.astype(goal.dtype)
         late = found.error_vector(jax.tree.map(lambda a: a.mean(axis=0), heard.late))
         tracking = relative(trees.norm(late), trees.norm(error_vector))
         follows = tracking <= self.largest_lag if self.drive == "oscillating" else heard.residual <= goal

@@ -27,6 +27,7 @@ from equiprop.experiment._settings import TrainingSettings as TrainingSettings
 from equiprop.experiment._train import Interrupted as Interrupted
 from equiprop.experiment._train import resume as resume
 from equiprop.experiment._train import train as train
+from equiprop.experiment._train import train_or_resume as train_or_resume
 from equiprop.experiment._trained_run import TrainedRun as TrainedRun
 from equiprop.experiment._trained_run import load as load
 from equiprop.experiment._trainer import Trainer as Trainer

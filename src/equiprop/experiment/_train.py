@@ -1,5 +1,6 @@
 """Runs from a configuration, from start to summary, going on exactly where they stopped."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,6 +25,8 @@ from equiprop.experiment._recorded import run as run_recorded
 from equiprop.experiment._run_directory import RunDirectory
 from equiprop.experiment._seeds import SeedsDirectory, of_each_seed
 from equiprop.experiment._trainer import Trainer
+from equiprop.files import read_json
+from equiprop.reporting import CONFIG, SUMMARY
 from equiprop.training import Callback, EarlyStopping, TrainState, is_primary, on_primary
 
 
@@ -116,6 +119,33 @@ def resume(
         return _run(trainers, record if is_primary() else None, states, histories, seconds, callbacks)
     finally:
         unlock(record)
+
+
+def train_or_resume(
+    config: Config, out: str | Path, *, callbacks: Sequence[Callback] = (), command: str = ""
+) -> dict[str, Any]:
+    """Trains into `out`, or goes on there, and returns the summary: that which is there of a run that has ended.
+
+    Raises what `train` and `resume` raise.
+    """
+    if not is_begun(out):
+        return train(config, out, callbacks=callbacks, command=command)
+    if RunDirectory.open(out).is_finished:
+        return read_json(Path(out) / SUMMARY)
+    return resume(out, callbacks=callbacks)
+
+
+def is_begun(folder: str | Path) -> bool:
+    """Whether there is a checkpoint to go on from; what a process left that was killed before that is removed."""
+    if (Path(folder) / CONFIG).is_file():
+        try:
+            RunDirectory.open(folder).checkpoints.about()
+            return True
+        except InputError as error:
+            if "holds no checkpoint" not in error.reason:
+                raise
+    shutil.rmtree(folder, ignore_errors=True)
+    return False
 
 
 def _changed(config: Config, changes: Mapping[str, Any]) -> Config:

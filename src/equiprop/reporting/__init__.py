@@ -7,6 +7,10 @@
 Needs nothing but the files of a run, and never JAX.
 """
 
+from equiprop.reporting._canvas import Curve as Curve
+from equiprop.reporting._canvas import Panel as Panel
+from equiprop.reporting._canvas import draw as draw
+from equiprop.reporting._canvas import draw_png as draw_png
 from equiprop.reporting._differences import Difference as Difference
 from equiprop.reporting._differences import differences as differences
 from equiprop.reporting._figures import Picture as Picture

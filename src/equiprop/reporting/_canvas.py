@@ -30,13 +30,13 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial,
 
 @dataclass(frozen=True)
 class Curve:
-    """The values of one run over its epochs; `run` is its place among the runs, which sets its colour.
+    """The values of one run over its epochs, or over something else; `run` is its place among the runs, which sets its colour.
 
     - `spreads`: of several seeds the standard deviation at each of the values, which is drawn as a band.
     """
 
     run: int
-    epochs: list[int]
+    across: list[float]
     values: list[float]
     spreads: list[float] = field(default_factory=list)
 
@@ -60,6 +60,7 @@ class Panel:
     - `references`: (value, what it means); drawn where the vertical axis reaches them.
     - `include`: values the vertical axis must reach, beside the data.
     - `logarithmic`: a logarithmic vertical axis, where every value is positive.
+    - `across`: what the horizontal axis is, and whether it is logarithmic.
     """
 
     title: str
@@ -68,6 +69,8 @@ class Panel:
     references: tuple[tuple[float, str], ...] = ()
     include: tuple[float, ...] = ()
     logarithmic: bool = False
+    across: str = "epoch"
+    logarithmic_across: bool = False
 
 
 def draw(panels: Sequence[Panel], labels: Sequence[str], *, key: str, title: str) -> str:
@@ -75,6 +78,19 @@ def draw(panels: Sequence[Panel], labels: Sequence[str], *, key: str, title: str
 
     Every id inside starts with `key`, so that several figures share a page.
     """
+    with _house_style(key):
+        return _as_svg(_figure(panels, labels), key, title)
+
+
+def draw_png(panels: Sequence[Panel], labels: Sequence[str], *, dpi: int = 160) -> bytes:
+    """The same as a picture on white."""
+    buffer = io.BytesIO()
+    with _house_style(""):
+        _figure(panels, labels).savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def _figure(panels: Sequence[Panel], labels: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
     columns = _columns(len(panels))
@@ -84,14 +100,13 @@ def draw(panels: Sequence[Panel], labels: Sequence[str], *, key: str, title: str
     shown = sorted({curve.run for panel in panels for curve in panel.curves})
     legend_columns = _legend_columns([labels[run] for run in shown], width * columns)
     legend_rows = math.ceil(len(shown) / legend_columns)
-    with _house_style(key):
-        figure = Figure(figsize=(width * columns, _PANEL_INCHES[1] * rows + 0.2 * legend_rows), layout="constrained")
-        figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.02)
-        for position, panel in enumerate(panels):
-            axes = figure.add_subplot(rows, columns, position + 1)
-            _draw_panel(axes, panel, lowest=position + columns >= len(panels))
-        _draw_legend(figure, shown, labels, legend_columns)
-        return _as_svg(figure, key, title)
+    figure = Figure(figsize=(width * columns, _PANEL_INCHES[1] * rows + 0.2 * legend_rows), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.02)
+    for position, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, position + 1)
+        _draw_panel(axes, panel, lowest=position + columns >= len(panels))
+    _draw_legend(figure, shown, labels, legend_columns)
+    return figure
 
 
 def swatch(run: int) -> str:
@@ -195,10 +210,17 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         steps = [1, 1.5, 3, 4.5, 9, 10] if panel.unit == "degrees" else [1, 2, 2.5, 5, 10]
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
-    axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True, min_n_ticks=1))
-
-    epochs = [epoch for curve in panel.curves for epoch in curve.epochs]
-    axes.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    places = [place for curve in panel.curves for place in curve.across]
+    if panel.logarithmic_across:
+        axes.set_xscale("log")
+        axes.set_xlim(min(places) / 1.1, max(places) * 1.1)
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+    else:
+        whole = panel.across == "epoch"
+        margin = 0.5 if whole else 0.03 * (max(places) - min(places))
+        axes.set_xlim(min(places) - margin, max(places) + margin)
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=whole, min_n_ticks=1))
     bottom, top = axes.get_ylim()
     for value, meaning in panel.references:
         if bottom <= value <= top:
@@ -221,9 +243,9 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         every = 1 if broken else max(1, math.ceil(len(curve.values) / 10))
         colour = PALETTE[curve.run % len(PALETTE)]
         if curve.spreads:
-            axes.fill_between(curve.epochs, *curve.band, color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(curve.across, *curve.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(
-            curve.epochs,
+            curve.across,
             curve.values,
             color=colour,
             linestyle=_DASHES[_dash_of(curve.run)],
@@ -235,7 +257,7 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     axes.set_title(printable(panel.title))
     axes.set_ylabel(panel.unit)
     if lowest:
-        axes.set_xlabel("epoch")
+        axes.set_xlabel(panel.across)
 
 
 def _draw_legend(figure: "Figure", shown: Sequence[int], labels: Sequence[str], columns: int) -> None:

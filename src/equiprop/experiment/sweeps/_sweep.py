@@ -114,6 +114,12 @@ class Sweep:
         _require_metric(tables.get("metric", "auto"))
         return cls(base, space, out.absolute(), **tables)
 
+    @classmethod
+    def grid(cls, base: Mapping[str, Any], parameters: Mapping[str, Any], out: Path) -> "Sweep":
+        """Every combination of the values of some keys. Raises as `from_file`."""
+        space = space_of(parameters, Config.from_mapping(base))
+        return cls(base, space, out.absolute(), sampler="grid", trials=len(grid(space)))
+
     @property
     def precision(self) -> str:
         """Of all trials."""

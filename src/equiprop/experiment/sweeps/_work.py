@@ -1,9 +1,7 @@
 """The training of trials, one after the other or several as lanes of one program."""
 
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 from equiprop.errors import InputError
@@ -11,10 +9,9 @@ from equiprop.experiment._config import Config
 from equiprop.experiment._recorded import Recorded, begin, conclude, lock, restored, unlock
 from equiprop.experiment._recorded import run as run_recorded
 from equiprop.experiment._run_directory import RunDirectory
-from equiprop.experiment._train import Interrupted, resume, train
+from equiprop.experiment._train import Interrupted, is_begun, train_or_resume
 from equiprop.experiment._trainer import Trainer
 from equiprop.experiment.sweeps._trials import Claim
-from equiprop.reporting import CONFIG
 from equiprop.systems import System
 from equiprop.training import AbstractRecord, Callback, Ending, Lanes, NonFinite, Plan, TrainState
 
@@ -87,23 +84,8 @@ def _conclude(claim: Claim, summary: Mapping[str, Any], metric: Metric) -> None:
 
 
 def _train_one(claim: Claim, config: Config, metric: Metric) -> dict[str, Any]:
-    watching = [_Pruning([claim], metric)]
-    if _is_begun(claim.folder):
-        return resume(claim.folder, callbacks=watching)
-    return train(config, claim.folder, callbacks=watching, command=f"equiprop sweep, trial {claim.number}")
-
-
-def _is_begun(folder: Path) -> bool:
-    """Whether there is a checkpoint to go on from; what a process left that was killed before that is removed."""
-    if (folder / CONFIG).is_file():
-        try:
-            RunDirectory.open(folder).checkpoints.about()
-            return True
-        except InputError as error:
-            if "holds no checkpoint" not in error.reason:
-                raise
-    shutil.rmtree(folder, ignore_errors=True)
-    return False
+    watching, command = [_Pruning([claim], metric)], f"equiprop sweep, trial {claim.number}"
+    return train_or_resume(config, claim.folder, callbacks=watching, command=command)
 
 
 def _side_by_side(claims: Sequence[Claim], config_of: Callable[[Claim], Config]) -> list[Trainer]:
@@ -172,7 +154,7 @@ def _train_lanes(claims: Sequence[Claim], trainers: Sequence[Trainer], metric: M
 
 def _opened(claim: Claim, job: Recorded) -> tuple[RunDirectory, TrainState, list[dict[str, Any]]]:
     """The run directory of a trial, locked, and how far it is."""
-    if not _is_begun(claim.folder):
+    if not is_begun(claim.folder):
         record, (state,) = begin(claim.folder, [job], f"equiprop sweep, trial {claim.number}")
         assert isinstance(record, RunDirectory)
         return record, state, []

@@ -1,0 +1,137 @@
+"""What a study trains and measures: `experiments/studies/NAME.toml`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import tomli_w
+
+from equiprop.errors import InputError, suggest, unknown_key
+from equiprop.experiment import Config, overlaid, read_tables
+from equiprop.files import read_toml
+
+PRESETS = ("quick", "standard", "paper")
+
+_KEYS = ("config", "arms", "measure", "presets")
+_OF_PRESET = ("seeds", "arms", "config", "measure")
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One of the trainings that a study compares.
+
+    - `changes`: keys of the configuration, dotted, and the values that they have in this arm alone.
+    - `choose`: keys with lists of values, of which the best by validation of the first seed is taken.
+    """
+
+    name: str
+    label: str
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    choose: Mapping[str, list[Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StudySettings:
+    """What a study does with one of its presets.
+
+    - `base`: tables of a configuration, which all arms begin from.
+    - `arms`: by name.
+    - `seeds`: how many trainings of each.
+    - `measure`: what the measurements of the study need to know.
+    """
+
+    name: str
+    preset: str
+    base: Mapping[str, Any]
+    arms: Mapping[str, Arm]
+    seeds: int
+    measure: Mapping[str, Any]
+
+    @classmethod
+    def read(
+        cls, name: str, preset: str = "standard", *, seeds: int | None = None, path: Path | None = None
+    ) -> "StudySettings":
+        """**Arguments:**
+
+        - `seeds`: in place of those of the preset.
+        - `path`: of the file, in place of the one that belongs to the study.
+
+        Raises `InputError` for a preset or a key that there is not, and for what no configuration has.
+        """
+        path = path_of(name) if path is None else path
+        if preset not in PRESETS:
+            raise suggest("preset", preset, PRESETS)
+        try:
+            return cls._of_tables(name, preset, read_toml(path), path.parent, seeds)
+        except InputError as error:
+            raise InputError(f"{path}: {error}") from None
+
+    @classmethod
+    def _of_tables(
+        cls, name: str, preset: str, tables: dict[str, Any], folder: Path, seeds: int | None
+    ) -> "StudySettings":
+        _require_keys((), tables, _KEYS)
+        presets = tables.get("presets", {})
+        _require_keys(("presets",), presets, PRESETS)
+        own = presets.get(preset, {})
+        _require_keys(("presets", preset), own, _OF_PRESET)
+        base = tables.get("config", {})
+        base = read_tables(folder / base) if isinstance(base, str) else base
+        base = overlaid(base, dict(_flat(own.get("config", {}))))
+        arms = {each: _arm(each, dict(table)) for each, table in tables.get("arms", {}).items()}
+        for each in own.get("arms", arms):
+            if each not in arms:
+                raise suggest(("presets", preset, "arms"), each, list(arms))
+        count = own.get("seeds", 1) if seeds is None else seeds
+        if not isinstance(count, int) or count < 1:
+            raise InputError("must be a number of seeds, at least 1", path="seeds", value=count)
+        chosen = {each: arms[each] for each in own.get("arms", arms)}
+        measure = {**tables.get("measure", {}), **own.get("measure", {})}
+        settings = cls(name, preset, base, chosen, count, measure)
+        for arm in chosen.values():
+            try:
+                settings.config_of(arm)
+            except InputError as error:
+                raise error.within(arm.name).within("arms") from None
+        return settings
+
+    def config_of(self, arm: Arm, choice: Mapping[str, Any] | None = None) -> Config:
+        """The configuration of all seeds of an arm, with the values that were chosen."""
+        given = {**arm.changes, **({} if choice is None else choice)}
+        return Config.from_mapping(overlaid(self.base, {**given, "training.seeds": self.seeds}))
+
+    def to_toml(self) -> str:
+        """Everything that its results follow from."""
+        arms = {each.name: {"changes": dict(each.changes), "choose": dict(each.choose)} for each in self.arms.values()}
+        tables = {"study": self.name, "preset": self.preset, "seeds": self.seeds, "config": dict(self.base)}
+        return tomli_w.dumps({**tables, "arms": arms, "measure": dict(self.measure)})
+
+
+def _arm(name: str, table: dict[str, Any]) -> Arm:
+    label, choose = table.pop("label", name), table.pop("choose", {})
+    return Arm(name, label, dict(_flat(table)), dict(_flat(choose)))
+
+
+def _flat(tables: Mapping[str, Any], prefix: str = "") -> Any:
+    for key, value in tables.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield prefix + key, value
+
+
+def _require_keys(path: tuple[str, ...], table: Any, known: tuple[str, ...]) -> None:
+    if not isinstance(table, Mapping):
+        raise InputError("must be a table", path=path)
+    for key in table:
+        if key not in known:
+            raise unknown_key(path, key, known)
+
+
+def path_of(name: str) -> Path:
+    """The settings of one of our studies: beside the package as it is installed, or in the repository."""
+    for folder in (Path(__file__).parent / "settings", Path(__file__).parents[3] / "experiments" / "studies"):
+        if (folder / f"{name}.toml").is_file():
+            return folder / f"{name}.toml"
+    raise InputError(f"the study {name} has no settings", hint="give a file by --settings")

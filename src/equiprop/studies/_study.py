@@ -1,0 +1,66 @@
+"""What a study is, and what it ends with."""
+
+import abc
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from equiprop.experiment import TrainedRun
+from equiprop.reporting import Panel
+from equiprop.studies._settings import Arm, StudySettings
+from equiprop.studies._table import Row, Table
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure: its file's name, its title, how to read it, and its panels, whose curves are named by `labels`."""
+
+    name: str
+    title: str
+    reading: str
+    panels: Sequence[Panel]
+    labels: Sequence[str]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study ends with.
+
+    - `verdict`: in words that the numbers support, with where we fall short.
+    - `facts`: the numbers behind it, by name.
+    """
+
+    verdict: str
+    tables: Sequence[Table]
+    charts: Sequence[Chart] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+class AbstractStudy(abc.ABC):
+    """An experiment: what is measured and concluded. What is trained is in its settings, `experiments/studies/KIND.toml`.
+
+    To add one, subclass this with `question` and `conclude`, and name it by `file.py:Class` with settings of your own.
+    """
+
+    kind: ClassVar[str]
+    question: ClassVar[str]
+    published: ClassVar[Sequence[Row]] = ()
+    """What others have measured: rows that stand beside ours, with their `source`."""
+
+    def measure(self, run: TrainedRun, arm: Arm, settings: Mapping[str, Any]) -> list[Row]:
+        """What is measured of one of its runs, beside what every training says of itself; by default nothing.
+
+        **Arguments:**
+
+        - `settings`: the table `measure`.
+        """
+        del run, arm, settings
+        return []
+
+    @abc.abstractmethod
+    def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
+        """**Arguments:**
+
+        - `trained`: a row for each arm and seed: `arm`, `seed` and the numbers of its summary.
+        - `measured`: the rows of `measure`, with `arm` and `seed`.
+        """

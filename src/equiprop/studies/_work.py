@@ -1,0 +1,202 @@
+"""The work of a study: trains, measures, concludes, and goes on where it stopped."""
+
+import hashlib
+import importlib.metadata
+import json
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from equiprop.errors import InputError
+from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
+from equiprop.experiment.sweeps import Sweep
+from equiprop.files import read_json, write_atomically
+from equiprop.reporting import draw, draw_png, flatten
+from equiprop.studies._settings import Arm, StudySettings
+from equiprop.studies._study import AbstractStudy, Outcome
+from equiprop.studies._table import Row, Table
+from equiprop.training import NonFinite
+
+FILE = "study.toml"
+RESULT = "study.json"
+PAGE = "README.md"
+
+Tell = Callable[[str], None]
+
+
+def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Tell | None = None) -> Outcome:
+    """Trains what is not trained yet, measures what is not measured yet, and writes what follows from it.
+
+    The folder holds a run directory an arm, which every other command reads, `study.json` with all numbers and the verdict,
+    `README.md` to read, a CSV file a table and a PNG and an SVG file a figure. A run that fails is counted, and the others go on.
+
+    **Arguments:**
+
+    - `tell`: is told of each step.
+
+    Raises `InputError` for a folder that holds something else, or a study of other settings; `Interrupted` after Ctrl-C.
+    """
+    with _opened(settings, out):
+        tell = tell or (lambda _: None)
+        trained, measured, failed = [], [], {}
+        for place, arm in enumerate(settings.arms.values(), 1):
+            tell(f"{place}/{len(settings.arms)} {arm.label}")
+            for row, more in _arm(study, settings, arm, out, failed, tell):
+                trained.append(row)
+                measured += more
+        outcome = study.conclude(Table("Trained", trained), Table("Measured", measured), settings)
+        _write(study, settings, outcome, trained, measured, failed, out)
+    return outcome
+
+
+@contextmanager
+def _opened(settings: StudySettings, out: Path) -> Iterator[None]:
+    file, text = out / FILE, settings.to_toml()
+    if out.exists() and not file.is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: exists already, and is no study", hint="give another folder by out")
+    if file.is_file() and file.read_text(encoding="utf-8") != text:
+        raise InputError(f"{out}: holds a study of other settings", hint="give another folder by out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        if not file.is_file():
+            write_atomically(file, text)
+    except OSError as error:
+        raise InputError(f"{out}: cannot be written ({error.strerror})") from error
+    lock = FileLock(out / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise InputError(f"{out}: another process is at work there") from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _arm(
+    study: AbstractStudy, settings: StudySettings, arm: Arm, out: Path, failed: dict[str, str], tell: Tell
+) -> Iterator[tuple[Row, list[Row]]]:
+    """Of each seed that was trained what its summary says, and what is measured."""
+    config = settings.config_of(arm, _chosen(settings, arm, out, tell))
+    folder = out / arm.name
+    try:
+        summary = train_or_resume(config, folder, command=f"equiprop study {settings.name}, arm {arm.name}")
+    except NonFinite as error:
+        failed[arm.name] = str(error)
+        tell(f"  failed: {error}")
+        return
+    failed |= {f"{arm.name}, seed {seed}": reason for seed, reason in summary.get("failed_seeds", {}).items()}
+    runs = seed_folders(folder, config) if settings.seeds > 1 else [folder]
+    for path in runs:
+        seed = RunDirectory.open(path).config.training["seed"]
+        if not RunDirectory.open(path).is_finished:
+            continue
+        numbers = flatten(read_json(path / "summary.json"))
+        row = {"arm": arm.name, "seed": seed, **{k: v for k, v in numbers.items() if not isinstance(v, list)}}
+        tell(f"  seed {seed}: {_told(row)}")
+        yield row, _measured(study, settings, arm, path, seed, out)
+
+
+def _told(row: Row) -> str:
+    names = {
+        "test_error_percent": "test error {:.2f} %",
+        "test_loss": "test loss {:.3g}",
+        "cosine_to_adjoint.total": "cosine {:.3f}",
+    }
+    return ", ".join(text.format(row[name]) for name, text in names.items() if isinstance(row.get(name), int | float))
+
+
+def _chosen(settings: StudySettings, arm: Arm, out: Path, tell: Tell) -> dict[str, Any]:
+    """The best of the values that an arm chooses from, by validation; nothing where it has nothing to choose."""
+    if not arm.choose:
+        return {}
+    base = settings.config_of(arm).to_mapping()
+    base["training"] |= {"seeds": 1, "diagnostic_samples": 0}
+    sweep = Sweep.grid(base, arm.choose, out / f"{arm.name}-choice")
+    sweep.work()
+    best = sweep.best()
+    if best is None:
+        raise InputError(f"{sweep.out}: no trial was trained to its end", path=("arms", arm.name, "choose"))
+    tell(f"  chosen by validation: {', '.join(f'{key} = {value}' for key, value in best.values.items())}")
+    return best.values
+
+
+def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Path, seed: int, out: Path) -> list[Row]:
+    file = out / "measured" / f"{arm.name}-seed-{seed}.json"
+    if file.is_file():
+        return read_json(file)["rows"]
+    rows: list[Row] = [
+        {"arm": arm.name, "seed": seed, **row} for row in study.measure(load(path), arm, settings.measure)
+    ]
+    file.parent.mkdir(exist_ok=True)
+    write_atomically(file, json.dumps({"rows": rows}, indent=1) + "\n")
+    return rows
+
+
+def _write(
+    study: AbstractStudy,
+    settings: StudySettings,
+    outcome: Outcome,
+    trained: list[Row],
+    measured: list[Row],
+    failed: Mapping[str, str],
+    out: Path,
+) -> None:
+    for table in outcome.tables:
+        write_atomically(out / f"{_file_name(table.title)}.csv", table.csv())
+    for chart in outcome.charts:
+        svg = draw(chart.panels, chart.labels, key=chart.name, title=chart.title)
+        write_atomically(out / f"{chart.name}.svg", svg)
+        write_atomically(out / f"{chart.name}.png", draw_png(chart.panels, chart.labels))
+    found = {
+        "study": settings.name,
+        "preset": settings.preset,
+        "seeds": settings.seeds,
+        "version": importlib.metadata.version("equiprop"),
+        "settings": hashlib.sha256(settings.to_toml().encode()).hexdigest(),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "question": study.question,
+        "verdict": outcome.verdict,
+        "facts": dict(outcome.facts),
+        "failed": dict(failed),
+        "tables": {table.title: table.plain() for table in outcome.tables},
+        "published": list(study.published),
+        "trained": trained,
+        "measured": measured,
+    }
+    write_atomically(out / RESULT, json.dumps(_finite(found), indent=1) + "\n")
+    write_atomically(out / PAGE, page(study, settings, outcome, failed))
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no number that is none."""
+    if isinstance(value, Mapping):
+        return {key: _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _file_name(title: str) -> str:
+    return "".join(letter if letter.isalnum() else "-" for letter in title.lower()).strip("-")
+
+
+def page(study: AbstractStudy, settings: StudySettings, outcome: Outcome, failed: Mapping[str, str]) -> str:
+    """What a study found, as Markdown."""
+    parts = [f"# {settings.name}", study.question, f"**{outcome.verdict}**"]
+    seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds, mean ± standard deviation"
+    parts.append(f"`equiprop study {settings.name} --preset {settings.preset} --seeds {settings.seeds}`: {seeds}.")
+    if failed:
+        parts.append("Failed: " + "; ".join(f"{name}: {reason}" for name, reason in failed.items()) + ".")
+    for table in outcome.tables:
+        parts += [f"## {table.title}", table.markdown().rstrip()]
+    if study.published:
+        parts += ["## Published", Table("", study.published).markdown().rstrip()]
+    for chart in outcome.charts:
+        parts += [f"## {chart.title}", f"![{chart.title}]({chart.name}.png)", chart.reading]
+    return "\n\n".join(parts) + "\n"

@@ -1,0 +1,205 @@
+"""Whether a substrate in time follows its equilibrium well enough to learn without phases."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from equiprop.estimators import Adjoint, ContinuousTime, Estimate, HarmonicBalance, estimate
+from equiprop.experiment import TrainedRun
+from equiprop.hardware import Chip, Device, Timing, safe_frequency
+from equiprop.reporting import Curve, Panel
+from equiprop.solvers import ODE, relax
+from equiprop.studies._settings import Arm, StudySettings
+from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._table import Row, Table
+
+# Between these the error of the gradient is neither rounding nor everything.
+_FITTED = (1e-3, 0.5)
+_PERIODIC, _IN_TIME = "periodic state", "in time, with noise"
+
+
+class Substrate(AbstractStudy):
+    kind: ClassVar[str] = "substrate"
+    question: ClassVar[str] = (
+        "Does a circuit of resistors and capacitors, with parasitic poles, delays and noise, follow its equilibrium under a "
+        "nudge that oscillates, so that it learns without phases, and how fast may that be?"
+    )
+
+    def measure(self, run: TrainedRun, arm: Arm, settings: Mapping[str, Any]) -> list[Row]:
+        if arm.name != settings["arm"]:
+            return []
+        rows: list[Row] = []
+        for level, timing in settings["levels"].items():
+            chip = Device(timing=Timing(**timing)).instance(run.system, seed=run.config.training["seed"])
+            assert isinstance(chip, Chip)
+            x, y = run.batch("test", range(settings["samples"]))
+            found = safe_frequency(chip, x, y, tolerance=settings["tolerance"], nudge=settings["nudge"])
+            tau = float(found.slowest)
+            safe = {
+                "frequency": float(found.frequency) * tau,
+                "tracking": float(found.tracking),
+                "error": float(found.error),
+            }
+            rows.append({"level": level, "by": "safe", **safe})
+            for by, rows_of in ((_PERIODIC, _periodic), (_IN_TIME, _in_time)):
+                rows += [{"level": level, "by": by, **row} for row in rows_of(chip, run, settings)]
+        return rows
+
+    def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
+        tolerance = settings.measure["tolerance"]
+        periodic, in_time = measured.where(by=_PERIODIC), measured.where(by=_IN_TIME)
+        safe = measured.where(by="safe").over_seeds(("level",), ("frequency", "tracking"))
+        at_safe = {row["level"]: row for row in safe.rows}
+        factor, power = _rule(periodic)
+        worst = list(at_safe.values())[-1]
+        curves = periodic.over_seeds(("level", "frequency"), ("cosine", "norm_ratio", "tracking", "error"))
+        noisy = in_time.over_seeds(("level", "frequency"), ("cosine", "norm_ratio", "tracking", "noise"))
+        within = [
+            row["cosine"].mean for row in curves.rows if row["frequency"] <= at_safe[row["level"]]["frequency"].mean
+        ]
+        least = min(within, default=float("nan"))
+        follows = least > 0.99
+        keep = (tolerance / factor) ** (1 / power)
+        said = [
+            f"{'Yes' if follows else 'No'}: up to f·τ = {worst['frequency']} with {worst['level']} parasitics "
+            f"({at_safe[next(iter(at_safe))]['frequency']} without) the gradient under an oscillating nudge is within "
+            f"{100 * tolerance:g} % of that at rest, and its cosine to the exact one is {least:.4f} at least.",
+            f"Rule of thumb: its error is {factor:.2g}·t^{power:.2g}, t the part of the response that comes late, which a device "
+            f"reads: keep t below {keep:.2g} for {100 * tolerance:g} %.",
+        ]
+        said += list(_of_noise(noisy, settings))
+        said += list(_of_training(trained, settings))
+        facts = {"factor": factor, "power": power, "follows": follows}
+        tables = [
+            Table("Safe frequency", safe.rows),
+            Table("Periodic state", curves.rows),
+            Table("In time, with noise", noisy.rows),
+            Table(
+                "Trained",
+                trained.over_seeds(
+                    ("arm",), ("test_error_percent", "validation_error_percent", "cosine_to_adjoint.total")
+                ).rows,
+            ),
+        ]
+        return Outcome(" ".join(said), tables, [_chart(curves, noisy)], facts)
+
+
+def _periodic(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
+    """From the periodic state itself, without noise."""
+    tau = 1.0 if chip.dynamics is None else float(chip.dynamics.slowest)
+    x, y = run.batch("test", range(settings["samples"]))
+    free = relax(chip, x)
+    exact = estimate(chip, x, y, Adjoint(), equilibrium=free)
+    at_rest = None
+    for frequency in (1e-6, *settings["frequencies"]):
+        nudged = HarmonicBalance(nudge=settings["nudge"], frequency=frequency / tau)
+        answer = estimate(chip, x, y, nudged, equilibrium=free)
+        if at_rest is None:
+            at_rest = answer
+            continue
+        error = _norm(optax.tree.sub(answer.gradient, at_rest.gradient)) / _norm(at_rest.gradient)
+        yield {"frequency": frequency, **_against(answer, exact), "error": error}
+
+
+def _in_time(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
+    """By the differential equation, with noise, read over some periods."""
+    x, y = run.batch("test", range(settings["samples_in_time"]))
+    exact = estimate(chip, x, y, Adjoint())
+    steps = 2
+    for frequency in settings["frequencies"]:
+        nudged = ContinuousTime(
+            nudge=settings["nudge"],
+            drive="oscillating",
+            points=settings["readings"],
+            periods=settings["periods"],
+            warmup=2,
+            steps_per_point=steps,
+            dead_time=0.0,
+            largest_lag=1e6,
+        )
+        interval = 1 / (frequency * settings["readings"] * steps)
+        answer, again = (
+            estimate(chip, x, y, nudged, solver=ODE(interval=interval), key=jax.random.key(seed)) for seed in (0, 1)
+        )
+        # Of two readings of the same.
+        noise = _norm(optax.tree.sub(answer.gradient, again.gradient)) / (2**0.5 * _norm(exact.gradient))
+        yield {"frequency": frequency, **_against(answer, exact), "noise": noise}
+
+
+def _against(answer: Estimate, exact: Estimate) -> dict[str, float]:
+    a, b = answer.gradient, exact.gradient
+    assert answer.tracking is not None
+    kept = answer.weight > 0
+    late = float(jnp.sqrt(jnp.mean(answer.tracking**2, where=kept)))
+    cosine = float(jnp.asarray(optax.tree.vdot(a, b))) / (_norm(a) * _norm(b))
+    return {"cosine": cosine, "norm_ratio": _norm(a) / _norm(b), "tracking": late, "excluded": float(jnp.mean(~kept))}
+
+
+def _norm(tree: Any) -> float:
+    return float(jnp.asarray(optax.tree.norm(tree)))
+
+
+def _rule(periodic: Table) -> tuple[float, float]:
+    """c and p of error = c·tracking^p, by least squares of the logarithms."""
+    pairs = [(row["tracking"], row["error"]) for row in periodic.rows if _FITTED[0] < row["error"] < _FITTED[1]]
+    if len(pairs) < 2:
+        return float("nan"), float("nan")
+    late, error = np.log(np.asarray(pairs)).T
+    power, constant = np.polyfit(late, error, 1)
+    return float(np.exp(constant)), float(power)
+
+
+def _of_noise(noisy: Table, settings: StudySettings) -> Iterator[str]:
+    for level in noisy.values("level"):
+        best = max(noisy.where(level=level).rows, key=lambda row: row["cosine"].mean)
+        noise, periods = best["noise"].mean, settings.measure["periods"]
+        if noise > 0:
+            needed = periods * (noise / settings.measure["tolerance"]) ** 2
+            yield (
+                f"Noise of the level {level} leaves {100 * noise:.2g} % after {periods} periods at f·τ = "
+                f"{best['frequency']:g} (cosine {best['cosine']}); it takes {needed:.0f} periods to leave "
+                f"{100 * settings.measure['tolerance']:g} %."
+            )
+
+
+def _of_training(trained: Table, settings: StudySettings) -> Iterator[str]:
+    for name, arm in settings.arms.items():
+        if name == settings.measure["arm"] or not trained.where(arm=name).rows:
+            continue
+        apart = trained.difference("test_error_percent", name, settings.measure["arm"])
+        error = trained.where(arm=name).mean("test_error_percent")
+        yield f"Trained with {arm.label}: test error {error} %, {apart} against phases."
+
+
+def _chart(periodic: Table, noisy: Table) -> Chart:
+    levels = periodic.values("level")
+
+    def curve(place: int, table: Table, level: str, name: str) -> Curve:
+        rows = table.where(level=level).rows
+        spreads = [row[name].deviation for row in rows]
+        return Curve(
+            place,
+            [row["frequency"] for row in rows],
+            [row[name].mean for row in rows],
+            spreads if np.isfinite(spreads).all() else [],
+        )
+
+    def panel(title: str, table: Table, name: str, **given: Any) -> Panel:
+        drawn = [curve(place, table, level, name) for place, level in enumerate(levels)]
+        return Panel(title, "", drawn, across="f·τ of the slowest unit", logarithmic_across=True, **given)
+
+    panels = [
+        panel("Cosine to the exact gradient", periodic, "cosine", references=((1.0, "exact"),)),
+        panel("The same in time, with noise", noisy, "cosine", references=((1.0, "exact"),)),
+        panel("Response that comes late", periodic, "tracking", logarithmic=True),
+        panel("Length against the exact gradient", periodic, "norm_ratio", references=((1.0, "exact"),)),
+    ]
+    reading = (
+        "Left of where the response begins to come late, the nudge is followed: cosine and length stay. With noise, slow nudges "
+        "are better for being read longer, so many periods taking more time."
+    )
+    return Chart("frequency", "What a nudge that oscillates gives, by its frequency", reading, panels, levels)

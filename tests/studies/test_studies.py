@@ -1,0 +1,235 @@
+"""Studies: statistics against SciPy, a small one from start to verdict, and the settings of ours."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import stats
+
+import equiprop.studies._work as work
+from equiprop.cli.main import main
+from equiprop.errors import InputError
+from equiprop.files import read_json, read_toml
+from equiprop.reporting import Curve, Panel
+from equiprop.studies import (
+    PRESETS,
+    STUDIES,
+    AbstractStudy,
+    Chart,
+    Outcome,
+    Row,
+    StudySettings,
+    Table,
+    run_study,
+)
+
+TOML = """
+[config]
+dataset = "digits"
+system = { hidden = [6] }
+training = { epochs = 1, limit = 40, batch_size = 20, diagnostic_samples = 0 }
+
+[arms.plain]
+label = "a nudge"
+
+[arms.exact]
+label = "the exact gradient"
+estimator = { kind = "adjoint" }
+
+[measure]
+of = "plain"
+weights = 2
+
+[presets.quick]
+seeds = 2
+measure = { weights = 3 }
+
+[presets.paper]
+arms = ["exact"]
+config = { training = { epochs = 7 } }
+"""
+
+
+class Small(AbstractStudy):
+    kind = "small"
+    question = "Is a nudge as good as the exact gradient?"
+    published = ({"arm": "exact", "test_error_percent": 1.5, "source": "somebody"},)
+
+    def measure(self, run, arm, settings) -> list[Row]:
+        if arm.name != settings["of"]:
+            return []
+        weights = (
+            run.system.weights[0] if isinstance(run.system.weights, tuple) else next(iter(run.system.weights.values()))
+        )
+        return [{"size": i, "norm": float(np.linalg.norm(weights)) + i} for i in range(settings["weights"])]
+
+    def conclude(self, trained, measured, settings):
+        means = trained.over_seeds(("arm",), ("test_error_percent",))
+        sizes = measured.over_seeds(("size",), ("norm",))
+        apart = trained.difference("test_error_percent", "plain", "exact")
+        curve = Curve(0, [row["size"] + 1 for row in sizes.rows], [row["norm"].mean for row in sizes.rows])
+        panel = Panel("Norm", "", [curve], across="size", logarithmic_across=True)
+        facts = {"apart": apart.mean, "none": float("nan")}
+        return Outcome(
+            f"{apart} points.",
+            [means, Table("Sizes", sizes.rows)],
+            [Chart("norm", "Norms", "Up.", [panel], ["plain"])],
+            facts,
+        )
+
+
+@pytest.fixture
+def settings(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(TOML)
+    return lambda preset="quick", **given: StudySettings.read("small", preset, path=file, **given)
+
+
+def test_means_and_differences_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=5), rng.normal(1.0, size=5)
+    rows = [{"arm": "a", "seed": i, "x": v} for i, v in enumerate(a.tolist())]
+    rows += [{"arm": "b", "seed": i, "x": v} for i, v in enumerate(b.tolist())]
+    # What has no partner counts for nothing in a difference, what is no number for nothing in a mean.
+    table = Table("t", [*rows, {"arm": "a", "seed": 9, "x": 100.0}, {"arm": "b", "seed": 10, "x": None}])
+    mean = table.where(arm="b").mean("x")
+    assert (mean.mean, mean.deviation, mean.seeds) == pytest.approx((b.mean(), b.std(ddof=1), 5))
+    apart = table.where().difference("x", "a", "b")
+    assert apart.seeds == 5 and apart.mean == pytest.approx((a - b).mean())
+    assert apart.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert apart.effect == pytest.approx((a - b).mean() / (a - b).std(ddof=1))
+    grouped = table.over_seeds(("arm",), ("x",))
+    assert [row["arm"] for row in grouped.rows] == ["a", "b"] and grouped.rows[1]["x"] == mean
+    (first, _) = csv.DictReader(grouped.csv().splitlines())
+    assert set(first) == {"arm", "x", "x_std", "x_seeds"} and float(first["x_seeds"]) == 6
+    assert grouped.markdown().splitlines()[3] == f"| b | {mean} |"
+    one = Table("t", rows[:1]).difference("x", "a", "b")
+    assert one.seeds == 0 and np.isnan(one.mean)
+
+
+def test_a_preset_changes_what_it_names_and_nothing_else(settings):
+    quick, paper = settings(), settings("paper", seeds=4)
+    assert (quick.seeds, list(quick.arms), quick.measure) == (2, ["plain", "exact"], {"of": "plain", "weights": 3})
+    assert (paper.seeds, list(paper.arms), paper.measure["weights"]) == (4, ["exact"], 2)
+    config = paper.config_of(paper.arms["exact"])
+    assert (config.training["epochs"], config.training["limit"], config.estimator.kind) == (7, 40, "adjoint")
+    assert settings("standard").seeds == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "preset", "message"),
+    [
+        (TOML, "slow", "preset = 'slow'"),
+        ("[arm.a]\n", "quick", "arm"),
+        ("[arms.a]\nestimator = { nudgge = 1.0 }\n", "quick", r"arms\.a\.estimator.*nudgge"),
+        ('[arms.a]\n[presets.quick]\narms = ["b"]\n', "quick", r"presets\.quick\.arms"),
+        ("[arms.a]\n[presets.quick]\nseeds = 0\n", "quick", "seeds = 0"),
+        ("[presets.quick]\nepochs = 3\n", "quick", "presets.quick.*epochs"),
+    ],
+)
+def test_settings_that_are_wrong_are_refused(text, preset, message, tmp_path):
+    file = tmp_path / "wrong.toml"
+    file.write_text(text)
+    with pytest.raises(InputError, match=message):
+        StudySettings.read("wrong", preset, path=file)
+
+
+@pytest.mark.slow
+def test_a_study_goes_on_where_it_stopped_and_ends_in_a_verdict(settings, tmp_path, monkeypatch):
+    out, told = tmp_path / "out", []
+    real, calls = work.train_or_resume, []
+
+    def interrupted(config, folder, **given):
+        calls.append(folder.name)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(config, folder, **given)
+
+    monkeypatch.setattr(work, "train_or_resume", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        run_study(Small(), settings(), out, told.append)
+    monkeypatch.setattr(work, "train_or_resume", real)
+    before = (out / "plain" / "summary.json").stat().st_mtime_ns
+    measured = (out / "measured" / "plain-seed-0.json").stat().st_mtime_ns
+    outcome = run_study(Small(), settings(), out, told.append)
+    assert (out / "plain" / "summary.json").stat().st_mtime_ns == before
+    assert (out / "measured" / "plain-seed-0.json").stat().st_mtime_ns == measured
+    found = json.loads((out / "study.json").read_text())
+    assert found["verdict"] == outcome.verdict and found["facts"]["none"] is None and found["failed"] == {}
+    assert [(row["arm"], row["seed"]) for row in found["trained"]] == [
+        ("plain", 0), ("plain", 1), ("exact", 0), ("exact", 1)
+    ]  # fmt: skip
+    assert len(found["measured"]) == 6 and found["published"][0]["source"] == "somebody"
+    page = (out / "README.md").read_text()
+    assert all(part in page for part in (Small.question, outcome.verdict, "## Published", "![Norms](norm.png)", "±"))
+    assert (out / "norm.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (out / "norm.svg").read_text()
+    rows = list(csv.DictReader((out / "sizes.csv").read_text().splitlines()))
+    assert [row["size"] for row in rows] == ["0", "1", "2"]
+    with pytest.raises(InputError, match="other settings"):
+        run_study(Small(), settings(seeds=3), out)
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "file").touch()
+    with pytest.raises(InputError, match="is no study"):
+        run_study(Small(), settings(), other)
+
+
+@pytest.mark.slow
+def test_an_arm_chooses_by_validation(tmp_path):
+    file = tmp_path / "small.toml"
+    arm = '[arms.chosen]\nchoose = { "optimizer.learning_rate" = [1e-6, 0.02] }\n'
+    file.write_text(TOML.replace("[arms.plain]", arm + "[arms.plain]"))
+    settings, told, out = StudySettings.read("small", "quick", path=file, seeds=1), [], tmp_path / "out"
+    run_study(Small(), settings, out, told.append)
+    found = {}
+    for trial in sorted((out / "chosen-choice").glob("trial-*")):
+        rate = read_toml(trial / "config.toml")["optimizer"]["learning_rate"]
+        found[rate] = read_json(trial / "summary.json")["validation_error_percent"]
+    best = min(found, key=found.__getitem__)
+    assert len(found) == 2 and f"  chosen by validation: optimizer.learning_rate = {best}" in told
+    assert read_toml(out / "chosen" / "config.toml")["optimizer"]["learning_rate"] == best
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", STUDIES.members())
+def test_every_study_of_ours_has_settings_for_every_preset(name, preset):
+    settings = StudySettings.read(name, preset)
+    assert settings.arms and STUDIES.find(name).question
+    assert settings.measure.get("arm", next(iter(settings.arms))) in settings.arms
+
+
+def test_studies_are_listed(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "--json"])
+    assert ended.value.code == 0
+    assert set(json.loads(capsys.readouterr().out)) == set(STUDIES.members())
+    with pytest.raises(SystemExit) as ended:
+        main(["study", "subsrate"])
+    assert ended.value.code == 2 and "substrate" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_a_study_of_ones_own_runs_from_the_command_line(tmp_path, capsys):
+    (tmp_path / "small.toml").write_text(TOML)
+    place = f"{Path(__file__)}:Small"
+    with pytest.raises(SystemExit) as ended:
+        main(
+            [
+                "study",
+                place,
+                "--preset",
+                "quick",
+                "--seeds",
+                "1",
+                "--settings",
+                str(tmp_path / "small.toml"),
+                "--out",
+                str(tmp_path / "o"),
+                "--json",
+            ]
+        )
+    assert ended.value.code == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["verdict"].endswith("points.") and set(found["tables"]) == {"Trained", "Sizes"}
