@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from equiprop.errors import EquipropError, InputError
-from equiprop.hardware import Device, Mismatch, Timing, Units
+from equiprop.hardware import Device, Lines, Mismatch, Timing, Units
 from equiprop.hardware.netlists import COUPLINGS, check_circuit, netlist, read_raw, simulate, transient
 from equiprop.numerics import activation
 from equiprop.solvers import GaussSeidel
@@ -180,3 +180,35 @@ def test_a_raw_file_that_is_cut_off_is_refused(end):
 def test_a_raw_file_that_is_damaged_is_refused(change, message):
     with pytest.raises(InputError, match=message):
         read_raw(RAW.replace(*change))
+
+
+def read_by_ngspice(g, r):
+    """The currents of the columns of a crossbar for a volt on each row alone, with wires of so many ohms between its cells."""
+    rows, columns = g.shape
+    read = np.zeros(g.shape)
+    for driven in range(rows):
+        lines = ["crossbar"]
+        for i in range(rows):
+            lines.append(f"v{i} d{i} 0 {float(i == driven)}")
+            for j in range(columns):
+                lines += [
+                    f"rr{i}_{j} {f'r{i}_{j - 1}' if j else f'd{i}'} r{i}_{j} {r!r}",
+                    f"rg{i}_{j} r{i}_{j} c{i}_{j} {float(1 / g[i, j])!r}",
+                    f"rc{i}_{j} c{i}_{j} {f'c{i + 1}_{j}' if i + 1 < rows else '0'} {r!r}",
+                ]
+        found = simulate("\n".join([*lines, ".options reltol=1e-10 abstol=1e-16 vntol=1e-13", ".op", ".end", ""]))
+        read[driven] = [np.ravel(found[f"v(c{rows - 1}_{j})"])[0] / r for j in range(columns)]
+    return read
+
+
+@needs_ngspice
+def test_the_wires_of_a_crossbar_lose_what_they_do_in_ngspice():
+    """To first order in their resistance: what is left falls with its square."""
+    g = np.random.default_rng(1).uniform(0.1, 1, (5, 4))
+    errors = []
+    for r in (1e-2, 1e-3):
+        found = np.asarray(Lines(resistance=r, conductance=1.0).stored(jnp.asarray(g), ()))
+        right = read_by_ngspice(g, r)
+        errors.append(np.abs(found - right).max())
+        assert errors[-1] < 0.25 * np.abs(g - right).max()
+    assert 60 < errors[0] / errors[1] < 125

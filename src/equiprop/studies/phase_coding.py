@@ -21,8 +21,8 @@ _CARRIERS, _ERRORS = "carrier", "error of the channels"
 class PhaseCodingStudy(AbstractStudy):
     kind: ClassVar[str] = "phase_coding"
     question: ClassVar[str] = (
-        "Holomorphic equilibrium propagation needs complex states. Can a real device have them, how fast must a carrier be, and how "
-        "well must its channels match?"
+        "Holomorphic equilibrium propagation needs complex states. Can a real device have them, how fast must a carrier be, "
+        "and how well must its channels match?"
     )
 
     def measure(self, run: TrainedRun, arm: Arm, settings: Mapping[str, Any]) -> list[Row]:
