@@ -5,14 +5,16 @@ import signal
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import toy
 from equiprop.errors import InputError
 from equiprop.experiment import Interrupted, load, resume, train
-from equiprop.hardware import Chip
-from equiprop.training import Callback, _loop
+from equiprop.hardware import Chip, Device, Mismatch, PhaseCoding
+from equiprop.training import SGD, Callback, _loop, parameter_groups
+from networks import network
 
 DATA = toy.dataset()
 DEVICE = {
@@ -47,6 +49,20 @@ def finished(tmp_path_factory):
 
 def arrays(system):
     return [np.asarray(a) for a in jax.tree.leaves(eqx.filter(system, eqx.is_array))]
+
+
+def test_learning_rates_are_named_as_without_a_device():
+    plain = network("untied")
+    rates = {"readout": 0.1, "input->hidden_1": 0.2}
+    right = jax.tree.leaves(parameter_groups(plain))
+    for coding in ("none", "two_units"):
+        chip = Device(mismatch=Mismatch(gain=0.1), coding=PhaseCoding(scheme=coding)).instance(plain)
+        assert jax.tree.leaves(parameter_groups(chip)) == right and set(rates) < set(right)
+        moved = SGD(learning_rate=1e-6, learning_rates=rates).transformation(chip, 1)
+        ones = jax.tree.map(jnp.ones_like, eqx.filter(chip, eqx.is_inexact_array))
+        updates, _ = moved.update(ones, moved.init(ones), ones)
+        by_group = dict(zip(right, jax.tree.leaves(updates), strict=True))
+        assert {name for name in by_group if np.all(np.abs(by_group[name]) > 0.01)} == set(rates)
 
 
 @pytest.mark.slow

@@ -71,6 +71,7 @@ class Small(AbstractStudy):
         apart = trained.difference("test_error_percent", "plain", "exact")
         curve = Curve(0, [row["size"] + 1 for row in sizes.rows], [row["norm"].mean for row in sizes.rows])
         panel = Panel("Norm", "", [curve], across="size", logarithmic_across=True)
+        means = Table("Trained", [{**means.rows[0], "apart": apart}, *means.rows[1:]])
         facts = {"apart": apart.mean, "none": float("nan")}
         return Outcome(
             f"{apart} points.",
@@ -127,6 +128,7 @@ def test_a_preset_changes_what_it_names_and_nothing_else(settings):
         ('[arms.a]\n[presets.quick]\narms = ["b"]\n', "quick", r"presets\.quick\.arms"),
         ("[arms.a]\n[presets.quick]\nseeds = 0\n", "quick", "seeds = 0"),
         ("[presets.quick]\nepochs = 3\n", "quick", "presets.quick.*epochs"),
+        ('[arms.a]\nchosen_by = "b"\n[arms.b]\n', "quick", r"arms\.a\.chosen_by = 'b'"),
     ],
 )
 def test_settings_that_are_wrong_are_refused(text, preset, message, tmp_path):
@@ -165,6 +167,8 @@ def test_a_study_goes_on_where_it_stopped_and_ends_in_a_verdict(settings, tmp_pa
     page = (out / "README.md").read_text()
     assert all(part in page for part in (Small.question, outcome.verdict, "## Published", "![Norms](norm.png)", "±"))
     assert (out / "norm.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (out / "norm.svg").read_text()
+    first = found["tables"]["Trained"][0]
+    assert (first["apart"], first["apart_seeds"]) == (found["facts"]["apart"], 2) and "apart_p" in first
     rows = list(csv.DictReader((out / "sizes.csv").read_text().splitlines()))
     assert [row["size"] for row in rows] == ["0", "1", "2"]
     with pytest.raises(InputError, match="other settings"):
@@ -180,7 +184,7 @@ def test_a_study_goes_on_where_it_stopped_and_ends_in_a_verdict(settings, tmp_pa
 def test_an_arm_chooses_by_validation(tmp_path):
     file = tmp_path / "small.toml"
     arm = '[arms.chosen]\nchoose = { "optimizer.learning_rate" = [1e-6, 0.02] }\n'
-    file.write_text(TOML.replace("[arms.plain]", arm + "[arms.plain]"))
+    file.write_text(TOML.replace("[arms.plain]", arm + '[arms.same]\nchosen_by = "chosen"\n[arms.plain]'))
     settings, told, out = StudySettings.read("small", "quick", path=file, seeds=1), [], tmp_path / "out"
     run_study(Small(), settings, out, told.append)
     found = {}
@@ -189,7 +193,8 @@ def test_an_arm_chooses_by_validation(tmp_path):
         found[rate] = read_json(trial / "summary.json")["validation_error_percent"]
     best = min(found, key=found.__getitem__)
     assert len(found) == 2 and f"  chosen by validation: optimizer.learning_rate = {best}" in told
-    assert read_toml(out / "chosen" / "config.toml")["optimizer"]["learning_rate"] == best
+    for arm in ("chosen", "same"):
+        assert read_toml(out / arm / "config.toml")["optimizer"]["learning_rate"] == best
 
 
 @pytest.mark.parametrize("preset", PRESETS)

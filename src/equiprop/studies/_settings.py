@@ -23,12 +23,14 @@ class Arm:
 
     - `changes`: keys of the configuration, dotted, and the values that they have in this arm alone.
     - `choose`: keys with lists of values, of which the best by validation of the first seed is taken.
+    - `chosen_by`: another arm, whose values are taken.
     """
 
     name: str
     label: str
     changes: Mapping[str, Any] = field(default_factory=dict)
     choose: Mapping[str, list[Any]] = field(default_factory=dict)
+    chosen_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,6 +89,11 @@ class StudySettings:
         if not isinstance(count, int) or count < 1:
             raise InputError("must be a number of seeds, at least 1", path="seeds", value=count)
         chosen = {each: arms[each] for each in own.get("arms", arms)}
+        for arm in chosen.values():
+            if arm.chosen_by and (arm.chosen_by not in chosen or not chosen[arm.chosen_by].choose):
+                raise InputError(
+                    "is no arm of this preset that chooses", path=("arms", arm.name, "chosen_by"), value=arm.chosen_by
+                )
         measure = {**tables.get("measure", {}), **own.get("measure", {})}
         settings = cls(name, preset, base, chosen, count, measure)
         for arm in chosen.values():
@@ -103,14 +110,17 @@ class StudySettings:
 
     def to_toml(self) -> str:
         """Everything that its results follow from."""
-        arms = {each.name: {"changes": dict(each.changes), "choose": dict(each.choose)} for each in self.arms.values()}
+        arms = {
+            each.name: {"changes": dict(each.changes), "choose": dict(each.choose), "chosen_by": each.chosen_by}
+            for each in self.arms.values()
+        }
         tables = {"study": self.name, "preset": self.preset, "seeds": self.seeds, "config": dict(self.base)}
         return tomli_w.dumps({**tables, "arms": arms, "measure": dict(self.measure)})
 
 
 def _arm(name: str, table: dict[str, Any]) -> Arm:
-    label, choose = table.pop("label", name), table.pop("choose", {})
-    return Arm(name, label, dict(_flat(table)), dict(_flat(choose)))
+    label, choose, chosen_by = table.pop("label", name), table.pop("choose", {}), table.pop("chosen_by", "")
+    return Arm(name, label, dict(_flat(table)), dict(_flat(choose)), chosen_by)
 
 
 def _flat(tables: Mapping[str, Any], prefix: str = "") -> Any:

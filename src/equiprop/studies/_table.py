@@ -112,7 +112,7 @@ class Table:
         return buffer.getvalue()
 
     def plain(self) -> list[dict[str, Any]]:
-        """Rows of plain values: of a mean its deviation and the number of seeds, too."""
+        """Rows of plain values: of a mean its deviation and the number of seeds, too; of a difference also p."""
         return [dict(_plain(row)) for row in self.rows]
 
     def markdown(self) -> str:
@@ -123,10 +123,12 @@ class Table:
 
 def _plain(row: Row) -> Any:
     for name, value in row.items():
-        if isinstance(value, Mean):
+        if isinstance(value, Mean | Difference):
             yield name, value.mean
             yield f"{name}_std", value.deviation
             yield f"{name}_seeds", value.seeds
+            if isinstance(value, Difference):
+                yield f"{name}_p", value.p
         else:
             yield name, value
 

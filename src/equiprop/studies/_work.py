@@ -113,6 +113,8 @@ def _told(row: Row) -> str:
 
 def _chosen(settings: StudySettings, arm: Arm, out: Path, tell: Tell) -> dict[str, Any]:
     """The best of the values that an arm chooses from, by validation; nothing where it has nothing to choose."""
+    if arm.chosen_by:
+        return _chosen(settings, settings.arms[arm.chosen_by], out, tell)
     if not arm.choose:
         return {}
     base = settings.config_of(arm).to_mapping()

@@ -110,7 +110,7 @@ def _in_time(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterat
     x, y = run.batch("test", range(settings["samples_in_time"]))
     exact = estimate(chip, x, y, Adjoint())
     steps = 2
-    for frequency in settings["frequencies"]:
+    for frequency in settings["frequencies_in_time"]:
         nudged = ContinuousTime(
             nudge=settings["nudge"],
             drive="oscillating",

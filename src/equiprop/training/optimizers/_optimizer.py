@@ -1,6 +1,7 @@
 """What an optimizer is: Optax's, with one learning rate a parameter group."""
 
 import abc
+import itertools
 from typing import Any
 
 import equinox as eqx
@@ -91,11 +92,16 @@ def is_weight(params: Any) -> Any:
 
 
 def parameter_groups(system: Any) -> Any:
-    """For every parameter the name under which `learning_rates` knows it: its connection, its population, or `readout`."""
+    """For every parameter the name under which `learning_rates` knows it: its connection, its population, or `readout`.
+
+    On a chip they are those of the system.
+    """
 
     def name(path: tuple[Any, ...], leaf: Any) -> str:
         del leaf
         keys = [str(getattr(k, "key", getattr(k, "name", k))) for k in path]
+        # A wrapper has the parameters of what it is around.
+        keys = list(itertools.dropwhile(lambda key: key == "system", keys))
         return "readout" if keys[0] == "cost" else keys[-1]
 
     return jax.tree_util.tree_map_with_path(name, eqx.filter(system, eqx.is_inexact_array))

@@ -1,0 +1,51 @@
+"""Which ways of keeping symmetry stand an imperfect device."""
+
+from typing import Any, ClassVar
+
+from equiprop.studies._settings import StudySettings
+from equiprop.studies._study import AbstractStudy, Outcome
+from equiprop.studies._table import Table
+
+_IDEAL = "-ideal"
+_ERROR, _COSINE = "test_error_percent", "cosine_to_adjoint.total"
+
+
+class Imperfect(AbstractStudy):
+    kind: ClassVar[str] = "imperfect"
+    question: ClassVar[str] = (
+        "On chips whose cells differ by 10 %, hold 8 bits and are read with noise, does the gradient still point downhill, and "
+        "what keeps it there?"
+    )
+
+    def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
+        del measured
+        rows: list[dict[str, Any]] = []
+        for name, arm in settings.arms.items():
+            chips = trained.where(arm=name)
+            if name.endswith(_IDEAL) or not chips.rows:
+                continue
+            gap = trained.difference(_ERROR, name, name + _IDEAL)
+            rows.append(
+                {
+                    "method": arm.label,
+                    "test error %": chips.mean(_ERROR),
+                    "on the ideal device": trained.where(arm=name + _IDEAL).mean(_ERROR),
+                    "gap": gap,
+                    "cosine": chips.mean(_COSINE),
+                    "cosine, ideal": trained.where(arm=name + _IDEAL).mean(_COSINE),
+                    "gradient bar": chips.mean("gradient_bar"),
+                    "excluded": chips.mean("excluded_fraction"),
+                }
+            )
+        ranked = sorted(rows, key=lambda row: row["test error %"].mean)
+        best, downhill = ranked[0], [row for row in rows if row["cosine"].mean > 0]
+        said = [
+            f"On {best['test error %'].seeds} chips the gradient of {len(downhill)} of {len(rows)} methods points downhill.",
+            f"The least error has {best['method']}: {best['test error %']} %, {best['gap']} points against the ideal device.",
+        ]
+        plain = next((row for row in rows if row["method"] == settings.arms["none"].label), None)
+        if plain is not None and plain is not best:
+            name = next(name for name, arm in settings.arms.items() if arm.label == best["method"])
+            said.append(f"Against no homeostasis that is {trained.difference(_ERROR, name, 'none')} points.")
+        facts = {"best": best["method"], "downhill": len(downhill)}
+        return Outcome(" ".join(said), [Table("Methods", rows)], (), facts)
