@@ -7,7 +7,16 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.estimators import Adjoint, Centered, ContinuousTime, CoupledLearning, ExactResponse, Holomorphic, estimate
+from equiprop.estimators import (
+    Adjoint,
+    Centered,
+    ContinuousTime,
+    CoupledLearning,
+    ExactResponse,
+    Holomorphic,
+    Unrolled,
+    estimate,
+)
 from equiprop.hardware import (
     DEVICES,
     AbstractCells,
@@ -304,6 +313,31 @@ def test_presets_have_the_figures_of_their_sources_and_keep_them_where_one_is_ch
     chip = preset().instance(network("tied"), 1)
     free = relax(chip, X, SOLVER)
     assert bool(free.converged.all()) and norm(trees.subtract(free.state, relax(network("tied"), X, SOLVER).state)) > 0
+
+
+@pytest.mark.slow
+def test_what_is_computed_on_a_chip_knows_its_cells():
+    """Walking back through the relaxation gives the true gradient of the chip, and its bar holds no mismatch."""
+    chip = SMOOTH.instance(network("untied"), 1)
+    exact = estimate(chip, X, Y, Adjoint(), solver=SOLVER)
+    answer = estimate(chip, X, Y, Unrolled(steps=200), solver=SOLVER)
+    close(answer.gradient, exact.gradient, rtol=1e-6)
+    assert float(answer.gradient_bar.causes["mismatch"]) < 1e-6 and float(answer.gradient_bar.exact) < 1e-4
+    # What is learnt from does not know them.
+    nudged = estimate(chip, X, Y, Centered(nudge=0.01), solver=SOLVER)
+    assert float(nudged.gradient_bar.causes["mismatch"]) > 0.01
+
+
+@pytest.mark.slow
+def test_what_cells_hold_is_worked_out_once_and_is_the_same():
+    chip = EVERYTHING.instance(network("untied"), 1)
+    ready = chip.ready
+    assert (
+        ready.held is not None and ready.ready is ready and chip.believed.held is None and ready.believed.held is None
+    )
+    state, injection = chip.initial_state(X), chip.injection(X)
+    state = jax.tree.map(lambda a: a + 0.3, state)
+    jax.tree.map(np.testing.assert_array_equal, ready.force(state, injection), chip.force(state, injection))
 
 
 @pytest.mark.slow

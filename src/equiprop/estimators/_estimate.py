@@ -207,14 +207,15 @@ def _estimate(
     wrt_input: bool,
     key: PRNGKeyArray | None,
 ) -> tuple[Estimate, Causes]:
-    injection = system.injection(x)
+    ready = system.ready
+    injection = ready.injection(x)
     if equilibrium is not None:
-        free = _looked_at(equilibrium, system, injection, solver)
+        free = _looked_at(equilibrium, ready, injection, solver)
     elif estimator.needs_free_phase:
         free = relax(system, x, solver, injection=injection)
     else:
-        free = _not_relaxed(system, x)
-    read = read_out(Problem(system, x, injection, target, free, solver, key), estimator)
+        free = _not_relaxed(ready, x)
+    read = read_out(Problem(ready, x, injection, target, free, solver, key), estimator)
     batch = Batch(x, target, read.free.state, read.kept, read.free_kept)
     of_parameters, of_inputs = gradient(
         system,

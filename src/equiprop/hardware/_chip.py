@@ -30,6 +30,7 @@ class Chip(AbstractWrapper):
     - `key`: of everything that chance decides, as the numbers that it is made of.
     - `written`: how often the weights have been written.
     - `unknown`: the parts of the device that derivatives by the parameters know nothing of.
+    - `held`: what its cells hold, where that has been worked out (`ready`).
     """
 
     system: System
@@ -37,6 +38,7 @@ class Chip(AbstractWrapper):
     key: UInt[Array, " words"]
     written: Int[Array, ""]
     unknown: tuple[str, ...] = eqx.field(default=(), static=True)
+    held: list[Array] | None = None
 
     @classmethod
     def make(cls, device: Any, system: System, key: PRNGKeyArray, x: Any = None) -> "Chip":
@@ -85,7 +87,7 @@ class Chip(AbstractWrapper):
     @property
     def programmed(self) -> System:
         """The system with the weights that the cells hold, and with their derivatives by those that are asked for."""
-        stored = self._stored
+        stored = self._stored if self.held is None else self.held
         return self.system if stored is None else _with_weights(self.system, stored)
 
     @property
@@ -98,8 +100,12 @@ class Chip(AbstractWrapper):
             return {"mismatch": self}
         return {"mismatch": self._without("drift"), "drift": self}
 
+    @property
+    def ready(self) -> "Chip":
+        return self if self.held is not None else dataclasses.replace(self, held=self._stored)
+
     def _without(self, *unknown: str) -> "Chip":
-        return dataclasses.replace(self, unknown=unknown)
+        return dataclasses.replace(self, unknown=unknown, held=None)
 
     @property
     def _stored(self) -> list[Array] | None:

@@ -221,6 +221,10 @@ class PhaseCoded(AbstractWrapper, AbstractCoding):
         return dataclasses.replace(self, system=system)
 
     @property
+    def ready(self) -> "PhaseCoded":
+        return self._with(self.system.ready)
+
+    @property
     def believed(self) -> "PhaseCoded":
         return self._with(self.system.believed)
 

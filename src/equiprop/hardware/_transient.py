@@ -157,7 +157,7 @@ def _moved(
     dense: bool,
     key: PRNGKeyArray | None,
 ) -> Transient:
-    library, free = diffrax(), Free(system, system.injection(x))
+    library, free = diffrax(), Free(system.ready, system.injection(x))
     start = system.initial_state(x) if state is None else state
 
     def at(t: Array) -> Motion:

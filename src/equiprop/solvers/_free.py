@@ -74,7 +74,7 @@ def _equilibrium(
     system, x, injection = problem
     injection = system.injection(x) if injection is None else injection
     state = system.initial_state(x) if state is None else state
-    return relax_field(Free(system, injection), state, solver)
+    return relax_field(Free(system.ready, injection), state, solver)
 
 
 _NOT_SOLVED = (

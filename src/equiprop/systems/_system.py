@@ -115,6 +115,14 @@ class System(eqx.Module):
     # What is other than for a system that is computed where one is built.
 
     @property
+    def ready(self) -> "System":
+        """A system with the same force, for a relaxation: what follows from parameters alone is worked out. By default itself.
+
+        Of its parameters no gradient is taken, so that they need not be those of this system.
+        """
+        return self
+
+    @property
     def dynamics(self) -> Dynamics | None:
         """How the state moves under the force; `None` for u̇ = F, in units of a time that the system does not know."""
         return None
