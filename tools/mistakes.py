@@ -1658,8 +1658,8 @@ HARDWARE = (
     Mistake(
         "wires that share the other end",
         "hardware/lines.py",
-        "along_rows = summed(summed(g, 2, backwards=True), 2, backwards=False)",
-        "along_rows = summed(summed(g, 2, backwards=False), 2, backwards=True)",
+        "np.minimum.outer(j, j)",
+        "(n + 1 - np.maximum.outer(j, j))",
         "hardware/test_cells.py",
     ),
     Mistake(
