@@ -13,7 +13,7 @@ import toy
 from equiprop.errors import InputError
 from equiprop.experiment import Interrupted, load, resume, train
 from equiprop.hardware import Chip, Device, Mismatch, PhaseCoding
-from equiprop.training import SGD, Callback, _loop, parameter_groups
+from equiprop.training import SGD, Callback, _loop, diagnose, parameter_groups
 from networks import network
 
 DATA = toy.dataset()
@@ -77,6 +77,13 @@ def test_a_checkpoint_holds_the_chip(finished):
     np.testing.assert_array_equal(run.predict(DATA.test.x).output, again.predict(DATA.test.x).output)
     summary = json.loads((finished / "summary.json").read_text())
     assert run.evaluate("test")["error_percent"] == summary["test_error_percent"]
+
+
+@pytest.mark.slow
+def test_a_chip_whose_readings_are_noisy_is_diagnosed(finished):
+    run = load(finished, dataset=DATA)
+    found = diagnose(run.system, run.trainer.validation, run.trainer.components, 8, 0)
+    assert sum(found["analyticity"].values()) == pytest.approx(1) and found["gradient_bar_causes"]["noise"] > 0
 
 
 @pytest.mark.slow

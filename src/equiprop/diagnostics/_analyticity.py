@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import jax.numpy as jnp
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.estimators import Holomorphic, Problem
@@ -61,13 +61,18 @@ def analyticity(
     inside: float = 0.1,
     solver: AbstractSolver | None = None,
     equilibrium: Equilibrium | None = None,
+    key: PRNGKeyArray | None = None,
 ) -> Analyticity:
     """Looks at the response to nudges of size `nudge` and `inside`·`nudge`.
 
     The Fourier coefficients of a function that is analytic on the disc fall geometrically with their number; those of one with a
     kink fall like a power of it, at any nudge that still reaches the kink. Serves systems that call themselves non-holomorphic.
 
-    Raises `InputError` for fewer than 4 points or `inside` out of range.
+    **Arguments:**
+
+    - `key`: of the noise of a chip's readings.
+
+    Raises `InputError` for fewer than 4 points, `inside` out of range, and noisy readings without a key.
     """
     if points < 4:
         raise InputError("must be at least 4 to see coefficients fall", path="points", value=points)
@@ -75,7 +80,7 @@ def analyticity(
         raise InputError("must be between 0 and 1", path="inside", value=inside)
     solver = as_solver(solver)
     free = relax(system, x, solver) if equilibrium is None else equilibrium
-    problem = Problem(system, x, system.injection(x), target, free, solver)
+    problem = Problem(system.ready, x, system.injection(x), target, free, solver, key)
     outer, inner = (
         Holomorphic(nudge=size, points=points, allow_non_holomorphic=True).respond(problem)
         for size in (nudge, inside * nudge)

@@ -1,5 +1,6 @@
 """Whether a substrate in time follows its equilibrium well enough to learn without phases."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -62,9 +63,9 @@ class Substrate(AbstractStudy):
         factor, power = _rule(periodic)
         follows = least > _FOLLOWS
         said = [
-            f"{'Yes' if follows else 'No'}: the gradient under an oscillating nudge is within {100 * tolerance:g} % of that at rest "
-            f"up to f·τ = {worst['frequency']} with {worst['level']} parasitics, {first['frequency']} with {first['level']}; its "
-            f"cosine to the exact one is {least:.4f} at least there.",
+            f"{'Yes' if follows else 'No'}: the gradient under an oscillating nudge is within {100 * tolerance:g} % of that at "
+            f"rest up to f·τ = {worst['frequency']} with {worst['level']} parasitics, {first['frequency']} with {first['level']}; "
+            f"there its cosine to the exact one is {least:.4f} at least.",
             f"Rule of thumb: its error is {factor:.2g}·t^{power:.2g}, t the part of the response that comes late, which a device "
             f"reads: keep t below {(tolerance / factor) ** (1 / power):.2g} for {100 * tolerance:g} %.",
         ]
@@ -162,11 +163,10 @@ def _of_noise(noisy: Table, settings: StudySettings) -> Iterator[str]:
         best = max(noisy.where(level=level).rows, key=lambda row: row["cosine"].mean)
         noise, periods = best["noise"].mean, settings.measure["periods"]
         if noise > 0:
-            needed = periods * (noise / settings.measure["tolerance"]) ** 2
+            needed = max(1, math.ceil(periods * (noise / settings.measure["tolerance"]) ** 2))
             yield (
                 f"Noise of the level {level} leaves {100 * noise:.2g} % after {periods} periods at f·τ = "
-                f"{best['frequency']:g} (cosine {best['cosine']}); it takes {needed:.0f} periods to leave "
-                f"{100 * settings.measure['tolerance']:g} %."
+                f"{best['frequency']:g} (cosine {best['cosine']}); {needed} would leave {100 * settings.measure['tolerance']:g} %."
             )
 
 
@@ -200,7 +200,7 @@ def _chart(periodic: Table, noisy: Table) -> Chart:
         panel("Cosine to the exact gradient", periodic, "cosine", references=((1.0, "exact"),)),
         panel("The same in time, with noise", noisy, "cosine", references=((1.0, "exact"),)),
         panel("Response that comes late", periodic, "tracking", logarithmic=True),
-        panel("Length against the exact gradient", periodic, "norm_ratio", references=((1.0, "exact"),)),
+        panel("Length, exact = 1", periodic, "norm_ratio", references=((1.0, "exact"),)),
     ]
     reading = (
         "Left of where the response begins to come late, the nudge is followed: cosine and length stay. With noise, slow nudges "

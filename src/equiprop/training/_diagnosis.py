@@ -49,8 +49,8 @@ def _answer(
 
 
 @eqx.filter_jit
-def _analyticity(system: System, x: Any, y: Any, solver: AbstractSolver, nudge: Array) -> Analyticity:
-    return analyticity(system, x, y, nudge=nudge, solver=solver)
+def _analyticity(system: System, x: Any, y: Any, solver: AbstractSolver, nudge: Array, key: Array) -> Analyticity:
+    return analyticity(system, x, y, nudge=nudge, solver=solver, key=key)
 
 
 @doing("a diagnosis")
@@ -80,7 +80,7 @@ def diagnose(system: System, split: Samples, components: Components, samples: in
         "spectral_abscissa_largest": finite_or_none(np.max(eigen.abscissa)),
         "contraction_median": finite_or_none(np.median(eigen.contraction)),
         "contraction_largest": finite_or_none(np.max(eigen.contraction)),
-        "analyticity": _verdicts(system, some_x, some_y, components),
+        "analyticity": _verdicts(system, some_x, some_y, components, key),
     }
     return result | {"advice": advice(result, components)}
 
@@ -116,11 +116,11 @@ def _agreement(agreement: Alignment, split: BiasSplit) -> dict[str, Any]:
     }
 
 
-def _verdicts(system: System, x: Any, y: Any, components: Components) -> dict[str, float] | None:
+def _verdicts(system: System, x: Any, y: Any, components: Components, key: Array) -> dict[str, float] | None:
     """Fractions by verdict at the nudge of the run; `None` for an estimator without one."""
     if "nudge" not in settings_of(type(components.estimator)):
         return None
     nudge = getattr(components.estimator, "nudge")  # noqa: B009
     size = jnp.asarray(0.5) if nudge is None else jnp.abs(jnp.asarray(nudge))
-    found = _analyticity(system, x, y, components.solver, size)
+    found = _analyticity(system, x, y, components.solver, size, key)
     return {name: int(count) / trees.batch_size(x) for name, count in found.counts.items()}
