@@ -64,8 +64,8 @@ class Substrate(AbstractStudy):
         follows = least > _FOLLOWS
         said = [
             f"{'Yes' if follows else 'No'}: the gradient under an oscillating nudge is within {100 * tolerance:g} % of that at "
-            f"rest up to f·τ = {worst['frequency']} with {worst['level']} parasitics, {first['frequency']} with {first['level']}; "
-            f"there its cosine to the exact one is {least:.4f} at least.",
+            f"rest up to f·τ = {worst['frequency']} with {worst['level']} parasitics, {first['frequency']} with "
+            f"{first['level']}; there its cosine to the exact one is {least:.4f} at least.",
             f"Rule of thumb: its error is {factor:.2g}·t^{power:.2g}, t the part of the response that comes late, which a device "
             f"reads: keep t below {(tolerance / factor) ** (1 / power):.2g} for {100 * tolerance:g} %.",
         ]
@@ -166,7 +166,8 @@ def _of_noise(noisy: Table, settings: StudySettings) -> Iterator[str]:
             needed = max(1, math.ceil(periods * (noise / settings.measure["tolerance"]) ** 2))
             yield (
                 f"Noise of the level {level} leaves {100 * noise:.2g} % after {periods} periods at f·τ = "
-                f"{best['frequency']:g} (cosine {best['cosine']}); {needed} would leave {100 * settings.measure['tolerance']:g} %."
+                f"{best['frequency']:g} (cosine {best['cosine']}); {needed} would leave "
+                f"{100 * settings.measure['tolerance']:g} %."
             )
 
 
