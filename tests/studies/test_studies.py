@@ -12,7 +12,7 @@ import equiprop.studies._work as work
 from equiprop.cli.main import main
 from equiprop.errors import InputError
 from equiprop.files import read_json, read_toml
-from equiprop.reporting import Curve, Panel
+from equiprop.reporting import Panel
 from equiprop.studies import (
     PRESETS,
     STUDIES,
@@ -39,7 +39,7 @@ label = "the exact gradient"
 estimator = { kind = "adjoint" }
 
 [measure]
-of = "plain"
+arm = "plain"
 weights = 2
 
 [presets.quick]
@@ -48,6 +48,7 @@ measure = { weights = 3 }
 
 [presets.paper]
 arms = ["exact"]
+measure = { arm = "exact" }
 config = { training = { epochs = 7 } }
 """
 
@@ -57,9 +58,7 @@ class Small(AbstractStudy):
     question = "Is a nudge as good as the exact gradient?"
     published = ({"arm": "exact", "test_error_percent": 1.5, "source": "somebody"},)
 
-    def measure(self, run, arm, settings) -> list[Row]:
-        if arm.name != settings["of"]:
-            return []
+    def measure(self, run, settings) -> list[Row]:
         weights = (
             run.system.weights[0] if isinstance(run.system.weights, tuple) else next(iter(run.system.weights.values()))
         )
@@ -69,8 +68,8 @@ class Small(AbstractStudy):
         means = trained.over_seeds(("arm",), ("test_error_percent",))
         sizes = measured.over_seeds(("size",), ("norm",))
         apart = trained.difference("test_error_percent", "plain", "exact")
-        curve = Curve(0, [row["size"] + 1 for row in sizes.rows], [row["norm"].mean for row in sizes.rows])
-        panel = Panel("Norm", "", [curve], across="size", logarithmic_across=True)
+        curve = sizes.curve(0, "size", "norm")
+        panel = Panel("Norm", "", [curve], across="size")
         means = Table("Trained", [{**means.rows[0], "apart": apart}, *means.rows[1:]])
         facts = {"apart": apart.mean, "none": float("nan")}
         return Outcome(
@@ -112,7 +111,7 @@ def test_means_and_differences_are_those_of_scipy():
 
 def test_a_preset_changes_what_it_names_and_nothing_else(settings):
     quick, paper = settings(), settings("paper", seeds=4)
-    assert (quick.seeds, list(quick.arms), quick.measure) == (2, ["plain", "exact"], {"of": "plain", "weights": 3})
+    assert (quick.seeds, list(quick.arms), quick.measure) == (2, ["plain", "exact"], {"arm": "plain", "weights": 3})
     assert (paper.seeds, list(paper.arms), paper.measure["weights"]) == (4, ["exact"], 2)
     config = paper.config_of(paper.arms["exact"])
     assert (config.training["epochs"], config.training["limit"], config.estimator.kind) == (7, 40, "adjoint")
@@ -127,7 +126,10 @@ def test_a_preset_changes_what_it_names_and_nothing_else(settings):
         ("[arms.a]\nestimator = { nudgge = 1.0 }\n", "quick", r"arms\.a\.estimator.*nudgge"),
         ('[arms.a]\n[presets.quick]\narms = ["b"]\n', "quick", r"presets\.quick\.arms"),
         ("[arms.a]\n[presets.quick]\nseeds = 0\n", "quick", "seeds = 0"),
+        ("arms = 3\n", "quick", "arms"),
+        ("[arms]\na = 3\n", "quick", r"arms\.a"),
         ("[presets.quick]\nepochs = 3\n", "quick", "presets.quick.*epochs"),
+        ('[arms.a]\n[measure]\narm = "b"\n', "quick", r"measure\.arm = 'b'"),
         ('[arms.a]\nchosen_by = "b"\n[arms.b]\n', "quick", r"arms\.a\.chosen_by = 'b'"),
     ],
 )
@@ -201,6 +203,7 @@ def test_an_arm_chooses_by_validation(tmp_path):
 @pytest.mark.parametrize("name", STUDIES.members())
 def test_every_study_of_ours_has_settings_for_every_preset(name, preset):
     settings = StudySettings.read(name, preset)
+    assert (settings.name, settings.preset) == (name, preset)
     assert settings.arms and STUDIES.find(name).question
     assert settings.measure.get("arm", next(iter(settings.arms))) in settings.arms
 

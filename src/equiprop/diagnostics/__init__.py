@@ -1,6 +1,8 @@
 """How far from exact: alignment with the exact gradient, symmetry, the rotation certificate, stability, sources of error."""
 
+from equiprop.diagnostics._alignment import Agreement as Agreement
 from equiprop.diagnostics._alignment import Alignment as Alignment
+from equiprop.diagnostics._alignment import agreement as agreement
 from equiprop.diagnostics._alignment import alignment as alignment
 from equiprop.diagnostics._alignment import parameter_names as parameter_names
 from equiprop.diagnostics._analyticity import Analyticity as Analyticity

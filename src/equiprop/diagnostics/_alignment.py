@@ -1,13 +1,16 @@
 """How well a gradient agrees with the exact one: per sample and population, and as a whole."""
 
+from typing import NamedTuple
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import optax
 from jaxtyping import Array, Float, PyTree
 
 from equiprop.estimators import Estimate
 from equiprop.numerics import Figures, named, trees
-from equiprop.systems import population_names
+from equiprop.systems import innermost, population_names
 
 
 class Alignment(Figures):
@@ -35,6 +38,23 @@ class Alignment(Figures):
     gradient_cosine: dict[str, Float[Array, ""]]
     gradient_norm_ratio: dict[str, Float[Array, ""]]
     samples: Float[Array, ""]
+
+
+class Agreement(NamedTuple):
+    """How a gradient g agrees with a reference: their cosine, ‖g‖/‖g_ref‖, and ‖g − g_ref‖/‖g_ref‖."""
+
+    cosine: Float[Array, ""]
+    norm_ratio: Float[Array, ""]
+    relative_error: Float[Array, ""]
+
+
+def agreement(gradient: PyTree, reference: PyTree) -> Agreement:
+    """Compares two gradients of the same structure, or of a system and of what it is wrapped in."""
+    gradient, reference = innermost(gradient), innermost(reference)
+    length, of_reference = optax.tree.norm(gradient), optax.tree.norm(reference)
+    cosine = optax.tree.vdot(gradient, reference) / (length * of_reference)
+    off = optax.tree.norm(optax.tree.sub(gradient, reference))
+    return Agreement(*map(jnp.asarray, (cosine, length / of_reference, off / of_reference)))
 
 
 def alignment(estimate: Estimate, reference: Estimate) -> Alignment:

@@ -10,6 +10,7 @@ from equiprop.experiment._config import WHERE as WHERE
 from equiprop.experiment._config import Choice as Choice
 from equiprop.experiment._config import Config as Config
 from equiprop.experiment._config import all_keys as all_keys
+from equiprop.experiment._config import anchored as anchored
 from equiprop.experiment._config import differences as differences
 from equiprop.experiment._config import not_taken as not_taken
 from equiprop.experiment._config import overlaid as overlaid

@@ -7,15 +7,15 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
-from jaxtyping import Array, Float, PyTree
+from jaxtyping import Array, Float
 
+from equiprop.diagnostics import agreement
 from equiprop.errors import InputError
 from equiprop.estimators import AbstractEstimator, Adjoint, Centered, estimate
 from equiprop.hardware._device import AbstractDevice
 from equiprop.numerics import Figures
 from equiprop.solvers import AbstractSolver
-from equiprop.systems import System, correct, innermost
+from equiprop.systems import System, correct
 
 
 class MonteCarlo(Figures):
@@ -77,22 +77,18 @@ def monte_carlo(
             made, read = jax.random.split(key)
             chip = device.instance(system, made, x=x)
             learnt = estimate(chip, x, target, estimator, solver=solver, key=read)
-            true = innermost(estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient)
-            found = innermost(learnt.gradient)
+            true = estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient
+            to_true = agreement(learnt.gradient, true)
             right = correct(chip, learnt.equilibrium.state, target)
             return {
                 "cost": jnp.mean(learnt.cost),
                 "error_percent": None if right is None else 100 * (1 - jnp.mean(right)),
-                "cosine": _cosine(found, true),
-                "norm_ratio": optax.tree.norm(found) / optax.tree.norm(true),
-                "cosine_to_ideal": _cosine(found, ideal),
+                "cosine": to_true.cosine,
+                "norm_ratio": to_true.norm_ratio,
+                "cosine_to_ideal": agreement(learnt.gradient, ideal).cosine,
                 "converged": jnp.mean(learnt.equilibrium.converged),
             }
 
         return eqx.filter_vmap(one)(keys)
 
     return MonteCarlo(**of_all(jax.random.split(jax.random.key(seed), chips)))
-
-
-def _cosine(a: PyTree, b: PyTree) -> Any:
-    return optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b))

@@ -74,14 +74,12 @@ class PhaseCoded(AbstractWrapper, AbstractCoding):
     # What relaxes.
 
     def initial_state(self, x: Any) -> PyTree:
-        return self._held(self.system.initial_state(x))
+        """Real, and at all instants alike."""
 
-    def _held(self, real: PyTree) -> PyTree:
-        """Real numbers in the first channel, at all instants alike."""
-        return jax.tree.map(
-            lambda u: jnp.broadcast_to(jnp.stack([u, jnp.zeros_like(u)], -1)[..., None], (*u.shape, 2, self.instants)),
-            real,
-        )
+        def one(u: Array) -> Array:
+            return jnp.broadcast_to(jnp.stack([u, jnp.zeros_like(u)], axis=-1)[..., None], (*u.shape, 2, self.instants))
+
+        return jax.tree.map(one, self.system.initial_state(x))
 
     def force(self, state: PyTree, injection: Any, only: Block = None) -> PyTree:
         numbers = _numbers(state)
@@ -166,9 +164,11 @@ class PhaseCoded(AbstractWrapper, AbstractCoding):
 
     def _in_parts(self, function: Callable[..., PyTree | None], *held: PyTree) -> PyTree | None:
         """What a function of complex numbers gives; `None` where it says nothing of the force."""
+        if not self._by_parts:
+            return None
         numbers = [_numbers(tree) for tree in held]
         one = jax.eval_shape(lambda trees: function(*jax.tree.map(lambda z: z[0], trees)), numbers)
-        return _channels(jax.vmap(function)(*numbers)) if self._by_parts and one is not None else None
+        return None if one is None else _channels(jax.vmap(function)(*numbers))
 
     @property
     def mobility(self) -> PyTree | None:

@@ -1,7 +1,5 @@
 """How a device holds complex numbers."""
 
-from typing import Any
-
 import jax.numpy as jnp
 
 from equiprop.errors import InputError
@@ -12,6 +10,8 @@ from equiprop.systems import System
 
 SCHEMES = ("two_units", "quadrature", "amplitude_phase")
 _CARRIERS = ("quadrature", "amplitude_phase")
+# What counts for some schemes alone.
+_OF_SCHEMES = {"carrier": _CARRIERS, "harmonics": _CARRIERS, "floor": ("amplitude_phase",)}
 
 
 class PhaseCoding(Settings):
@@ -56,17 +56,11 @@ class PhaseCoding(Settings):
 
     def __check_init__(self) -> None:
         usual = defaults_of(type(self))
-        without = {
-            name: needed
-            for name, needed in {"carrier": _CARRIERS, "harmonics": _CARRIERS, "floor": ("amplitude_phase",)}.items()
-            if self.scheme not in ("none", *needed)
-        }
-        for name, needed in without.items():
+        for name, schemes in _OF_SCHEMES.items():
             value = getattr(self, name)
-            if value is not None and _differs(value, usual[name]):
-                raise InputError(
-                    f"has no effect where the scheme is {self.scheme}", path=name, hint=f"leave it out, or {needed[0]}"
-                )
+            if self.scheme not in ("none", *schemes) and bool(jnp.any(jnp.asarray(value) != usual[name])):
+                hint = f"leave it out, or {schemes[0]}"
+                raise InputError(f"has no effect where the scheme is {self.scheme}", path=name, hint=hint)
 
     @property
     def is_off(self) -> bool:
@@ -80,15 +74,8 @@ class PhaseCoding(Settings):
         """
         if self.is_off:
             raise InputError("codes nothing", path="scheme", value="none", hint=f"name one of {', '.join(SCHEMES)}")
-        rippling = self.scheme in _CARRIERS
-        sizes = {"gain_error": self.gain_error, "angle_error": self.angle_error}
-        if rippling:
-            sizes["carrier"] = self.carrier
-        if self.scheme == "amplitude_phase":
-            sizes["floor"] = self.floor
-        given = {name: jnp.asarray(value) for name, value in sizes.items() if value is not None}
-        return PhaseCoded.make(system, freeze(given), self.harmonics if rippling else 0)
-
-
-def _differs(value: Any, usual: Any) -> bool:
-    return bool(jnp.any(jnp.asarray(value) != usual))
+        known = ("gain_error", "angle_error", *(n for n, schemes in _OF_SCHEMES.items() if self.scheme in schemes))
+        sizes = {name: getattr(self, name) for name in known}
+        harmonics = sizes.pop("harmonics", 0)
+        given = {name: jnp.asarray(size) for name, size in sizes.items() if size is not None}
+        return PhaseCoded.make(system, freeze(given), harmonics)

@@ -6,7 +6,7 @@ import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from equiprop.errors import printable
@@ -32,13 +32,14 @@ _FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial,
 class Curve:
     """The values of one run over its epochs, or over something else; `run` is its place among the runs, which sets its colour.
 
+    - `places`: where on the horizontal axis.
     - `spreads`: of several seeds the standard deviation at each of the values, which is drawn as a band.
     """
 
     run: int
-    across: list[float]
-    values: list[float]
-    spreads: list[float] = field(default_factory=list)
+    places: Sequence[float]
+    values: Sequence[float]
+    spreads: Sequence[float] = ()
 
     @property
     def band(self) -> tuple[list[float], list[float]]:
@@ -210,7 +211,7 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         steps = [1, 1.5, 3, 4.5, 9, 10] if panel.unit == "degrees" else [1, 2, 2.5, 5, 10]
         axes.yaxis.set_major_locator(MaxNLocator(nbins=5, steps=steps))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.6g}".replace("-", "−")))
-    places = [place for curve in panel.curves for place in curve.across]
+    places = [place for curve in panel.curves for place in curve.places]
     if panel.logarithmic_across:
         axes.set_xscale("log")
         axes.set_xlim(min(places) / 1.1, max(places) * 1.1)
@@ -243,9 +244,9 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         every = 1 if broken else max(1, math.ceil(len(curve.values) / 10))
         colour = PALETTE[curve.run % len(PALETTE)]
         if curve.spreads:
-            axes.fill_between(curve.across, *curve.band, color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(curve.places, *curve.band, color=colour, alpha=0.16, linewidth=0)
         axes.plot(
-            curve.across,
+            curve.places,
             curve.values,
             color=colour,
             linestyle=_DASHES[_dash_of(curve.run)],

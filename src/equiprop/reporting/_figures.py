@@ -183,7 +183,7 @@ def _panel(
         epochs, values, spreads = series(run, key, member)
         if any(map(math.isfinite, values)):
             scaled, bands = ([factor * value for value in numbers] for numbers in (values, spreads))
-            curves.append(Curve(place, [*map(float, epochs)], scaled, bands))
+            curves.append(Curve(place, epochs, scaled, bands))
     panel = Panel(title, unit, curves, references, include)
     values = _finite(panel)
     wide = bool(values) and min(values) > 0 and max(values) > spread * min(values)

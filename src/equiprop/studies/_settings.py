@@ -8,8 +8,9 @@ from typing import Any
 import tomli_w
 
 from equiprop.errors import InputError, suggest, unknown_key
-from equiprop.experiment import Config, overlaid, read_tables
+from equiprop.experiment import Config, anchored, overlaid, read_tables
 from equiprop.files import read_toml
+from equiprop.reporting import flatten
 
 PRESETS = ("quick", "standard", "paper")
 
@@ -74,14 +75,18 @@ class StudySettings:
         cls, name: str, preset: str, tables: dict[str, Any], folder: Path, seeds: int | None
     ) -> "StudySettings":
         _require_keys((), tables, _KEYS)
+        for key in ("arms", "measure"):
+            _require_table((key,), tables.get(key, {}))
+        for each, table in tables.get("arms", {}).items():
+            _require_table(("arms", each), table)
         presets = tables.get("presets", {})
         _require_keys(("presets",), presets, PRESETS)
         own = presets.get(preset, {})
         _require_keys(("presets", preset), own, _OF_PRESET)
         base = tables.get("config", {})
-        base = read_tables(folder / base) if isinstance(base, str) else base
-        base = overlaid(base, dict(_flat(own.get("config", {}))))
-        arms = {each: _arm(each, dict(table)) for each, table in tables.get("arms", {}).items()}
+        base = read_tables(folder / base) if isinstance(base, str) else anchored(base, folder)
+        base = overlaid(base, flatten(own.get("config", {})))
+        arms = {each: _arm(each, anchored(table, folder)) for each, table in tables.get("arms", {}).items()}
         for each in own.get("arms", arms):
             if each not in arms:
                 raise suggest(("presets", preset, "arms"), each, list(arms))
@@ -95,6 +100,8 @@ class StudySettings:
                     "is no arm of this preset that chooses", path=("arms", arm.name, "chosen_by"), value=arm.chosen_by
                 )
         measure = {**tables.get("measure", {}), **own.get("measure", {})}
+        if "arm" in measure and measure["arm"] not in chosen:
+            raise suggest(("measure", "arm"), measure["arm"], list(chosen))
         settings = cls(name, preset, base, chosen, count, measure)
         for arm in chosen.values():
             try:
@@ -120,20 +127,16 @@ class StudySettings:
 
 def _arm(name: str, table: dict[str, Any]) -> Arm:
     label, choose, chosen_by = table.pop("label", name), table.pop("choose", {}), table.pop("chosen_by", "")
-    return Arm(name, label, dict(_flat(table)), dict(_flat(choose)), chosen_by)
+    return Arm(name, label, flatten(table), flatten(choose), chosen_by)
 
 
-def _flat(tables: Mapping[str, Any], prefix: str = "") -> Any:
-    for key, value in tables.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
+def _require_table(path: tuple[str, ...], table: Any) -> None:
+    if not isinstance(table, Mapping):
+        raise InputError("must be a table", path=path, value=table)
 
 
 def _require_keys(path: tuple[str, ...], table: Any, known: tuple[str, ...]) -> None:
-    if not isinstance(table, Mapping):
-        raise InputError("must be a table", path=path)
+    _require_table(path, table)
     for key in table:
         if key not in known:
             raise unknown_key(path, key, known)

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from equiprop.reporting import Curve
+
 Row = Mapping[str, Any]
 
 
@@ -46,7 +48,8 @@ class Difference:
     def __str__(self) -> str:
         if self.seeds < 2:
             return f"{self.mean:+.3g} (one seed)"
-        return f"{self.mean:+.3g} ± {self.deviation:.2g} ({self.seeds} seeds, paired t test, p = {self.p:.2g})"
+        test = f"paired t test over {self.seeds} seeds, p = {self.p:.2g}, d = {self.effect:.2g}"
+        return f"{self.mean:+.3g} ± {self.deviation:.2g} ({test})"
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,13 @@ class Table:
             ],
         )
 
+    def curve(self, run: int, across: str, of: str) -> Curve:
+        """The means in a column over the numbers in another, with a band where there are several seeds."""
+        means = [row[of] for row in self.rows]
+        spreads = [mean.deviation for mean in means]
+        band = spreads if all(map(math.isfinite, spreads)) else []
+        return Curve(run, [row[across] for row in self.rows], [mean.mean for mean in means], band)
+
     def csv(self) -> str:
         buffer = io.StringIO()
         rows = self.plain()
@@ -119,6 +129,14 @@ class Table:
         columns = self.columns
         lines = [columns, ["---"] * len(columns), *([as_text(row.get(name)) for name in columns] for row in self.rows)]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def power_law(x: Sequence[float], y: Sequence[float]) -> tuple[float, float]:
+    """c and p of y = c·x^p, by least squares of the logarithms; not numbers of fewer than two points."""
+    if len(x) < 2:
+        return math.nan, math.nan
+    power, constant = np.polyfit(np.log(x), np.log(y), 1)
+    return float(np.exp(constant)), float(power)
 
 
 def _plain(row: Row) -> Any:

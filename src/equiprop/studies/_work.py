@@ -1,6 +1,5 @@
 """The work of a study: trains, measures, concludes, and goes on where it stopped."""
 
-import hashlib
 import importlib.metadata
 import json
 import math
@@ -16,7 +15,7 @@ from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
 from equiprop.experiment.sweeps import Sweep
 from equiprop.files import read_json, write_atomically
-from equiprop.reporting import draw, draw_png, flatten
+from equiprop.reporting import SUMMARY, draw, draw_png, flatten
 from equiprop.studies._settings import Arm, StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table
@@ -92,11 +91,11 @@ def _arm(
         return
     failed |= {f"{arm.name}, seed {seed}": reason for seed, reason in summary.get("failed_seeds", {}).items()}
     runs = seed_folders(folder, config) if settings.seeds > 1 else [folder]
-    for path in runs:
-        seed = RunDirectory.open(path).config.training["seed"]
-        if not RunDirectory.open(path).is_finished:
+    for run in map(RunDirectory.open, runs):
+        if not run.is_finished:
             continue
-        numbers = flatten(read_json(path / "summary.json"))
+        path, seed = run.path, run.config.training["seed"]
+        numbers = flatten(read_json(path / SUMMARY))
         row = {"arm": arm.name, "seed": seed, **{k: v for k, v in numbers.items() if not isinstance(v, list)}}
         tell(f"  seed {seed}: {_told(row)}")
         yield row, _measured(study, settings, arm, path, seed, out)
@@ -129,12 +128,12 @@ def _chosen(settings: StudySettings, arm: Arm, out: Path, tell: Tell) -> dict[st
 
 
 def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Path, seed: int, out: Path) -> list[Row]:
+    if arm.name != settings.measure.get("arm"):
+        return []
     file = out / "measured" / f"{arm.name}-seed-{seed}.json"
     if file.is_file():
         return read_json(file)["rows"]
-    rows: list[Row] = [
-        {"arm": arm.name, "seed": seed, **row} for row in study.measure(load(path), arm, settings.measure)
-    ]
+    rows: list[Row] = [{"arm": arm.name, "seed": seed, **row} for row in study.measure(load(path), settings.measure)]
     file.parent.mkdir(exist_ok=True)
     write_atomically(file, json.dumps({"rows": rows}, indent=1) + "\n")
     return rows
@@ -160,7 +159,6 @@ def _write(
         "preset": settings.preset,
         "seeds": settings.seeds,
         "version": importlib.metadata.version("equiprop"),
-        "settings": hashlib.sha256(settings.to_toml().encode()).hexdigest(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "question": study.question,
         "verdict": outcome.verdict,

@@ -3,17 +3,14 @@
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import numpy as np
-import optax
-
+from equiprop.diagnostics import agreement
 from equiprop.estimators import Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import PhaseCoding
-from equiprop.reporting import Curve, Panel
-from equiprop.studies._settings import Arm, StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
-from equiprop.systems import innermost
+from equiprop.reporting import Panel
+from equiprop.studies._settings import StudySettings
+from equiprop.studies._study import AbstractStudy, Chart, Outcome, of_training
+from equiprop.studies._table import Row, Table, power_law
 
 _CARRIERS, _ERRORS = "carrier", "error of the channels"
 
@@ -25,10 +22,8 @@ class PhaseCodingStudy(AbstractStudy):
         "and how well must its channels match?"
     )
 
-    def measure(self, run: TrainedRun, arm: Arm, settings: Mapping[str, Any]) -> list[Row]:
+    def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
         """The gradient of the coded network against that of the same network with complex states."""
-        if arm.name != settings["arm"]:
-            return []
         x, y = run.batch("test", range(settings["samples"]))
         estimator, solver = Holomorphic(nudge=settings["nudge"], points=settings["points"]), run.solver
         ideal = estimate(run.system, x, y, estimator, solver=solver)
@@ -37,13 +32,13 @@ class PhaseCodingStudy(AbstractStudy):
         def add(scheme: str, by: str, size: float, **given: Any) -> None:
             system = PhaseCoding(scheme=scheme, **given).of(run.system)
             found = estimate(system, x, y, estimator, solver=solver)
-            a, b = innermost(found.gradient), ideal.gradient
-            error = float(optax.tree.norm(optax.tree.sub(a, b)) / optax.tree.norm(b))
-            cosine = float(optax.tree.vdot(a, b) / (optax.tree.norm(a) * optax.tree.norm(b)))
-            excluded = float((found.weight == 0).mean())
-            rows.append(
-                {"by": by, "scheme": scheme, "size": size, "error": error, "cosine": cosine, "excluded": excluded}
-            )
+            to_ideal = agreement(found.gradient, ideal.gradient)
+            figures = {
+                "error": to_ideal.relative_error,
+                "cosine": to_ideal.cosine,
+                "excluded": (found.weight == 0).mean(),
+            }
+            rows.append({"by": by, "scheme": scheme, "size": size, **{k: float(v) for k, v in figures.items()}})
 
         add("two_units", "nothing", 0.0)
         for scheme in ("quadrature", "amplitude_phase"):
@@ -79,23 +74,15 @@ class PhaseCodingStudy(AbstractStudy):
             f"Channels whose gains differ by {100 * largest['size']:g} % bend the gradient by {largest['error']}, to the power "
             f"{power:.2g} of the difference: what is not analytic in the state, no circle of nudges takes off."
         )
-        for name, arm in settings.arms.items():
-            if name != settings.measure["arm"] and trained.where(arm=name).rows:
-                apart = trained.difference("test_error_percent", name, settings.measure["arm"])
-                error = trained.where(arm=name).mean("test_error_percent")
-                said.append(f"Trained with {arm.label}: test error {error} %, {apart} against complex states.")
+        said += list(of_training(trained, settings, "complex states"))
         shown = ("test_error_percent", "validation_error_percent", "cosine_to_adjoint.total", "excluded_fraction")
         tables = [Table("Coding", means.rows), Table("Trained", trained.over_seeds(("arm",), shown).rows)]
         return Outcome(" ".join(said), tables, [_chart(means)], facts)
 
 
 def _power(table: Table) -> float:
-    """p of error ∝ size^p, by least squares of the logarithms."""
-    pairs = [(row["size"], row["error"].mean) for row in table.rows if row["error"].mean > 0]
-    if len(pairs) < 2:
-        return float("nan")
-    size, error = np.log(np.asarray(pairs)).T
-    return float(np.polyfit(size, error, 1)[0])
+    """p of error ∝ size^p."""
+    return power_law([row["size"] for row in table.rows], [row["error"].mean for row in table.rows])[1]
 
 
 def _first_below(table: Table, tolerance: float) -> float | None:
@@ -111,12 +98,8 @@ def _first_below(table: Table, tolerance: float) -> float | None:
 def _chart(means: Table) -> Chart:
     schemes = ["quadrature", "amplitude_phase", "two_units"]
 
-    def curve(by: str, scheme: str) -> Curve:
-        rows = means.where(by=by, scheme=scheme).rows
-        return Curve(schemes.index(scheme), [row["size"] for row in rows], [row["error"].mean for row in rows])
-
     def panel(title: str, by: str, across: str, *names: str) -> Panel:
-        drawn = [curve(by, scheme) for scheme in names]
+        drawn = [means.where(by=by, scheme=scheme).curve(schemes.index(scheme), "size", "error") for scheme in names]
         return Panel(title, "", drawn, logarithmic=True, across=across, logarithmic_across=True)
 
     panels = [

@@ -6,17 +6,17 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
+from equiprop.diagnostics import agreement
 from equiprop.estimators import Adjoint, ContinuousTime, Estimate, HarmonicBalance, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import Chip, Device, Timing, safe_frequency
-from equiprop.reporting import Curve, Panel
+from equiprop.reporting import Panel
 from equiprop.solvers import ODE, relax
-from equiprop.studies._settings import Arm, StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._settings import StudySettings
+from equiprop.studies._study import AbstractStudy, Chart, Outcome, of_training
+from equiprop.studies._table import Row, Table, power_law
 
 # Between these the error of the gradient is neither rounding nor everything.
 _FITTED = (1e-3, 0.5)
@@ -32,9 +32,7 @@ class Substrate(AbstractStudy):
         "nudge that oscillates, so that it learns without phases, and how fast may that be?"
     )
 
-    def measure(self, run: TrainedRun, arm: Arm, settings: Mapping[str, Any]) -> list[Row]:
-        if arm.name != settings["arm"]:
-            return []
+    def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
         rows: list[Row] = []
         for level, timing in settings["levels"].items():
             chip = Device(timing=Timing(**timing)).instance(run.system, seed=run.config.training["seed"])
@@ -60,7 +58,8 @@ class Substrate(AbstractStudy):
         noisy = in_time.over_seeds(("level", "frequency"), ("cosine", "norm_ratio", "tracking", "noise", "excluded"))
         first, worst = safe.rows[0], safe.rows[-1]
         least = _least_cosine(periodic, measured.where(by="safe"))
-        factor, power = _rule(periodic)
+        fitted = [row for row in periodic.rows if _FITTED[0] < row["error"] < _FITTED[1]]
+        factor, power = power_law([row["tracking"] for row in fitted], [row["error"] for row in fitted])
         follows = least > _FOLLOWS
         said = [
             f"{'Yes' if follows else 'No'}: the gradient under an oscillating nudge is within {100 * tolerance:g} % of that at "
@@ -70,7 +69,7 @@ class Substrate(AbstractStudy):
             f"reads: keep t below {(tolerance / factor) ** (1 / power):.2g} for {100 * tolerance:g} %.",
         ]
         said += list(_of_noise(noisy, settings))
-        said += list(_of_training(trained, settings))
+        said += list(of_training(trained, settings, "phases"))
         facts = {"factor": factor, "power": power, "follows": follows, "least_cosine": least}
         tables = [
             Table("Safe frequency", safe.rows),
@@ -99,8 +98,8 @@ def _periodic(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Itera
         if at_rest is None:
             at_rest = answer
             continue
-        error = _norm(optax.tree.sub(answer.gradient, at_rest.gradient)) / _norm(at_rest.gradient)
-        yield {"frequency": frequency, **_against(answer, exact), "error": error}
+        error = agreement(answer.gradient, at_rest.gradient).relative_error
+        yield {"frequency": frequency, **_against(answer, exact), "error": float(error)}
 
 
 def _in_time(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
@@ -124,21 +123,16 @@ def _in_time(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterat
             estimate(chip, x, y, nudged, solver=ODE(interval=interval), key=jax.random.key(seed)) for seed in (0, 1)
         )
         # Of two readings of the same.
-        noise = _norm(optax.tree.sub(answer.gradient, again.gradient)) / (2**0.5 * _norm(exact.gradient))
-        yield {"frequency": frequency, **_against(answer, exact), "noise": noise}
+        apart = optax.tree.norm(optax.tree.sub(answer.gradient, again.gradient)) / optax.tree.norm(exact.gradient)
+        yield {"frequency": frequency, **_against(answer, exact), "noise": float(jnp.asarray(apart)) / 2**0.5}
 
 
 def _against(answer: Estimate, exact: Estimate) -> dict[str, float]:
-    a, b = answer.gradient, exact.gradient
+    found, kept = agreement(answer.gradient, exact.gradient), answer.weight > 0
     assert answer.tracking is not None
-    kept = answer.weight > 0
-    late = float(jnp.sqrt(jnp.mean(answer.tracking**2, where=kept)))
-    cosine = float(jnp.asarray(optax.tree.vdot(a, b))) / (_norm(a) * _norm(b))
-    return {"cosine": cosine, "norm_ratio": _norm(a) / _norm(b), "tracking": late, "excluded": float(jnp.mean(~kept))}
-
-
-def _norm(tree: Any) -> float:
-    return float(jnp.asarray(optax.tree.norm(tree)))
+    late = jnp.sqrt(jnp.mean(answer.tracking**2, where=kept))
+    figures = {"cosine": found.cosine, "norm_ratio": found.norm_ratio, "tracking": late, "excluded": jnp.mean(~kept)}
+    return {name: float(figure) for name, figure in figures.items()}
 
 
 def _least_cosine(periodic: Table, safe: Table) -> float:
@@ -146,16 +140,6 @@ def _least_cosine(periodic: Table, safe: Table) -> float:
     limits = {(row["seed"], row["level"]): row["frequency"] for row in safe.rows}
     found = [row["cosine"] for row in periodic.rows if row["frequency"] <= limits[row["seed"], row["level"]]]
     return min(found, default=float("nan"))
-
-
-def _rule(periodic: Table) -> tuple[float, float]:
-    """c and p of error = c·tracking^p, by least squares of the logarithms."""
-    pairs = [(row["tracking"], row["error"]) for row in periodic.rows if _FITTED[0] < row["error"] < _FITTED[1]]
-    if len(pairs) < 2:
-        return float("nan"), float("nan")
-    late, error = np.log(np.asarray(pairs)).T
-    power, constant = np.polyfit(late, error, 1)
-    return float(np.exp(constant)), float(power)
 
 
 def _of_noise(noisy: Table, settings: StudySettings) -> Iterator[str]:
@@ -171,30 +155,11 @@ def _of_noise(noisy: Table, settings: StudySettings) -> Iterator[str]:
             )
 
 
-def _of_training(trained: Table, settings: StudySettings) -> Iterator[str]:
-    for name, arm in settings.arms.items():
-        if name == settings.measure["arm"] or not trained.where(arm=name).rows:
-            continue
-        apart = trained.difference("test_error_percent", name, settings.measure["arm"])
-        error = trained.where(arm=name).mean("test_error_percent")
-        yield f"Trained with {arm.label}: test error {error} %, {apart} against phases."
-
-
 def _chart(periodic: Table, noisy: Table) -> Chart:
     levels = periodic.values("level")
 
-    def curve(place: int, table: Table, level: str, name: str) -> Curve:
-        rows = table.where(level=level).rows
-        spreads = [row[name].deviation for row in rows]
-        return Curve(
-            place,
-            [row["frequency"] for row in rows],
-            [row[name].mean for row in rows],
-            spreads if np.isfinite(spreads).all() else [],
-        )
-
     def panel(title: str, table: Table, name: str, **given: Any) -> Panel:
-        drawn = [curve(place, table, level, name) for place, level in enumerate(levels)]
+        drawn = [table.where(level=level).curve(place, "frequency", name) for place, level in enumerate(levels)]
         return Panel(title, "", drawn, across="f·τ of the slowest unit", logarithmic_across=True, **given)
 
     panels = [
