@@ -35,8 +35,8 @@ from equiprop.hardware import (
     Units,
     Update,
 )
+from equiprop.homeostasis import HOMEOSTASES, JacobianHomeostasis, KolenPollack, LocalHomeostasis
 from equiprop.homeostasis import Batch as Usable
-from equiprop.homeostasis import JacobianHomeostasis, LocalHomeostasis
 from equiprop.numerics import SquaredError, trees
 from equiprop.numerics.settings import build, decode, encode, settings_of
 from equiprop.solvers import GaussSeidel, relax
@@ -417,6 +417,32 @@ def test_homeostasis_looks_at_the_chip_and_moves_what_is_asked_for():
         assert jax.tree.structure(other[0]) == jax.tree.structure(
             eqx.filter(SMOOTH.instance(system, 3), eqx.is_inexact_array)
         )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", HOMEOSTASES.members())
+def test_every_homeostasis_regularises_on_a_chip_or_says_that_it_cannot(kind):
+    system = network("untied")
+    chip, free = EVERYTHING.instance(system, 3), relax(system, X, SOLVER)
+    homeostasis, usable = HOMEOSTASES.find(kind)(), Usable(X, free.state, free.converged)
+    if kind == "weight_mirror":
+        with pytest.raises(InputError, match="needs to know the connections"):
+            homeostasis.check(chip)
+        return
+    homeostasis.check(chip)
+    gradient = estimate(chip, X, Y, Adjoint(), solver=SOLVER, key=KEY).gradient
+    made = homeostasis.regularise(gradient, chip, usable, key=KEY)
+    assert jax.tree.structure(made.gradient) == jax.tree.structure(gradient)
+
+
+def test_kolen_and_pollack_decay_what_is_asked_for():
+    """A programmer knows no other weights: on any chip their own gradient is that of the network."""
+    system = network("untied")
+    free = relax(system, X, SOLVER)
+    usable = Usable(X, free.state, free.converged)
+    ours, theirs = (KolenPollack().gradient(s, usable, key=KEY) for s in (EVERYTHING.instance(system, 3), system))
+    close(ours[0].system.weights, theirs[0].weights)
+    assert float(ours[1]) == float(theirs[1]) > 0
 
 
 def test_updates_are_what_cells_make_of_them_and_writing_throws_the_dice_again():

@@ -39,7 +39,7 @@ label = "the exact gradient"
 estimator = { kind = "adjoint" }
 
 [measure]
-arm = "plain"
+arms = ["plain"]
 weights = 2
 
 [presets.quick]
@@ -48,7 +48,7 @@ measure = { weights = 3 }
 
 [presets.paper]
 arms = ["exact"]
-measure = { arm = "exact" }
+measure = { arms = ["exact"] }
 config = { training = { epochs = 7 } }
 """
 
@@ -111,11 +111,40 @@ def test_means_and_differences_are_those_of_scipy():
 
 def test_a_preset_changes_what_it_names_and_nothing_else(settings):
     quick, paper = settings(), settings("paper", seeds=4)
-    assert (quick.seeds, list(quick.arms), quick.measure) == (2, ["plain", "exact"], {"arm": "plain", "weights": 3})
+    assert (quick.seeds, list(quick.arms), quick.measure) == (2, ["plain", "exact"], {"arms": ["plain"], "weights": 3})
     assert (paper.seeds, list(paper.arms), paper.measure["weights"]) == (4, ["exact"], 2)
     config = paper.config_of(paper.arms["exact"])
     assert (config.training["epochs"], config.training["limit"], config.estimator.kind) == (7, 40, "adjoint")
     assert settings("standard").seeds == 1
+
+
+def test_an_arm_for_each_of_some_values(tmp_path):
+    text = """
+[arms.nudge]
+label = "EP"
+each = { "estimator.nudge" = [0.1, 0.2], "system.hidden" = [[4], [4, 3]] }
+
+[arms.exact]
+label = "{kind}"
+each = { "estimator.kind" = ["adjoint"] }
+
+[measure]
+arms = ["nudge"]
+
+[presets.quick]
+each.nudge = { "estimator.nudge" = [0.3] }
+"""
+    file = tmp_path / "each.toml"
+    file.write_text(text)
+    standard, quick = (StudySettings.read("each", preset, path=file) for preset in ("standard", "quick"))
+    assert list(standard.arms) == ["nudge-0.1-4", "nudge-0.1-4x3", "nudge-0.2-4", "nudge-0.2-4x3", "exact-adjoint"]
+    assert list(quick.arms) == ["nudge-0.3-4", "nudge-0.3-4x3", "exact-adjoint"]
+    arm = standard.arms["nudge-0.2-4x3"]
+    assert arm.label == "EP, nudge 0.2, hidden 4x3" and arm.values == {"estimator.nudge": 0.2, "system.hidden": [4, 3]}
+    assert standard.arms["exact-adjoint"].label == "adjoint"
+    config = standard.config_of(arm)
+    assert (config.estimator.values["nudge"], config.system.values["hidden"]) == (0.2, (4, 3))
+    assert [standard.measures(each) for each in standard.arms.values()] == [True, True, True, True, False]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +158,14 @@ def test_a_preset_changes_what_it_names_and_nothing_else(settings):
         ("arms = 3\n", "quick", "arms"),
         ("[arms]\na = 3\n", "quick", r"arms\.a"),
         ("[presets.quick]\nepochs = 3\n", "quick", "presets.quick.*epochs"),
-        ('[arms.a]\n[measure]\narm = "b"\n', "quick", r"measure\.arm = 'b'"),
+        ('[arms.a]\n[measure]\narms = ["b"]\n', "quick", r"measure\.arms = 'b'"),
+        ('[arms.a]\neach = { "estimator.nudge" = 0.1 }\n', "quick", r"arms\.a\.each.*0\.1"),
+        ('[arms.a]\nlabel = "{x}"\neach = { "estimator.nudge" = [0.1] }\n', "quick", r"arms\.a\.label.*nudge"),
+        (
+            '[arms.a]\n[presets.quick]\neach = { b = { "estimator.nudge" = [0.1] } }\n',
+            "quick",
+            r"presets\.quick\.each.*b",
+        ),
         ('[arms.a]\nchosen_by = "b"\n[arms.b]\n', "quick", r"arms\.a\.chosen_by = 'b'"),
     ],
 )
@@ -205,7 +241,7 @@ def test_every_study_of_ours_has_settings_for_every_preset(name, preset):
     settings = StudySettings.read(name, preset)
     assert (settings.name, settings.preset) == (name, preset)
     assert settings.arms and STUDIES.find(name).question
-    assert settings.measure.get("arm", next(iter(settings.arms))) in settings.arms
+    assert any(map(settings.measures, settings.arms.values()))
 
 
 def test_studies_are_listed(capsys):

@@ -46,7 +46,8 @@ class KolenPollack(AbstractHomeostasis):
             k: jnp.asarray(self.decay, w.dtype) * w if k in names else jnp.zeros_like(w)
             for k, w in network.weights.items()
         }
-        own = eqx.tree_at(lambda g: g.weights, jax.tree.map(jnp.zeros_like, network), weights)
+        nothing = jax.tree.map(jnp.zeros_like, eqx.filter(network, eqx.is_inexact_array))
+        own = eqx.tree_at(lambda g: g.weights, nothing, weights)
         return own, pair_distance(network, pairs) / 2, none_skipped()
 
     def prepare(self, gradient: PyTree, system: System) -> PyTree:

@@ -1,7 +1,8 @@
 """What a study trains and measures: `experiments/studies/NAME.toml`."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from equiprop.reporting import flatten
 PRESETS = ("quick", "standard", "paper")
 
 _KEYS = ("config", "arms", "measure", "presets")
-_OF_PRESET = ("seeds", "arms", "config", "measure")
+_OF_PRESET = ("seeds", "arms", "each", "config", "measure")
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Arm:
     - `changes`: keys of the configuration, dotted, and the values that they have in this arm alone.
     - `choose`: keys with lists of values, of which the best by validation of the first seed is taken.
     - `chosen_by`: another arm, whose values are taken.
+    - `values`: keys and values of which there is an arm each, `family` being what they are called together.
     """
 
     name: str
@@ -32,6 +34,32 @@ class Arm:
     changes: Mapping[str, Any] = field(default_factory=dict)
     choose: Mapping[str, list[Any]] = field(default_factory=dict)
     chosen_by: str = ""
+    family: str = ""
+    values: Mapping[str, Any] = field(default_factory=dict)
+
+    def each(self, lists: Mapping[str, list[Any]]) -> Iterator["Arm"]:
+        """An arm for every combination of the values of some keys; itself where there is none."""
+        for values in product(*lists.values()):
+            given = dict(zip(lists, values, strict=True))
+            yield replace(
+                self,
+                name="-".join([self.name, *map(_short, values)]),
+                label=self._label_for(given),
+                changes={**self.changes, **given},
+                family=self.name,
+                values=given,
+            )
+
+    def _label_for(self, given: Mapping[str, Any]) -> str:
+        """The label with what is in braces in it, or with the values after it."""
+        short = {key.rpartition(".")[2]: _short(value) for key, value in given.items()}
+        if "{" not in self.label:
+            return ", ".join([self.label, *(f"{key.replace('_', ' ')} {value}" for key, value in short.items())])
+        try:
+            return self.label.format_map(short)
+        except (LookupError, ValueError):
+            hint = f"in braces stand {', '.join(short)}"
+            raise InputError("is no format", path=("arms", self.name, "label"), value=self.label, hint=hint) from None
 
 
 @dataclass(frozen=True)
@@ -86,22 +114,28 @@ class StudySettings:
         base = tables.get("config", {})
         base = read_tables(folder / base) if isinstance(base, str) else anchored(base, folder)
         base = overlaid(base, flatten(own.get("config", {})))
-        arms = {each: _arm(each, anchored(table, folder)) for each, table in tables.get("arms", {}).items()}
-        for each in own.get("arms", arms):
-            if each not in arms:
-                raise suggest(("presets", preset, "arms"), each, list(arms))
+        families = list(own.get("arms", tables.get("arms", {})))
+        for each in families:
+            if each not in tables.get("arms", {}):
+                raise suggest(("presets", preset, "arms"), each, list(tables["arms"]))
+        own_lists = own.get("each", {})
+        _require_keys(("presets", preset, "each"), own_lists, tuple(families))
+        chosen: dict[str, Arm] = {}
+        for each in families:
+            for arm in _arms(each, anchored(tables["arms"][each], folder), own_lists.get(each)):
+                chosen[arm.name] = arm
         count = own.get("seeds", 1) if seeds is None else seeds
         if not isinstance(count, int) or count < 1:
             raise InputError("must be a number of seeds, at least 1", path="seeds", value=count)
-        chosen = {each: arms[each] for each in own.get("arms", arms)}
         for arm in chosen.values():
             if arm.chosen_by and (arm.chosen_by not in chosen or not chosen[arm.chosen_by].choose):
                 raise InputError(
                     "is no arm of this preset that chooses", path=("arms", arm.name, "chosen_by"), value=arm.chosen_by
                 )
         measure = {**tables.get("measure", {}), **own.get("measure", {})}
-        if "arm" in measure and measure["arm"] not in chosen:
-            raise suggest(("measure", "arm"), measure["arm"], list(chosen))
+        for each in measure.get("arms", ()):
+            if each not in (*families, *chosen):
+                raise suggest(("measure", "arms"), each, [*families, *chosen])
         settings = cls(name, preset, base, chosen, count, measure)
         for arm in chosen.values():
             try:
@@ -109,6 +143,11 @@ class StudySettings:
             except InputError as error:
                 raise error.within(arm.name).within("arms") from None
         return settings
+
+    def measures(self, arm: Arm) -> bool:
+        """Whether runs of this arm are measured: those that `measure.arms` names, by default all."""
+        named = self.measure.get("arms")
+        return named is None or arm.name in named or arm.family in named
 
     def config_of(self, arm: Arm, choice: Mapping[str, Any] | None = None) -> Config:
         """The configuration of all seeds of an arm, with the values that were chosen."""
@@ -125,9 +164,19 @@ class StudySettings:
         return tomli_w.dumps({**tables, "arms": arms, "measure": dict(self.measure)})
 
 
-def _arm(name: str, table: dict[str, Any]) -> Arm:
+def _arms(name: str, table: dict[str, Any], lists: dict[str, Any] | None) -> Iterator[Arm]:
+    """An arm of a file, or for each of the values of its table `each`; a preset has others."""
     label, choose, chosen_by = table.pop("label", name), table.pop("choose", {}), table.pop("chosen_by", "")
-    return Arm(name, label, flatten(table), flatten(choose), chosen_by)
+    lists = flatten({**table.pop("each", {}), **({} if lists is None else lists)})
+    for key, values in lists.items():
+        if not isinstance(values, list) or not values:
+            raise InputError("must be a list of values", path=("arms", name, "each", key), value=values)
+    arm = Arm(name, label, flatten(table), flatten(choose), chosen_by)
+    yield from arm.each(lists) if lists else [arm]
+
+
+def _short(value: Any) -> str:
+    return "x".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _require_table(path: tuple[str, ...], table: Any) -> None:

@@ -1,7 +1,7 @@
 """What a study is, and what it ends with."""
 
 import abc
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -48,7 +48,7 @@ class AbstractStudy(abc.ABC):
     """What others have measured: rows that stand beside ours, with their `source`."""
 
     def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
-        """What is measured of a run of the arm that `measure.arm` names, beside what every training says of itself.
+        """What is measured of a run of an arm that `measure.arms` names, beside what every training says of itself.
 
         **Arguments:**
 
@@ -66,13 +66,3 @@ class AbstractStudy(abc.ABC):
         - `trained`: a row for each arm and seed: `arm`, `seed` and the numbers of its summary.
         - `measured`: the rows of `measure`, with `arm` and `seed`.
         """
-
-
-def of_training(trained: Table, settings: StudySettings, against: str) -> Iterator[str]:
-    """Of each arm but that which is measured how its test error stands against that one's."""
-    first = settings.measure["arm"]
-    for name, arm in settings.arms.items():
-        if name != first and trained.where(arm=name).rows:
-            error = trained.where(arm=name).mean("test_error_percent")
-            apart = trained.difference("test_error_percent", name, first)
-            yield f"Trained with {arm.label}: test error {error} %, {apart} against {against}."

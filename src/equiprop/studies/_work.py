@@ -96,7 +96,8 @@ def _arm(
             continue
         path, seed = run.path, run.config.training["seed"]
         numbers = flatten(read_json(path / SUMMARY))
-        row = {"arm": arm.name, "seed": seed, **{k: v for k, v in numbers.items() if not isinstance(v, list)}}
+        row = {"arm": arm.name, "seed": seed, **arm.values}
+        row |= {name: number for name, number in numbers.items() if not isinstance(number, list)}
         tell(f"  seed {seed}: {_told(row)}")
         yield row, _measured(study, settings, arm, path, seed, out)
 
@@ -128,12 +129,13 @@ def _chosen(settings: StudySettings, arm: Arm, out: Path, tell: Tell) -> dict[st
 
 
 def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Path, seed: int, out: Path) -> list[Row]:
-    if arm.name != settings.measure.get("arm"):
+    if not settings.measures(arm):
         return []
     file = out / "measured" / f"{arm.name}-seed-{seed}.json"
     if file.is_file():
         return read_json(file)["rows"]
-    rows: list[Row] = [{"arm": arm.name, "seed": seed, **row} for row in study.measure(load(path), settings.measure)]
+    about = {"arm": arm.name, "seed": seed, **arm.values}
+    rows: list[Row] = [{**about, **row} for row in study.measure(load(path), settings.measure)]
     file.parent.mkdir(exist_ok=True)
     write_atomically(file, json.dumps({"rows": rows}, indent=1) + "\n")
     return rows

@@ -9,8 +9,9 @@ from equiprop.experiment import TrainedRun
 from equiprop.hardware import PhaseCoding
 from equiprop.reporting import Panel
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome, of_training
+from equiprop.studies._study import AbstractStudy, Chart, Outcome
 from equiprop.studies._table import Row, Table, power_law
+from equiprop.studies._trained import of_training, trained_table
 
 _CARRIERS, _ERRORS = "carrier", "error of the channels"
 
@@ -74,9 +75,8 @@ class PhaseCodingStudy(AbstractStudy):
             f"Channels whose gains differ by {100 * largest['size']:g} % bend the gradient by {largest['error']}, to the power "
             f"{power:.2g} of the difference: what is not analytic in the state, no circle of nudges takes off."
         )
-        said += list(of_training(trained, settings, "complex states"))
-        shown = ("test_error_percent", "validation_error_percent", "cosine_to_adjoint.total", "excluded_fraction")
-        tables = [Table("Coding", means.rows), Table("Trained", trained.over_seeds(("arm",), shown).rows)]
+        said += list(of_training(trained, settings, "complex", "complex states"))
+        tables = [Table("Coding", means.rows), trained_table(trained, settings)]
         return Outcome(" ".join(said), tables, [_chart(means)], facts)
 
 

@@ -15,8 +15,9 @@ from equiprop.hardware import Chip, Device, Timing, safe_frequency
 from equiprop.reporting import Panel
 from equiprop.solvers import ODE, relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome, of_training
+from equiprop.studies._study import AbstractStudy, Chart, Outcome
 from equiprop.studies._table import Row, Table, power_law
+from equiprop.studies._trained import of_training, trained_table
 
 # Between these the error of the gradient is neither rounding nor everything.
 _FITTED = (1e-3, 0.5)
@@ -69,18 +70,13 @@ class Substrate(AbstractStudy):
             f"reads: keep t below {(tolerance / factor) ** (1 / power):.2g} for {100 * tolerance:g} %.",
         ]
         said += list(_of_noise(noisy, settings))
-        said += list(of_training(trained, settings, "phases"))
+        said += list(of_training(trained, settings, "phases", "phases"))
         facts = {"factor": factor, "power": power, "follows": follows, "least_cosine": least}
         tables = [
             Table("Safe frequency", safe.rows),
             Table("Periodic state", curves.rows),
             Table("In time, with noise", noisy.rows),
-            Table(
-                "Trained",
-                trained.over_seeds(
-                    ("arm",), ("test_error_percent", "validation_error_percent", "cosine_to_adjoint.total")
-                ).rows,
-            ),
+            trained_table(trained, settings),
         ]
         return Outcome(" ".join(said), tables, [_chart(curves, noisy)], facts)
 

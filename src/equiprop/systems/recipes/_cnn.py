@@ -23,7 +23,7 @@ class Preset:
 
 
 def _pooled(*channels: int) -> Preset:
-    """Convolutions that keep the size and one that does not, each followed by pooling: 32 by 32 becomes 1 by 1 in four."""
+    """Convolutions that keep the size and one that does not, each followed by pooling: two make 1 by 1 of 8 by 8."""
     return Preset((*(Stage(n, pool=2) for n in channels[:-1]), Stage(channels[-1], padding="valid", pool=2)))
 
 
@@ -40,11 +40,15 @@ def _deep(layers: int, feedback_gain: float) -> Preset:
 PRESETS = {
     "published": _pooled(128, 256, 512, 512),
     "small": _pooled(16, 32, 64, 64),
+    "tiny": _pooled(8, 16),
+    "deep_2": _deep(2, 0.15),
+    "deep_5": _deep(5, 0.15),
     "deep_10": _deep(10, 0.15),
     "deep_15": _deep(15, 0.15),
     "deep_20": _deep(20, 0.2),
 }
-"""Convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, one of an eighth of its width, and deep ones."""
+"""Convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, one of an eighth of its width, one for images of
+8 by 8, and deep ones."""
 
 
 class CNN(AbstractRecipe):
@@ -54,8 +58,8 @@ class CNN(AbstractRecipe):
 
     preset: str = choice(
         "published",
-        "published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), or deep_10, deep_15 and deep_20 (as many layers, "
-        "all but the first residual).",
+        "published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), tiny (8 and 16, for images of 8 by 8), or "
+        "deep_2, deep_5, deep_10, deep_15 and deep_20 (as many layers, all but the first residual).",
         *PRESETS,
     )
     activation: str = text("auto", "As of mlp; auto: that of the preset, dsilu, or tanh where it is deep.")
