@@ -33,9 +33,10 @@ def test_the_published_network():
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_every_preset_takes_images_of_32_by_32(preset):
-    system = jax.eval_shape(lambda: cnn((32, 32, 3), 10, key=jax.random.key(0), preset=preset))
-    layers, side = (int(preset[5:]), 8) if preset.startswith("deep") else (4, 1)
+def test_every_preset_takes_images_of_32_by_32_and_the_tiny_one_of_8_by_8(preset):
+    pixels = 8 if preset == "tiny" else 32
+    system = jax.eval_shape(lambda: cnn((pixels, pixels, 3), 10, key=jax.random.key(0), preset=preset))
+    layers, side = (int(preset[5:]), 8) if preset.startswith("deep") else (2 if preset == "tiny" else 4, 1)
     assert len(system.topology.relaxing) == layers
     assert system.topology.population("output").shape[:2] == (side, side)
 

@@ -92,6 +92,7 @@ def order(trained: Table, settings: StudySettings, published: Sequence[Row]) -> 
     ]
     pairs = [pair for pair in pairs if all(map(math.isfinite, pair))]
     if len(pairs) > 1:
-        tau = float(kendalltau(*zip(*pairs, strict=True)).statistic)
+        ours, theirs = zip(*pairs, strict=True)
+        tau = kendalltau(ours, theirs).statistic  # pyright: ignore[reportAttributeAccessIssue]
         same = "the published one" if tau == 1 else f"not quite the published one (Kendall's τ = {tau:.2g})"
         yield f"The order of these {len(pairs)} methods by error is {same}."
