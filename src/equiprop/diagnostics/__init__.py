@@ -14,6 +14,8 @@ from equiprop.diagnostics._certificate import Certificate as Certificate
 from equiprop.diagnostics._certificate import certificate as certificate
 from equiprop.diagnostics._comparison import Row as Row
 from equiprop.diagnostics._comparison import compare as compare
+from equiprop.diagnostics._nudge_plane import NudgePlane as NudgePlane
+from equiprop.diagnostics._nudge_plane import nudge_plane as nudge_plane
 from equiprop.diagnostics._period import period as period
 from equiprop.diagnostics._spectrum import Spectrum as Spectrum
 from equiprop.diagnostics._spectrum import spectrum as spectrum

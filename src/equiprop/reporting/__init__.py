@@ -8,6 +8,7 @@ Needs nothing but the files of a run, and never JAX.
 """
 
 from equiprop.reporting._canvas import Curve as Curve
+from equiprop.reporting._canvas import Map as Map
 from equiprop.reporting._canvas import Panel as Panel
 from equiprop.reporting._canvas import draw as draw
 from equiprop.reporting._canvas import draw_png as draw_png

@@ -74,7 +74,23 @@ class Panel:
     logarithmic_across: bool = False
 
 
-def draw(panels: Sequence[Panel], labels: Sequence[str], *, key: str, title: str) -> str:
+@dataclass(frozen=True)
+class Map:
+    """Values between 0 and 1 over a plane, as colours.
+
+    - `places`, `heights`: where on the horizontal and on the vertical axis, which `across` and `up` name.
+    - `values`: a row for each of the heights.
+    """
+
+    title: str
+    places: Sequence[float]
+    heights: Sequence[float]
+    values: Sequence[Sequence[float]]
+    across: str
+    up: str
+
+
+def draw(panels: Sequence[Panel | Map], labels: Sequence[str], *, key: str, title: str) -> str:
     """The panels as one SVG with a legend of the runs that appear in them; the same input gives the same text.
 
     Every id inside starts with `key`, so that several figures share a page.
@@ -83,7 +99,7 @@ def draw(panels: Sequence[Panel], labels: Sequence[str], *, key: str, title: str
         return _as_svg(_figure(panels, labels), key, title)
 
 
-def draw_png(panels: Sequence[Panel], labels: Sequence[str], *, dpi: int = 160) -> bytes:
+def draw_png(panels: Sequence[Panel | Map], labels: Sequence[str], *, dpi: int = 160) -> bytes:
     """The same as a picture on white."""
     buffer = io.BytesIO()
     with _house_style(""):
@@ -91,22 +107,26 @@ def draw_png(panels: Sequence[Panel], labels: Sequence[str], *, dpi: int = 160) 
     return buffer.getvalue()
 
 
-def _figure(panels: Sequence[Panel], labels: Sequence[str]) -> "Figure":
+def _figure(panels: Sequence[Panel | Map], labels: Sequence[str]) -> "Figure":
     from matplotlib.figure import Figure
 
     columns = _columns(len(panels))
     rows = math.ceil(len(panels) / columns)
     # Four narrow panels or fewer wide ones fill the same width; one or two do not stretch.
     width = _PANEL_INCHES[0] * (0.75 if columns == 4 else 1.0)
-    shown = sorted({curve.run for panel in panels for curve in panel.curves})
+    shown = sorted({curve.run for panel in panels if isinstance(panel, Panel) for curve in panel.curves})
     legend_columns = _legend_columns([labels[run] for run in shown], width * columns)
     legend_rows = math.ceil(len(shown) / legend_columns)
     figure = Figure(figsize=(width * columns, _PANEL_INCHES[1] * rows + 0.2 * legend_rows), layout="constrained")
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.02)
     for position, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, position + 1)
-        _draw_panel(axes, panel, lowest=position + columns >= len(panels))
-    _draw_legend(figure, shown, labels, legend_columns)
+        if isinstance(panel, Map):
+            _draw_map(axes, panel)
+        else:
+            _draw_panel(axes, panel, lowest=position + columns >= len(panels))
+    if shown:
+        _draw_legend(figure, shown, labels, legend_columns)
     return figure
 
 
@@ -259,6 +279,17 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     axes.set_ylabel(panel.unit)
     if lowest:
         axes.set_xlabel(panel.across)
+
+
+def _draw_map(axes: "Axes", panel: Map) -> None:
+    mesh = axes.pcolormesh(panel.places, panel.heights, panel.values, vmin=0, vmax=1, cmap="viridis", shading="nearest")
+    axes.grid(visible=False)
+    axes.set_aspect("equal")
+    axes.set_title(printable(panel.title))
+    axes.set_xlabel(panel.across)
+    axes.set_ylabel(panel.up)
+    assert axes.figure is not None
+    axes.figure.colorbar(mesh, ax=axes, ticks=[0, 0.5, 1], shrink=0.8)
 
 
 def _draw_legend(figure: "Figure", shown: Sequence[int], labels: Sequence[str], columns: int) -> None:

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Panel
+from equiprop.reporting import Map, Panel
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._table import Row, Table
 
@@ -18,7 +18,7 @@ class Chart:
     name: str
     title: str
     reading: str
-    panels: Sequence[Panel]
+    panels: Sequence[Panel | Map]
     labels: Sequence[str]
 
 
