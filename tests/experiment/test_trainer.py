@@ -229,6 +229,13 @@ def test_learning_rate_by_connection(system):
     assert set(jax.tree.leaves(parameter_groups(system))) > set(rates)
 
 
+def test_feedback_has_the_learning_rate_of_its_forward_weight_unless_it_has_one(system):
+    for more, wanted in (({}, -1.0), ({"output->hidden_1": 0.5}, -0.5)):
+        moved = step(SGD(momentum=0.0, learning_rates={"hidden_1->output": 1.0, **more}), system)
+        assert np.allclose(moved.weights["hidden_1->output"], -1.0)
+        assert np.allclose(moved.weights["output->hidden_1"], wanted)
+
+
 def test_float64_must_be_enabled():
     jax.config.update("jax_enable_x64", False)
     try:

@@ -32,7 +32,10 @@ def schedule_setting() -> Any:
 
 def learning_rates_setting() -> Any:
     """The field of the learning rates of single groups."""
-    doc = "Learning rate by connection (such as input->hidden_1), by population for biases, by parameter, or readout."
+    doc = (
+        "Learning rate by connection (such as input->hidden_1), by population for biases, by parameter, or readout. A feedback "
+        "weight without one has that of its forward weight."
+    )
     setting = Setting("numbers", doc)
     return eqx.field(default_factory=dict, converter=_as_leaves, metadata={"setting": setting})
 
@@ -82,7 +85,9 @@ class AbstractOptimizer(Settings):
 
         if not self.learning_rates:
             return with_peak(self.learning_rate)
-        rates = {name: self.learning_rates.get(name, self.learning_rate) for name in known}
+        forward = {back: name for name, back in system.pairs.values()}
+        given = self.learning_rates
+        rates = {name: given.get(name, given.get(forward.get(name, ""), self.learning_rate)) for name in known}
         return optax.partition({name: with_peak(rate) for name, rate in rates.items()}, parameter_groups)
 
 
