@@ -8,9 +8,18 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equiprop.diagnostics import Verdict, analyticity, bias_split, certificate, period, spectrum, symmetry
+from equiprop.diagnostics import (
+    Verdict,
+    analyticity,
+    bias_split,
+    certificate,
+    metric_cosine,
+    period,
+    spectrum,
+    symmetry,
+)
 from equiprop.errors import InputError
-from equiprop.estimators import Centered, Neumann
+from equiprop.estimators import Adjoint, Centered, ExactResponse, Neumann, estimate
 from equiprop.solvers import GMRES, GaussSeidel, Jacobi, relax
 from equiprop.systems import Free, from_force, mlp
 from networks import CLASSES, INPUTS, batch, network
@@ -42,6 +51,11 @@ def test_certificate(kind):
     state, dense = free_state(system, X), Dense.of(system)
     found = certificate(system, X, state, key=KEY)
     assert found.granted.all() and found.reason() is None
+    linear = {"linear_solver": GMRES(tolerance=1e-10), "clip": float("inf")}
+    ours, theirs = (
+        estimate(system, X, Y, which(**linear), solver=SOLVER).error_vector for which in (ExactResponse, Adjoint)
+    )
+    cosines = metric_cosine(system, X, state, ours, theirs)
     for i, u in enumerate(dense.flat(state)):
         sigma, largest = dense_sigma(dense, u)
         assert np.isclose(found.sigma[i], sigma, rtol=1e-4, atol=1e-6)
@@ -53,7 +67,8 @@ def test_certificate(kind):
         exact, response = -np.linalg.solve(j.T, cost_gradient), -np.linalg.solve(j, cost_gradient)
         metric = -(j + j.T) / 2
         assert np.isclose(exact @ metric @ exact, response @ metric @ response)
-        assert (exact @ metric @ response) / (exact @ metric @ exact) >= float(found.cosine[i]) - 1e-9
+        cosine = (exact @ metric @ response) / (exact @ metric @ exact)
+        assert cosine >= float(found.cosine[i]) - 1e-9 and np.isclose(cosines[i], cosine, atol=1e-7)
 
 
 @pytest.mark.slow

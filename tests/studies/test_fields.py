@@ -33,7 +33,9 @@ def test_force_is_holomorphic(name):
     injection = system.injection(X)
     flat, back = jax.flatten_util.ravel_pytree(state)
     direction = np.random.default_rng(0).normal(size=flat.shape)
-    _, wanted = jax.jvp(lambda u: jax.flatten_util.ravel_pytree(system.force(back(u), injection))[0], (flat,), (direction,))
+    _, wanted = jax.jvp(
+        lambda u: jax.flatten_util.ravel_pytree(system.force(back(u), injection))[0], (flat,), (direction,)
+    )
 
     def force(z):
         leaves, structure = jax.tree.flatten(state)

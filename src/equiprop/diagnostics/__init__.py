@@ -12,6 +12,7 @@ from equiprop.diagnostics._bias import BiasSplit as BiasSplit
 from equiprop.diagnostics._bias import bias_split as bias_split
 from equiprop.diagnostics._certificate import Certificate as Certificate
 from equiprop.diagnostics._certificate import certificate as certificate
+from equiprop.diagnostics._certificate import metric_cosine as metric_cosine
 from equiprop.diagnostics._comparison import Row as Row
 from equiprop.diagnostics._comparison import compare as compare
 from equiprop.diagnostics._nudge_plane import NudgePlane as NudgePlane

@@ -10,7 +10,7 @@ from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import Figures, rotation, trees
-from equiprop.systems import System, leak_slope, slope, symmetric_parts, verify_state
+from equiprop.systems import System, leak_slope, over_slope, slope, symmetric_parts, verify_state
 
 
 class Certificate(Figures):
@@ -124,3 +124,32 @@ def certificate(
         largest_eigenvalue=-smallest,
         slope=smallest_slope,
     )
+
+
+@eqx.filter_jit
+def metric_cosine(system: System, x: Any, state: PyTree, ours: PyTree, exact: PyTree) -> Float[Array, " batch"]:
+    """The cosine of two error vectors in the inner product of −S, of which `certificate` says how small it may be.
+
+    Not a number where the product is not positive, and −S no metric.
+
+    **Arguments:**
+
+    - `state`: the free equilibria, `[batch, ...]`.
+    - `ours`, `exact`: as in `Estimate.error_vector`, in the structure of the state.
+    """
+    root = jax.tree.map(jnp.sqrt, slope(system, state))
+    mobility = system.mobility
+
+    def balanced(vector: PyTree) -> PyTree:
+        """D^−½·M^½·δ, on which D^½JD^½ acts in the metric of the mobility."""
+        moved = over_slope(vector, root)
+        return moved if mobility is None else jax.tree.map(lambda m, v: m**0.5 * v, mobility, moved)
+
+    def single(u: PyTree, d: Any, a: PyTree, b: PyTree) -> Float[Array, ""]:
+        minus_s, _ = symmetric_parts(system, u, d)
+        a, b = (jax.flatten_util.ravel_pytree(v)[0] for v in (a, b))
+        of_a, of_b = minus_s(a), minus_s(b)
+        lengths = (a @ of_a) * (b @ of_b)
+        return jnp.where(lengths > 0, (a @ of_b) / jnp.sqrt(jnp.where(lengths > 0, lengths, 1)), jnp.nan)
+
+    return jax.vmap(single)(state, system.injection(x), balanced(ours), balanced(exact))

@@ -23,8 +23,8 @@ _FIGURES = ("bias of the nudge", "bias of asymmetry", "symmetry", "certificate, 
 class Depth(AbstractStudy):
     kind: ClassVar[str] = "depth"
     question: ClassVar[str] = (
-        "Does equilibrium propagation reach the first layers of a deep chain: how do the biases of nudge and asymmetry, symmetry, "
-        "certificate and contraction go with depth, with and without homeostasis?"
+        "Does equilibrium propagation reach the first layers of a deep chain: how do the biases of nudge and asymmetry, "
+        "symmetry, certificate and contraction go with depth, with and without homeostasis?"
     )
 
     def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:

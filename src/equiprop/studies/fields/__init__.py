@@ -1,6 +1,6 @@
 """Vector fields whose symmetry is not that of their weights, and a text to learn: what some studies train.
 
-    equiprop train --system equiprop.studies.fields:Attention --dataset equiprop.studies.fields:sentences
+equiprop train --system equiprop.studies.fields:Attention --dataset equiprop.studies.fields:sentences
 """
 
 from equiprop.studies.fields._attention import Attention as Attention

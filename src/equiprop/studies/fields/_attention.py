@@ -50,7 +50,10 @@ class AttentionBlock(System):
     def injection(self, x: Any) -> PyTree:
         x = x.reshape(len(x), self.weights["position"].shape[0], -1)
         arriving = x @ self.weights["embedding"] + self.weights["position"] + self.biases["tokens"]
-        return {"hidden": jnp.broadcast_to(self.biases["hidden"], (*x.shape[:2], self.biases["hidden"].size)), "tokens": arriving}
+        return {
+            "hidden": jnp.broadcast_to(self.biases["hidden"], (*x.shape[:2], self.biases["hidden"].size)),
+            "tokens": arriving,
+        }
 
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree:
         del injection
@@ -100,9 +103,7 @@ class Attention(AbstractRecipe):
     gain: float = constant(0.7, "Weights start uniform in ±gain/√inputs.", above=0)
     cost: str = text("softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error.")
 
-    def create(
-        self, inputs: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None
-    ) -> AttentionBlock:
+    def create(self, inputs: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None) -> AttentionBlock:
         keys = iter(jax.random.split(key, 10))
         tokens, features, d = inputs[0], 1, self.width
         for side in inputs[1:]:

@@ -85,9 +85,7 @@ class Gated(AbstractRecipe):
     gain: float = constant(1.0, "Weights start uniform in ±gain/√inputs.", above=0)
     cost: str = text("softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error.")
 
-    def create(
-        self, inputs: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None
-    ) -> GatedNetwork:
+    def create(self, inputs: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None) -> GatedNetwork:
         keys = iter(jax.random.split(key, 8))
         n, features = self.width, 1
         for side in inputs:
@@ -96,7 +94,12 @@ class Gated(AbstractRecipe):
         def weight(rows: int, columns: int) -> Array:
             return uniform(next(keys), (rows, columns), self.gain, dtype)
 
-        weights = {"input->hidden_1": weight(features, n), FORWARD: weight(n, n), "gate": weight(n, n), OUT: weight(n, outputs)}
+        weights = {
+            "input->hidden_1": weight(features, n),
+            FORWARD: weight(n, n),
+            "gate": weight(n, n),
+            OUT: weight(n, outputs),
+        }
         for forward, back in ((FORWARD, BACK), (OUT, OUT_BACK)):
             weights[back] = at_angle(weights[forward], self.weight_angle, gain=self.gain, key=next(keys))
         real = weights[FORWARD].dtype
