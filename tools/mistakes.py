@@ -1557,7 +1557,7 @@ OTHERS = (
     Mistake(
         "the best state of a seed overwritten by the next step",
         "experiment/_seeds.py",
-        "self._best[lane] = jax.tree.map(jnp.copy, state)",
+        "self._best[lane] = state.copied()",
         "self._best[lane] = state",
         "experiment/test_seeds.py",
     ),

@@ -1,6 +1,7 @@
 """`fit`: the same loop as a run's, for any system and any data."""
 
 import signal
+from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
@@ -49,6 +50,18 @@ def hopfield(dtype=jnp.float64):
     )
 
 
+class Squashed(Hopfield):
+    """The same, whose activation is a field, and no array."""
+
+    squash: Callable[[jax.Array], jax.Array] = jnp.tanh
+
+    def force(self, state, injection, only=None):
+        return self.squash(state) @ self.weight + injection - state
+
+    def activity(self, state):
+        return self.squash(state)
+
+
 def arrays(split):
     return (split.x / 255.0).astype(np.float32), split.y
 
@@ -67,6 +80,17 @@ def test_arrays_are_trained_on_as_a_run_is_bit_for_bit(tmp_path):
     leaves = zip(jax.tree.leaves(found.system), jax.tree.leaves(expected), strict=True)
     assert all(np.array_equal(a, b) for a, b in leaves)
     assert found.history[-1]["validation_error_percent"] < 60 and found.ended == ""
+
+
+def test_a_system_may_hold_functions():
+    """As modules of Equinox do: they are no parameters, and no state."""
+    plain = hopfield()
+    system = Squashed(plain.weight, plain.inward, plain.cost)
+    options = {"validation": (FEATURES[:20], TARGETS[:20]), "epochs": 2, "batch_size": 20, "quiet": True}
+    options |= {"homeostasis": ep.JacobianHomeostasis(0.3), "average": 0.9, "diagnostic_samples": 10}
+    a, b = (ep.fit(each, (FEATURES, TARGETS), **options).system for each in (system, plain))
+    assert b.weight is not plain.weight and np.array_equal(a.weight, b.weight)
+    assert a.squash is jnp.tanh
 
 
 @pytest.mark.slow

@@ -6,6 +6,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import lineax as lx
+from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
@@ -147,7 +148,7 @@ def metric_cosine(system: System, x: Any, state: PyTree, ours: PyTree, exact: Py
 
     def single(u: PyTree, d: Any, a: PyTree, b: PyTree) -> Float[Array, ""]:
         minus_s, _ = symmetric_parts(system, u, d)
-        a, b = (jax.flatten_util.ravel_pytree(v)[0] for v in (a, b))
+        a, b = (ravel_pytree(v)[0] for v in (a, b))
         of_a, of_b = minus_s(a), minus_s(b)
         lengths = (a @ of_a) * (b @ of_b)
         return jnp.where(lengths > 0, (a @ of_b) / jnp.sqrt(jnp.where(lengths > 0, lengths, 1)), jnp.nan)

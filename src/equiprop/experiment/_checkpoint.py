@@ -273,7 +273,8 @@ def _about(path: Path) -> CheckpointMetadata:
 
 
 def _arrays(tree: Any) -> dict[str, np.ndarray]:
-    """The leaves of a tree by their paths; a typed key as its numbers, which is what can be stored."""
+    """The arrays of a tree by their paths; a typed key as its numbers, which is what can be stored."""
+    tree = eqx.filter(tree, _is_array)
     leaves = jax.tree.leaves(tree)
     data = [jax.random.key_data(leaf) if _is_key(leaf) else leaf for leaf in leaves]
     return {path: np.asarray(a, order="C") for path, a in zip(trees.paths(tree), data, strict=True)}
@@ -281,6 +282,7 @@ def _arrays(tree: Any) -> dict[str, np.ndarray]:
 
 def _from_arrays(about: CheckpointMetadata, arrays: Mapping[str, np.ndarray], like: T) -> T:
     """The tree in the structure of `like`. Raises `InputError` where that has other arrays."""
+    like, rest = eqx.partition(like, _is_array)
     leaves, structure = jax.tree.flatten(like)
     stored = [jax.eval_shape(jax.random.key_data, leaf) if _is_key(leaf) else leaf for leaf in leaves]
     wanted = dict(zip(trees.paths(like), stored, strict=True))
@@ -296,7 +298,12 @@ def _from_arrays(about: CheckpointMetadata, arrays: Mapping[str, np.ndarray], li
             )
     found = [jnp.asarray(arrays[path]) for path in wanted]
     restored = [jax.random.wrap_key_data(a) if _is_key(leaf) else a for leaf, a in zip(leaves, found, strict=True)]
-    return jax.tree.unflatten(structure, restored)
+    return eqx.combine(jax.tree.unflatten(structure, restored), rest)
+
+
+def _is_array(leaf: Any) -> bool:
+    """An array, or what is known of one: a system may hold functions, too, which code tells and no file."""
+    return eqx.is_array(leaf) or isinstance(leaf, np.ndarray | jax.ShapeDtypeStruct)
 
 
 def _below(part: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

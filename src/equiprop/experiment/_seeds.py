@@ -5,9 +5,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from equiprop.data import DatasetInfo
 from equiprop.errors import InputError
 from equiprop.experiment._config import Config
@@ -94,7 +91,7 @@ class SeedsDirectory(AbstractRecord):
 
     def save_best(self, state: TrainState, lane: int = 0) -> None:
         # The buffers of a state are used up by the next step.
-        self._best[lane] = jax.tree.map(jnp.copy, state)
+        self._best[lane] = state.copied()
 
     def best(self, like: TrainState, lane: int = 0) -> TrainState:
         return self._best.get(lane, like)

@@ -7,6 +7,7 @@ from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Table
 
 _IDEAL = "-ideal"
+_CAUSES = ("noise", "mismatch", "asymmetry", "nudge")
 _ERROR, _COSINE = "test_error_percent", "cosine_to_adjoint.total"
 
 
@@ -31,9 +32,11 @@ class Imperfect(AbstractStudy):
                     "test error %": chips.mean(_ERROR),
                     "on the ideal device": trained.where(arm=name + _IDEAL).mean(_ERROR),
                     "gap": gap,
+                    "against none": trained.difference(_ERROR, name, "none"),
                     "cosine": chips.mean(_COSINE),
                     "cosine, ideal": trained.where(arm=name + _IDEAL).mean(_COSINE),
                     "gradient bar": chips.mean("gradient_bar"),
+                    **{f"of it {cause}": chips.mean(f"gradient_bar_causes.{cause}") for cause in _CAUSES},
                     "excluded": chips.mean("excluded_fraction"),
                 }
             )
@@ -43,9 +46,12 @@ class Imperfect(AbstractStudy):
             f"On {best['test error %'].seeds} chips the gradient of {len(downhill)} of {len(rows)} methods points downhill.",
             f"The least error has {best['method']}: {best['test error %']} %, {best['gap']} points against the ideal device.",
         ]
-        plain = next((row for row in rows if row["method"] == settings.arms["none"].label), None)
-        if plain is not None and plain is not best:
-            name = next(name for name, arm in settings.arms.items() if arm.label == best["method"])
-            said.append(f"Against no homeostasis that is {trained.difference(_ERROR, name, 'none')} points.")
+        said += [
+            f"{row['method'][:1].upper()}{row['method'][1:]}: {row['test error %']} %, {row['against none']} against none."
+            for row in ranked
+            if row["method"] != settings.arms["none"].label
+        ]
+        causes = {cause: sum(row[f"of it {cause}"].mean for row in rows) for cause in _CAUSES}
+        said.append(f"What the gradient may be off by is most of all {max(causes, key=causes.__getitem__)}.")
         facts = {"best": best["method"], "downhill": len(downhill)}
         return Outcome(" ".join(said), [Table("Methods", rows)], (), facts)

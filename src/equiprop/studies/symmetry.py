@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from equiprop.reporting import Curve, Panel
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Table
+from equiprop.studies._table import Row, Table
 from equiprop.studies._trained import COSINE, ERROR, trained_table
 
 _STRENGTH, _ANGLE = "homeostasis.strength", "system.weight_angle"
@@ -59,7 +59,7 @@ class SymmetryStudy(AbstractStudy):
         return Outcome(" ".join(said), [table, trained_table(trained, settings)], [_chart(table)], facts)
 
 
-def _from(row: dict[str, Any]) -> str:
+def _from(row: Row) -> str:
     return "" if row["angle"] is None else f" from {row['angle']:g}°"
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import equinox as eqx
 import jax
@@ -71,9 +71,11 @@ class Placement:
             return tree
         whole = NamedSharding(self.mesh, PartitionSpec())
         if jax.process_count() == 1:
-            return jax.device_put(tree, whole)
+            return jax.tree.map(lambda a: jax.device_put(a, whole) if eqx.is_array(a) else a, tree)
 
-        def one(a: jax.Array) -> jax.Array:
+        def one(a: Any) -> Any:
+            if not eqx.is_array(a):
+                return a
             if jax.numpy.issubdtype(a.dtype, jax.dtypes.prng_key):
                 return jax.random.wrap_key_data(one(jax.random.key_data(a)))
             value = np.asarray(a)

@@ -1,8 +1,9 @@
 """What the processes of one job do together: agree, and leave to the first of them what only one may do."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -37,10 +38,13 @@ def local(tree: T) -> T:
     What one of them does for all is not done by each: a program in which two devices of one CPU share their threads may wait for
     itself for ever.
     """
-    if jax.process_count() == 1 and all(len(a.devices()) == 1 for a in jax.tree.leaves(tree)):
+    arrays = jax.tree.leaves(eqx.filter(tree, eqx.is_array))
+    if jax.process_count() == 1 and all(len(a.devices()) == 1 for a in arrays):
         return tree
 
-    def one(a: jax.Array) -> jax.Array:
+    def one(a: Any) -> Any:
+        if not eqx.is_array(a):
+            return a
         if jax.numpy.issubdtype(a.dtype, jax.dtypes.prng_key):
             return jax.random.wrap_key_data(jax.device_put(np.asarray(jax.random.key_data(a))))
         return jax.device_put(np.asarray(a))

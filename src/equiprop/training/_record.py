@@ -4,9 +4,6 @@ import abc
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from equiprop.training._step import TrainState
 
 
@@ -49,7 +46,7 @@ class Memory(AbstractRecord):
 
     def save_best(self, state: TrainState, lane: int = 0) -> None:
         # The buffers of a state are used up by the next step.
-        self._best[lane] = jax.tree.map(jnp.copy, state)
+        self._best[lane] = state.copied()
 
     def append(self, metrics: Mapping[str, Any], lane: int = 0) -> None: ...
 

@@ -115,6 +115,11 @@ class TrainState(eqx.Module):
         """The components, their schedules resolved, as they are by now."""
         return components if self.adjustment is None else self.adjustment.of(components)
 
+    def copied(self) -> "TrainState":
+        """In buffers of its own: a step overwrites those of the state that it is given."""
+        # A system may hold what is no array, such as a function.
+        return jax.tree.map(lambda a: jnp.copy(a) if eqx.is_array(a) else a, self)
+
 
 @dataclass(frozen=True)
 class StepSpec:

@@ -146,7 +146,7 @@ class Training:
         return advance(self.job(samples), state, steps)
 
     def initial_train_state(self) -> TrainState:
-        """The state before the first step, in buffers of its own: a step overwrites those of the state that it is given."""
+        """The state before the first step, in buffers of its own."""
         state = init_train_state(
             self.system,
             self.spec,
@@ -157,7 +157,7 @@ class Training:
             warm=self.samples if self.warm_start else None,
             adjusts=math.isfinite(self.gradient_tolerance),
         )
-        return self.spec.placement.everywhere(jax.tree.map(jnp.copy, state))
+        return self.spec.placement.everywhere(state.copied())
 
     def validated(self, state: TrainState, epoch: int) -> dict[str, Any]:
         """What validation says of the system after so many epochs."""

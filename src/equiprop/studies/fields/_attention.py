@@ -121,5 +121,6 @@ class Attention(AbstractRecipe):
             weights["down"] = at_angle(weights["up"], self.weight_angle, gain=self.gain, key=next(keys))
         real = weights["query"].dtype
         biases = {"hidden": jnp.zeros(self.hidden, real), "tokens": jnp.zeros(d, real)}
-        cost = COSTS.find(self.cost).create(d, outputs, key=next(keys), dtype=real)
-        return AttentionBlock(weights, biases, cost, self.energy, self.read)
+        kind: Any = COSTS.find(self.cost)
+        cost = kind.create(d, outputs, key=next(keys), dtype=real)
+        return AttentionBlock(weights=weights, biases=biases, cost=cost, energy=self.energy, read=self.read)

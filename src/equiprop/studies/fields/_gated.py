@@ -42,8 +42,8 @@ class GatedNetwork(System):
         return state
 
     def injection(self, x: Any) -> PyTree:
-        arriving = x.reshape(len(x), -1) @ self.weights["input->hidden_1"]
-        return {name: bias + (arriving if name == "hidden_1" else 0) for name, bias in self.biases.items()}
+        arriving = {name: jnp.broadcast_to(bias, (len(x), bias.size)) for name, bias in self.biases.items()}
+        return arriving | {"hidden_1": arriving["hidden_1"] + x.reshape(len(x), -1) @ self.weights["input->hidden_1"]}
 
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree:
         del injection
@@ -82,7 +82,7 @@ class Gated(AbstractRecipe):
 
     width: int = count(32, "Units of each hidden layer.")
     weight_angle: float = constant(90.0, "Initial angle in degrees between feedback and forward weights.")
-    gain: float = constant(1.0, "Weights start uniform in ±gain/√inputs.", above=0)
+    gain: float = constant(2.0, "Weights start uniform in ±gain/√inputs.", above=0)
     cost: str = text("softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error.")
 
     def create(self, inputs: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None) -> GatedNetwork:
@@ -104,5 +104,6 @@ class Gated(AbstractRecipe):
             weights[back] = at_angle(weights[forward], self.weight_angle, gain=self.gain, key=next(keys))
         real = weights[FORWARD].dtype
         biases = {name: jnp.zeros(size, real) for name, size in (("hidden_1", n), ("hidden_2", n), ("output", outputs))}
-        cost = COSTS.find(self.cost).create(outputs, outputs, key=next(keys), dtype=real)
-        return GatedNetwork(weights, biases, cost)
+        kind: Any = COSTS.find(self.cost)
+        cost = kind.create(outputs, outputs, key=next(keys), dtype=real)
+        return GatedNetwork(weights=weights, biases=biases, cost=cost)

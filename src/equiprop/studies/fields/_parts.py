@@ -15,7 +15,7 @@ def times(z: Inexact[Array, "batch ..."], weight: Array) -> Inexact[Array, "batc
     return real_linear(lambda a: a @ weight, z)
 
 
-def uniform(key: PRNGKeyArray, shape: tuple[int, int], gain: float, dtype: Any) -> Array:
+def uniform(key: PRNGKeyArray, shape: tuple[int, ...], gain: float, dtype: Any) -> Array:
     """Weights in ±gain/√inputs."""
     limit = gain / math.sqrt(shape[0])
     return jax.random.uniform(key, shape, dtype or jnp.result_type(float), -limit, limit)
