@@ -4,7 +4,7 @@ from typing import ClassVar
 
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
-from equiprop.studies._table import Table
+from equiprop.studies._table import Table, capital
 from equiprop.studies._trained import ERROR, trained_table
 
 
@@ -23,7 +23,7 @@ class Ablation(AbstractStudy):
             f"None: {trained.where(arm='none').mean(ERROR)} %; exact gradient: {trained.where(arm='exact').mean(ERROR)} %."
         ]
         said += [
-            f"{settings.arms[name].label.capitalize()}: {trained.where(arm=name).mean(ERROR)} %, "
+            f"{capital(settings.arms[name].label)}: {trained.where(arm=name).mean(ERROR)} %, "
             f"{trained.difference(ERROR, name, 'none')} against none."
             for name in ranked
         ]

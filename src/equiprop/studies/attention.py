@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from equiprop.experiment import TrainedRun
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, capital
 from equiprop.studies._trained import COSINE, SHOWN, epochs_chart, over_epochs, trained_table
 from equiprop.studies.fields import entropy
 
@@ -36,7 +36,7 @@ class AttentionStudy(AbstractStudy):
                 "" if name == "exact" else f", {trained.difference(_LOSS, name, 'exact')} against the exact gradient"
             )
             said.append(
-                f"{arm.label.capitalize()}: {loss} nats a character{against}; cosine {ours.mean(COSINE)}, symmetry "
+                f"{capital(arm.label)}: {loss} nats a character{against}; cosine {ours.mean(COSINE)}, symmetry "
                 f"{ours.mean('symmetry')}."
             )
         said.append(

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
-from equiprop.studies._table import Table
+from equiprop.studies._table import Table, capital
 
 _IDEAL = "-ideal"
 _CAUSES = ("noise", "mismatch", "asymmetry", "nudge")
@@ -47,7 +47,7 @@ class Imperfect(AbstractStudy):
             f"The least error has {best['method']}: {best['test error %']} %, {best['gap']} points against the ideal device.",
         ]
         said += [
-            f"{row['method'][:1].upper()}{row['method'][1:]}: {row['test error %']} %, {row['against none']} against none."
+            f"{capital(row['method'])}: {row['test error %']} %, {row['against none']} against none."
             for row in ranked
             if row["method"] != settings.arms["none"].label
         ]

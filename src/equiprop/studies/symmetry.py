@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 from equiprop.reporting import Curve, Panel
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, capital
 from equiprop.studies._trained import COSINE, ERROR, trained_table
 
 _STRENGTH, _ANGLE = "homeostasis.strength", "system.weight_angle"
@@ -41,7 +41,7 @@ class SymmetryStudy(AbstractStudy):
             facts[field] = {"best": best["strength"], "symmetry": best["symmetry"].mean}
             start = "" if best["angle"] is None else f" from {best['angle']:g}°"
             said.append(
-                f"{field.capitalize()}: least error {best['test error %']} % at strength {best['strength']:g}{start}, "
+                f"{capital(field)}: least error {best['test error %']} % at strength {best['strength']:g}{start}, "
                 f"{'an optimum between none and the strongest' if inside else 'at the end of what was tried'}, with symmetry "
                 f"{best['symmetry']}, {best['to the exact gradient']} against the exact gradient; without homeostasis "
                 + ", ".join(
