@@ -28,11 +28,8 @@ class Angle(AbstractStudy):
     def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
         cosines = [name for name in measured.columns if name.startswith(_COSINES)]
         angles = [name for name in measured.columns if name.startswith(_ANGLES)]
-        shown = {
-            "test error %": ERROR,
-            **{_said(name): name for name in (*cosines, *angles)},
-            "excluded": "excluded_fraction",
-        }
+        shown = {"test error %": ERROR, **{f"cosine {_said(name)}": name for name in cosines}}
+        shown |= {f"angle {_said(name)}": name for name in angles} | {"excluded": "excluded_fraction"}
         started = trained.values(_ANGLE)
         first, last = min(started), max(started)
         said = []
