@@ -1804,6 +1804,37 @@ HARDWARE = (
     ),
 )
 
+STUDIES = (
+    Mistake(
+        "feedback with the rate of no weight in particular",
+        "training/optimizers/_optimizer.py",
+        'given.get(forward.get(name, ""), self.learning_rate)',
+        "self.learning_rate",
+        "experiment/test_trainer.py",
+    ),
+    Mistake(
+        "a cosine that is in no metric",
+        "diagnostics/_certificate.py",
+        "of_a, of_b = minus_s(a), minus_s(b)",
+        "of_a, of_b = a, b",
+        "diagnostics/test_limits.py",
+    ),
+    Mistake(
+        "a plane whose samples have each other's nudges",
+        "diagnostics/_nudge_plane.py",
+        "jnp.repeat(nudges.astype(dtype), batch)",
+        "jnp.tile(nudges.astype(dtype), batch)",
+        "diagnostics/test_nudge_plane.py",
+    ),
+    Mistake(
+        "an energy of who looks, without who is looked at",
+        "studies/fields/_attention.py",
+        'return looks + times(jnp.einsum("bij,bid->bjd", a, q), w["key"].T)',
+        "return looks",
+        "studies/test_fields.py",
+    ),
+)
+
 MISTAKES = (
     *NUMERICS,
     *SYSTEMS,
@@ -1816,4 +1847,5 @@ MISTAKES = (
     *READERS,
     *OTHERS,
     *HARDWARE,
+    *STUDIES,
 )
