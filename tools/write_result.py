@@ -13,13 +13,10 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("study", type=Path, help="folder of a study")
     options.add_argument("where", help="hardware, versions and time, as a sentence")
-    options.add_argument("--name", default="", help="of the page, in place of that of the study")
     given = options.parse_args()
     text = (given.study / "README.md").read_text(encoding="utf-8")
-    study = text.splitlines()[0].removeprefix("# ")
-    name = given.name or study
-    # Who ran it elsewhere has the same command.
-    text = text.replace(f"# {study}", f"# Study: {name}", 1)
+    name = text.splitlines()[0].removeprefix("# ")
+    text = text.replace(f"# {name}", f"# Study: {name}", 1)
     command = re.search(r"^`equiprop study .*$", text, re.MULTILINE)
     assert command is not None, "the page does not say its command"
     date = datetime.now(UTC).date().isoformat()

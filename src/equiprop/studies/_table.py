@@ -161,3 +161,9 @@ def as_text(value: Any) -> str:
 def capital(text: str) -> str:
     """As a sentence begins."""
     return text[:1].upper() + text[1:]
+
+
+def median_of(values: Any, kept: Any) -> float:
+    """Over the samples that are kept; not a number where there are none."""
+    found = np.asarray(values)[np.asarray(kept)]
+    return float(np.nanmedian(found)) if np.isfinite(found).any() else math.nan

@@ -14,7 +14,7 @@ from equiprop.reporting import Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table, power_law
+from equiprop.studies._table import Row, Table, median_of, power_law
 from equiprop.studies._trained import of_training, trained_table
 
 _SPEED, _NOISE = "sweeps at each position", "periods"
@@ -91,8 +91,8 @@ def _against(answer: Estimate, exact: Estimate) -> dict[str, float]:
     figures = (
         found.relative_error,
         found.cosine,
-        jnp.nanmedian(jnp.where(kept, true, jnp.nan)),
-        jnp.nanmedian(jnp.where(kept, stated, jnp.nan)),
+        median_of(true, kept),
+        median_of(stated, kept),
         jnp.mean(true <= stated, where=kept),
         jnp.mean(~kept),
     )

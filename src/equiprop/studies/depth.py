@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from equiprop.diagnostics import bias_split, certificate, spectrum, symmetry
 from equiprop.experiment import TrainedRun
@@ -12,7 +11,7 @@ from equiprop.reporting import Panel
 from equiprop.solvers import GMRES, relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import trained_table
 
 _LAYER, _NETWORK = "layer", "network"
@@ -69,16 +68,13 @@ def _figures(run: TrainedRun, samples: int) -> dict[str, float]:
     bound = certificate(system, x, free.state, key=key)
     found = spectrum(system, x, free.state, run.solver, key=key)
 
-    def median(values: Any, kept: Any) -> float:
-        return float(jnp.nanmedian(jnp.where(kept, values, jnp.nan)))
-
     figures = (
-        median(split.finite_nudge_norm, split.usable),
-        median(split.asymmetry_norm, split.usable),
+        median_of(split.finite_nudge_norm, split.usable),
+        median_of(split.asymmetry_norm, split.usable),
         float(symmetry(system, x, free.state, probes=32, key=key).symmetry),
-        median(bound.angle, bound.granted),
+        median_of(bound.angle, bound.granted),
         float(bound.granted.mean()),
-        median(found.contraction, free.converged),
+        median_of(found.contraction, free.converged),
     )
     return dict(zip(_FIGURES, figures, strict=True))
 

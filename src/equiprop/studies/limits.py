@@ -6,7 +6,6 @@ from itertools import pairwise
 from typing import Any, ClassVar
 
 import jax
-import jax.numpy as jnp
 
 from equiprop.diagnostics import agreement, certificate, metric_cosine, symmetry
 from equiprop.estimators import Adjoint, ExactResponse, estimate
@@ -15,7 +14,7 @@ from equiprop.reporting import Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import ERROR, trained_table
 
 _STRENGTH, _HIDDEN = "homeostasis.strength", "system.hidden"
@@ -39,15 +38,12 @@ class Limits(AbstractStudy):
         measured = metric_cosine(system, x, free.state, ours.error_vector, exact.error_vector)
         usable = bound.granted & (ours.weight > 0) & (exact.weight > 0)
 
-        def median(values: Any) -> float:
-            return float(jnp.nanmedian(jnp.where(usable, values, jnp.nan)))
-
         # Rounding of single precision: a cosine is known to a few millionths.
         below = usable & (measured < bound.cosine - 1e-4)
         figures = (
-            median(measured),
-            median(bound.cosine),
-            median(bound.sigma),
+            median_of(measured, usable),
+            median_of(bound.cosine, usable),
+            median_of(bound.sigma, usable),
             float(bound.granted.mean()),
             float(below.sum()),
             float(agreement(ours.gradient, exact.gradient).cosine),

@@ -6,13 +6,13 @@ from typing import Any, ClassVar
 import jax.numpy as jnp
 
 from equiprop.diagnostics import agreement, bias_split
-from equiprop.estimators import Adjoint, Centered, ExactResponse, Holomorphic, OneSided, estimate
+from equiprop.estimators import Adjoint, ExactResponse, Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.reporting import Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import ERROR, order, trained_table
 
 _SOURCE = {"dataset": "fashion_mnist", "source": "validation error, arXiv 2309.02214 (secondary sources)"}
@@ -39,11 +39,12 @@ class Nudge(AbstractStudy):
         rows: list[Row] = []
         for points in settings["points"]:
             for nudge in settings["nudges"]:
-                found = estimate(run.system, x, y, _circle(points, nudge), **given)
-                split = bias_split(run.system, x, y, _circle(points, nudge), **given)
+                circle = Holomorphic(nudge=nudge, points=points, clip=float("inf"))
+                found = estimate(run.system, x, y, circle, **given)
+                split = bias_split(run.system, x, y, circle, **given)
                 figures = {
                     "error to the exact response": agreement(found.gradient, response).relative_error,
-                    "of a sample, median": jnp.nanmedian(jnp.where(split.usable, split.finite_nudge_norm, jnp.nan)),
+                    "of a sample, median": median_of(split.finite_nudge_norm, split.usable),
                     "cosine to the exact gradient": agreement(found.gradient, exact).cosine,
                     "excluded": jnp.mean(found.weight == 0),
                 }
@@ -70,13 +71,6 @@ class Nudge(AbstractStudy):
         facts = {"one": one[names[0]].mean, "circle": many[names[0]].mean}
         tables = [methods, Table("Estimates on a trained network", means.rows)]
         return Outcome(" ".join(said), tables, [_chart(means)], facts)
-
-
-def _circle(points: int, nudge: float) -> OneSided | Centered | Holomorphic:
-    off: dict[str, Any] = {"nudge": nudge, "clip": float("inf")}
-    if points == 1:
-        return OneSided(**off)
-    return Centered(**off) if points == 2 else Holomorphic(points=points, **off)
 
 
 def _chart(means: Table) -> Chart:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from equiprop.diagnostics import agreement, nudge_plane
-from equiprop.estimators import Centered, ExactResponse, Holomorphic, OneSided, estimate
+from equiprop.estimators import ExactResponse, Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import Device, Readout
 from equiprop.numerics import trees
@@ -17,7 +17,7 @@ from equiprop.reporting import Map, Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Chart, Outcome
-from equiprop.studies._table import Row, Table, power_law
+from equiprop.studies._table import Row, Table, median_of, power_law
 from equiprop.studies._trained import trained_table
 
 _GRID, _PLANE = "circle", "plane"
@@ -81,11 +81,10 @@ def _on_circles(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
     noisy = Device(readout=Readout(noise=settings["noise"])).instance(run.system, seed=0)
     for points in settings["points"]:
         for nudge in settings["nudges"]:
-            circle = _circle(points, nudge)
+            circle = Holomorphic(nudge=nudge, points=points, clip=math.inf, allow_non_holomorphic=True)
             found = estimate(run.system, x, y, circle, **given)
             kept = found.weight > 0
             off = trees.norm(trees.subtract(found.error_vector, response.error_vector))
-            error = jnp.where(kept, off / trees.norm(response.error_vector), jnp.nan)
             draws = [
                 estimate(noisy, x, y, circle, key=jax.random.key(draw), **given) for draw in range(settings["draws"])
             ]
@@ -96,8 +95,8 @@ def _on_circles(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
             noise = jnp.sqrt(jnp.mean(apart**2) / 2) / optax.tree.norm(response.gradient)
             total = jnp.sqrt(jnp.mean(errors**2))
             figures = {
-                _ERROR: jnp.nanmedian(error),
-                "bar, median": jnp.nanmedian(jnp.where(kept, found.error_bar, jnp.nan)),
+                _ERROR: median_of(off / trees.norm(response.error_vector), kept),
+                "bar, median": median_of(found.error_bar, kept),
                 _NOISE: noise,
                 _TOTAL: total,
                 _EQUAL: jnp.sqrt(jnp.maximum(total**2 - noise**2, 0) + noise**2 * points / max(settings["points"])),
@@ -109,13 +108,6 @@ def _on_circles(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
                 "nudge": nudge,
                 **{name: float(value) for name, value in figures.items()},
             }
-
-
-def _circle(points: int, nudge: float) -> OneSided | Centered | Holomorphic:
-    given: dict[str, Any] = {"nudge": nudge, "clip": float("inf")}
-    if points == 1:
-        return OneSided(**given)
-    return Centered(**given) if points == 2 else Holomorphic(points=points, allow_non_holomorphic=True, **given)
 
 
 def _in_the_plane(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
