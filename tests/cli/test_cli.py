@@ -502,8 +502,8 @@ def test_report_with_its_figures_beside_it(capsys, run, tmp_path):
     code, out, _ = call(capsys, "report", run, "--figures", "--out", tmp_path / "page")
     assert code == 0 and f"report: {tmp_path / 'page' / 'report.html'}" in out and "test error" in out
     figures = {f.stem for f in (tmp_path / "page").glob("*.svg")}
-    assert {"training", "cosine", "symmetry"} <= figures and f"figure: {tmp_path / 'page' / 'cosine.svg'}" in out
-    assert (tmp_path / "page" / "cosine.svg").read_text().startswith("<svg")
+    assert {"training", "gradient", "cosine"} <= figures and f"figure: {tmp_path / 'page' / 'cosine.svg'}" in out
+    assert (tmp_path / "page" / "cosine.svg").read_text().startswith("<?xml")
 
 
 def test_data(capsys, tmp_path, monkeypatch):
@@ -574,7 +574,7 @@ MISTAKES = [
     (["train", "--out", "x" * 300], "x: cannot be written"),
     (["report", "y" * 300], "y: File name too long"),
     (["compare", "--samples", "0"], "--samples = 0: must be at least 1"),
-    (["report"], "name at least one run directory"),
+    (["report"], "name at least one run or study"),
     (["report", "nowhere"], "nowhere"),
     (["runs", "nowhere"], "folder = 'nowhere': is not a folder"),
     (["runs", ".", "--where", "x"], "--where = 'x': there is no column 'x'"),

@@ -17,6 +17,7 @@ import equiprop as ep
 from equiprop.data import Dataset, _load
 from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, train
+from equiprop.reporting import read_run
 from equiprop.solvers import relax
 from equiprop.systems import predict
 from toy import config, dataset
@@ -84,6 +85,20 @@ def test_confusion_is_counted_by_hand(run: Path) -> None:
         assert result["class_error_percent"][name] == pytest.approx(100 * wrong)
     assert result["error_percent"] == pytest.approx(100 * np.mean(label != split.y))
     assert result["error_percent"] == json.loads((run / "summary.json").read_text())["test_error_percent"]
+    scores = np.asarray(found.predict(split.x).output)
+    margins = scores.max(axis=1) - scores[np.arange(len(scores)), split.y]
+    wrong = [at for at in np.argsort(-margins) if label[at] != split.y[at]][:12]
+    assert [each["sample"] for each in result["mistakes"]] == wrong and wrong
+    for each in result["mistakes"]:
+        at = each["sample"]
+        assert (each["class"], each["taken_for"]) == (split.y[at], label[at])
+        assert each["margin"] == pytest.approx(margins[at], rel=1e-4)
+    kept = read_run(run).confusion["test"]
+    assert kept.counts == tuple(map(tuple, expected.tolist())) and [each.sample for each in kept.mistakes] == wrong
+    low, high = split.x[wrong[0]].min(), split.x[wrong[0]].max()
+    np.testing.assert_array_equal(
+        kept.mistakes[0].pixels, np.round(255 * (split.x[wrong[0]] - low) / np.float32(high - low))
+    )
     own = found.evaluate((split.x[:10], split.y[:10]))
     assert own["error_percent"] == pytest.approx(100 * np.mean(label[:10] != split.y[:10]))
 

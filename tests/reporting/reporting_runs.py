@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from equiprop.reporting import Chart, Curve, Panel
+
 CONFIG = """\
 dataset = "digits"
 
@@ -124,4 +126,50 @@ def write_run_into(
         (folder / "manifest.json").write_text(json.dumps({"labels": labels} | manifest))
     if summary is not None:
         (folder / "summary.json").write_text(json.dumps(summary))
+    return folder
+
+
+WALK: dict[str, Any] = {
+    "title": "a chain",
+    "sizes": [0.1, 1.0],
+    "units": [
+        {
+            "name": "unit[3]",
+            "exact": 0.5,
+            "real": [[0.05, 0.0, -0.05, 0.0], [0.4, 0.1, -0.5, None]],
+            "imaginary": [[0.0, 0.05, 0.0, -0.05], [0.0, 0.5, 0.0, None]],
+        },
+        {
+            "name": "out[0]",
+            "exact": -1.0,
+            "real": [[-0.1, 0.0, 0.1, 0.0]] * 2,
+            "imaginary": [[0.0, -0.1, 0.0, 0.1]] * 2,
+        },
+    ],
+    "rests": [[True, True, True, True], [True, True, True, False]],
+    "errors": {"1": [0.1, 0.5], "2": [0.01, 0.25], "4": [0.02, None]},
+    "bars": {"1": [0.2, 1.0], "2": [0.02, 0.5], "4": [0.04, None]},
+}
+
+
+def write_study_into(root: Path, name: str = "study") -> Path:
+    """Writes the folder of a study under `root`, without what was trained for it, and returns its path."""
+    chart = Chart("sizes", "Sizes", "By size.", [Panel("error", "%", [Curve(0, [1, 2], [3.0, 4.0])])], ["a chain"])
+    found = {
+        "study": "mine",
+        "preset": "quick",
+        "seeds": 2,
+        "version": "0.2.0",
+        "date": "2026-01-02T03:04:05+00:00",
+        "question": "Does it work?",
+        "verdict": ["It does.", "Not well."],
+        "failed": {"arm": "it burned"},
+        "printed": [{"title": "Trained", "columns": ["method", "error"], "cells": [["a chain", "0.5 ± 0.1"]]}],
+        "charts": [chart.to_json()],
+        "walks": [WALK],
+        "trained": [{"arm": "gone"}],
+    }
+    folder = root / name
+    folder.mkdir()
+    (folder / "study.json").write_text(json.dumps(found))
     return folder

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from equiprop.reporting import comparison_rows, html_report, in_todays_names, pictures, read_run
+from equiprop.reporting import charts, comparison_rows, html_report, in_todays_names, read_run
 
 # Excerpts of what version 0.1 wrote, with numbers that tell the fractions from one another.
 CONFIG = """\
@@ -109,9 +109,10 @@ def test_the_table_and_the_figure_show_the_fractions(old_run: Path) -> None:
     run = read_run(old_run)
     values = comparison_rows([run])[0].values
     assert (values["converged_percent"], values["excluded_percent"]) == (90.0, 12.0)
-    (svg,) = [picture.svg for picture in pictures([run]) if picture.key == "converged"]
+    (chart,) = [chart for chart in charts([run]) if chart.name == "equilibrium"]
+    told = " ".join([*chart.flat, *(panel.title for panel in chart.panels)])
     for title in ("converged", "max steps", "unconverged", "clipped", "branch switch", "excluded"):
-        assert title in svg
+        assert title in told
 
 
 def test_an_old_run_is_described_by_the_settings_that_it_read(old_run: Path) -> None:

@@ -11,24 +11,27 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from reporting_runs import MANIFEST, SUMMARY, epoch_line, write_run_into
+from reporting_runs import MANIFEST, SUMMARY, epoch_line, write_run_into, write_study_into
 
 from equiprop.errors import InputError
 from equiprop.reporting import (
+    Curve,
+    Difference,
+    Walk,
+    charts,
     comparison_rows,
+    differences,
     html_report,
     mean_of_summaries,
     means_of,
-    pictures,
     read_run,
-    training_figure,
+    read_study,
     write_report,
 )
-from equiprop.reporting._canvas import Curve
 from equiprop.reporting._values import series
 
 WriteRun = Callable[..., Path]
-_VOID = {"meta", "br", "hr", "img", "link", "input"}
+_VOID = {"meta", "br", "hr", "img", "link", "input", "source", "wbr"}
 
 
 class _Page(HTMLParser):
@@ -74,7 +77,7 @@ def test_the_page_says_what_was_run_and_what_came_out(write_run: WriteRun) -> No
         "8.25 % test error after 3 epochs",
         "8.10 % at epoch 2, chosen on the validation split",
         "S is not negative definite",
-        "homeostasis.kind",
+        "jacobian, strength = 0.1",
         "weight_angle = 90.0",
         "equiprop train --config digits.toml",
         "jax 0.10.0",
@@ -105,11 +108,12 @@ def test_a_title_of_ones_own(write_run: WriteRun) -> None:
 
 def test_the_page_loads_nothing_and_runs_nothing(page: str) -> None:
     parsed = _Page(page)
-    assert not {"script", "link", "img", "iframe", "object"} & set(parsed.tags)
+    assert not {"script", "link", "iframe", "object"} & set(parsed.tags)
+    assert "default-src 'none'" in page and "script-src 'none'" in page
     for key, value in parsed.attributes:
         assert not key.startswith("on")
-        if key in ("src", "href", "xlink:href", "data", "action"):
-            assert value.startswith("#")
+        if key in ("src", "srcset", "href", "xlink:href", "data", "action"):
+            assert value.startswith(("#", "data:image/"))
     assert "@import" not in page
     assert not re.search(r"url\((?!#)", page)
 
@@ -226,13 +230,17 @@ def test_several_seeds_are_told_with_their_spread(write_run: WriteRun) -> None:
     (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in means_of(histories)))
     seeds, one = read_run(path), read_run(write_run("one"))
     page = html_report([seeds, one])
-    assert '5.00<span class="where">± 1.00</span>' in page and "means over seeds" in page and "one seed: small" in page
+    assert (
+        '<span>5.00</span><span class="below">± 1.00</span>' in page
+        and "means over seeds" in page
+        and "one seed: small" in page
+    )
     assert "5.00 ± 1.00" in comparison_rows([seeds, one])[0].texts
     assert "one seed: small" not in html_report([seeds]) and "means over seeds" not in html_report([one])
     assert series(seeds, "train_loss") == ([1, 2, 3], [3.0] * 3, [1.0] * 3) and series(one, "train_loss")[2] == []
     assert Curve(0, [1, 2], [3.0, 4.0], [1.0, 0.5]).band == ([2.0, 3.5], [4.0, 4.5])
-    drawn = [training_figure(runs) or "" for runs in ([seeds], [one])]
-    assert [svg.count("opacity: 0.16") for svg in drawn] == [3, 0]
+    drawn = [charts(runs)[0].svg for runs in ([seeds], [one])]
+    assert [svg.count("opacity: 0.16") for svg in drawn] == [2, 0]
 
 
 @pytest.mark.slow
@@ -256,7 +264,127 @@ def test_what_others_wrote_is_text_in_pages_and_figures(write_run: WriteRun) -> 
     (folder / "manifest.json").write_text(json.dumps(manifest))
     run = read_run(folder)
     page = html_report([run, replace(run, config=run.config | {hostile: {hostile: hostile}})])
-    assert "<script" not in page and "&lt;script&gt;" in page
+    assert "<script" not in page and "&lt;script&gt;" in page and "&lt;b&gt;" in page
     assert not re.search(r"[\x00-\x08\x0b-\x1f]", page)
-    for picture in pictures([run]):
-        ElementTree.fromstring(picture.svg)
+    for chart in charts([run]):
+        if chart.panels:
+            ElementTree.fromstring(chart.svg)
+
+
+def test_a_bar_is_told_by_what_it_means(write_run: WriteRun) -> None:
+    """An error shorter than the gradient leaves it within 90° of the exact one, a longer one need not."""
+    causes = {"asymmetry": 0.01, "nudge": 0.03}
+    for bar, said in (
+        (0.04, "The gradient is right to within 4.0 %, mostly by nudge."),
+        (0.5, "The gradient may be off by 50.0 % of its length, mostly by nudge, and still points downhill."),
+        (1.5, "The gradient may be off by 150.0 % of its length, mostly by nudge: it need not point downhill."),
+    ):
+        summary = SUMMARY | {"gradient_bar": bar, "gradient_bar_causes": causes}
+        run = replace(read_run(write_run(f"bar-{bar}", epochs=0)), summary=summary)
+        assert said in _Page(html_report([run])).text
+
+
+def test_mistakes_are_shown_as_pictures_and_damaged_ones_are_said(write_run: WriteRun) -> None:
+    mistake = {"sample": 7, "class": 0, "taken_for": 1, "margin": 2.0, "pixels": [[0, 255], [9, 8]]}
+    kept = {"epoch": 3, "classes": ["<a>", "b"], "confusion": [[1, 1], [0, 2]], "mistakes": [mistake]}
+    folder = write_run(epochs=0)
+    (folder / "confusion.json").write_text(json.dumps({"test": kept}))
+    page = html_report([read_run(folder)])
+    assert 'alt="sample 7"' in page and "data:image/png;base64,iVBOR" in page and "&lt;a&gt;" in page
+    for pixels in ([[0, 256]], [[0, 1], [2]], [[[0, 1, 2], [0, 1]]], [["x"]], [[0] * 300], "ab", [[0.5]]):
+        damaged = kept | {"mistakes": [mistake | {"pixels": pixels}]}
+        (folder / "confusion.json").write_text(json.dumps({"test": damaged}))
+        run = read_run(folder)
+        assert run.confusion == {} and "damaged" in run.warnings[-1]
+    coloured = kept | {"mistakes": [mistake | {"pixels": [[[0, 1, 255], [2, 3, 4]]]}, mistake | {"pixels": []}]}
+    (folder / "confusion.json").write_text(json.dumps({"test": coloured}))
+    shown = read_run(folder).confusion["test"].mistakes
+    assert shown[0].png.startswith("iVBOR") and shown[1].png == ""
+
+
+def test_confusions_of_several_seeds_are_added(write_run: WriteRun) -> None:
+    folder = write_run("seeds", epochs=0)
+    for seed in (0, 1):
+        (folder / f"seed-{seed}").mkdir()
+        kept = {"epoch": 3, "classes": ["a", "b"], "confusion": [[1, seed], [0, 2]]}
+        (folder / f"seed-{seed}" / "confusion.json").write_text(json.dumps({"test": kept}))
+    found = read_run(folder).confusion["test"]
+    assert found.counts == ((2, 1), (0, 4)) and found.pairs(9) == [("a", "b", 1, 3)]
+
+
+def test_settings_that_nothing_reads_are_no_difference(write_run: WriteRun) -> None:
+    """`retries` is read only where a bar has a tolerance; a homeostasis of strength 0 is none; another kind is one difference."""
+    run = read_run(write_run(epochs=0))
+    estimator = {"kind": "centered", "tolerance": float("inf"), "nudge": 0.5, "retries": 2}
+    first = replace(run, config={"estimator": estimator, "homeostasis": {"kind": "none"}})
+    quiet = {"estimator": estimator | {"retries": 5}, "homeostasis": {"kind": "jacobian", "strength": 0.0, "probes": 9}}
+    assert differences([first, replace(run, config=quiet)]) == []
+    loud = {
+        "estimator": estimator | {"retries": 5, "tolerance": 0.1},
+        "homeostasis": {"kind": "jacobian", "strength": 1.0},
+    }
+    assert differences([first, replace(run, config=loud)]) == [
+        Difference("estimator.tolerance", ("inf", "0.1")),
+        Difference("homeostasis", ("none", "jacobian, strength = 1.0")),
+        Difference("estimator.retries", ("–", "5")),
+    ]
+
+
+def test_a_study_is_told_with_its_verdict_tables_figures_and_circles(tmp_path: Path) -> None:
+    study = read_study(write_study_into(tmp_path))
+    page = html_report([], studies=[study])
+    text = _Page(page).text
+    for expected in (
+        "Does it work?",
+        "It does.",
+        "Not well.",
+        "equiprop study mine --preset quick --seeds 2",
+        "0.5 ± 0.1",
+        "a chain",
+    ):
+        assert expected in text
+    assert "it burned" in text and page.count("data:image/svg+xml") == 2
+    assert "script-src 'sha256-" in page and "N = 2 at |β| = 0.1" in text
+    assert html_report([], studies=[study]) == page
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"verdict": None},
+        {"printed": [{"title": "t", "columns": ["a"], "cells": [["1", "2"]]}]},
+        {"charts": [{}]}, {"walks": [{}]},
+        {"seeds": "x"}, {"trained": [1]}, {"failed": []},
+    ],
+)  # fmt: skip
+def test_a_damaged_study_is_refused_in_one_line(tmp_path: Path, damage: dict[str, object]) -> None:
+    folder = write_study_into(tmp_path)
+    kept = json.loads((folder / "study.json").read_text())
+    (folder / "study.json").write_text(json.dumps(kept | damage))
+    with pytest.raises(InputError, match="goes on where it stopped"):
+        read_study(folder)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        {"sizes": [0.1]}, {"rests": [[True], [True, True]]}, {"units": []}, {"errors": {"2": [0.1, 0.2]}}, {"bars": {"2": [0.1]}},
+        {"errors": {"x": [0.1, 0.2]}, "bars": {"x": [0.1, 0.2]}}, {"sizes": [0.1, float("inf")]},
+    ],
+)  # fmt: skip
+def test_damaged_circles_are_refused(tmp_path: Path, damage: dict[str, object]) -> None:
+    kept = read_study(write_study_into(tmp_path)).walks[0].to_json()
+    assert Walk.from_json(kept).to_json() == kept
+    with pytest.raises((KeyError, TypeError, ValueError)):
+        Walk.from_json(kept | damage)
+
+
+def test_nothing_of_a_study_becomes_markup(tmp_path: Path) -> None:
+    evil = "</script><script>alert(1)</script>\x1b"
+    folder = write_study_into(tmp_path)
+    text = (folder / "study.json").read_text()
+    for harmless in ("It does.", "a chain", "unit[3]", "Does it work?", "it burned", "Sizes"):
+        text = text.replace(json.dumps(harmless), json.dumps(evil))
+    (folder / "study.json").write_text(text)
+    page = html_report([], studies=[read_study(folder)])
+    assert "<script>alert" not in page and page.count("</script>") == 2 and "\x1b" not in page

@@ -143,7 +143,6 @@ def test_runs_of_the_same_name_are_told_apart(write_run: WriteRun) -> None:
 def test_only_the_settings_that_differ(write_run: WriteRun) -> None:
     runs = [read_run(write_run("a")), read_run(write_run("b", homeostasis="none", seed=1))]
     assert {difference.key: difference.values for difference in differences(runs)} == {
-        "homeostasis.kind": ('"jacobian"', '"none"'),
-        "homeostasis.strength": ("0.1", "–"),
+        "homeostasis": ("jacobian, strength = 0.1", "none"),
         "training.seed": ("0", "1"),
     }

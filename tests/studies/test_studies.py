@@ -12,7 +12,7 @@ import equiprop.studies._work as work
 from equiprop.cli.main import main
 from equiprop.errors import InputError
 from equiprop.files import read_json, read_toml
-from equiprop.reporting import Panel
+from equiprop.reporting import Panel, read_study
 from equiprop.studies import (
     PRESETS,
     STUDIES,
@@ -73,7 +73,7 @@ class Small(AbstractStudy):
         means = Table("Trained", [{**means.rows[0], "apart": apart}, *means.rows[1:]])
         facts = {"apart": apart.mean, "none": float("nan")}
         return Outcome(
-            f"{apart} points.",
+            [f"{apart} points."],
             [means, Table("Sizes", sizes.rows)],
             [Chart("norm", "Norms", "Up.", [panel], ["plain"])],
             facts,
@@ -197,16 +197,24 @@ def test_a_study_goes_on_where_it_stopped_and_ends_in_a_verdict(settings, tmp_pa
     assert (out / "plain" / "summary.json").stat().st_mtime_ns == before
     assert (out / "measured" / "plain-seed-0.json").stat().st_mtime_ns == measured
     found = json.loads((out / "study.json").read_text())
-    assert found["verdict"] == outcome.verdict and found["facts"]["none"] is None and found["failed"] == {}
+    assert found["verdict"] == list(outcome.verdict) and found["facts"]["none"] is None and found["failed"] == {}
     assert [(row["arm"], row["seed"]) for row in found["trained"]] == [
         ("plain", 0), ("plain", 1), ("exact", 0), ("exact", 1)
     ]  # fmt: skip
     assert len(found["measured"]) == 6 and found["published"][0]["source"] == "somebody"
     page = (out / "README.md").read_text()
-    assert all(part in page for part in (Small.question, outcome.verdict, "## Published", "![Norms](norm.png)", "±"))
+    assert all(part in page for part in (Small.question, *outcome.verdict, "## Published", "![Norms](norm.png)", "±"))
     assert (out / "norm.png").read_bytes()[:4] == b"\x89PNG" and "<svg" in (out / "norm.svg").read_text()
     first = found["tables"]["Trained"][0]
     assert (first["apart"], first["apart_seeds"]) == (found["facts"]["apart"], 2) and "apart_p" in first
+    read = read_study(out)
+    assert [table.title for table in read.tables] == ["Trained", "Sizes", "Published"] and read.verdict == tuple(
+        outcome.verdict
+    )
+    assert read.charts[0].svg == (out / "norm.svg").read_text() and [arm.name for arm in read.arms] == [
+        "plain",
+        "exact",
+    ]
     rows = list(csv.DictReader((out / "sizes.csv").read_text().splitlines()))
     assert [row["size"] for row in rows] == ["0", "1", "2"]
     with pytest.raises(InputError, match="other settings"):
@@ -276,4 +284,4 @@ def test_a_study_of_ones_own_runs_from_the_command_line(tmp_path, capsys):
         )
     assert ended.value.code == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["verdict"].endswith("points.") and set(found["tables"]) == {"Trained", "Sizes"}
+    assert found["verdict"][0].endswith("points.") and set(found["tables"]) == {"Trained", "Sizes"}

@@ -55,7 +55,9 @@ def _evaluated(run: str, options: Options) -> dict[str, Any]:
     found = load(run, checkpoint=options.checkpoint)
     result = found.evaluate(options.split)
     try:
-        directory.write_confusion(options.split, found.epoch, found.data.classes, result)
+        directory.write_confusion(
+            options.split, found.epoch, found.data.classes, result, found.samples(options.split).x
+        )
     except InputError as error:
         warn(error)
     samples = found.data.counts.get(options.split)

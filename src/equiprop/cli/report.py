@@ -8,29 +8,41 @@ import tyro
 from equiprop.cli._console import print_json, print_side_by_side, say, warn
 from equiprop.cli._options import Output, parse, write_text
 from equiprop.errors import InputError
-from equiprop.reporting import COLUMNS, REPORT, Picture, comparison_rows, pictures, read_runs, write_report
+from equiprop.reporting import (
+    COLUMNS,
+    REPORT,
+    Chart,
+    charts,
+    comparison_rows,
+    is_study,
+    read_runs,
+    read_study,
+    write_report,
+)
 
 
 @dataclass(frozen=True)
 class Options(Output):
     runs: tyro.conf.Positional[tuple[str, ...]] = ()
-    """Run directories, side by side on one page."""
+    """Run directories, side by side on one page, and folders of studies, with what was trained for them."""
     out: str | None = None
-    """Folder or .html file to write; by default report.html in the first run."""
+    """Folder or .html file to write; by default report.html in the first run or study."""
     figures: bool = False
-    """Write every figure as an SVG file of its own, too, beside the page."""
+    """Write every figure of the runs as an SVG file of its own, too, beside the page."""
 
 
 def run(arguments: list[str]) -> None:
-    options = parse(Options, "report", arguments, "Runs side by side: a table and one self-contained HTML page.")
+    options = parse(Options, "report", arguments, "Runs and studies: a table and one self-contained HTML page.")
     if not options.runs:
-        raise InputError("report: name at least one run directory; 'equiprop runs' lists those there are")
-    runs = read_runs(options.runs)
+        raise InputError("report: name at least one run or study; 'equiprop runs' lists the runs there are")
+    studies = [read_study(path) for path in options.runs if is_study(path)]
+    alone = [path for path in options.runs if not is_study(path)]
+    runs = read_runs([*alone, *(str(arm) for study in studies for arm in study.arms)])
     for each in runs:
         if not each.config:
             warn(f"{each.path}: {'; '.join(each.warnings)}")
-    page = write_report(runs, _target(options))
-    figures = [_write_figure(picture, page.parent) for picture in pictures(runs)] if options.figures else []
+    page = write_report(runs, _target(options), studies=studies)
+    figures = [_write_figure(chart, page.parent) for chart in charts(runs) if chart.panels] if options.figures else []
     rows = comparison_rows(runs)
     if options.json:
         written = {"report": str(page), "figures": [str(f) for f in figures]}
@@ -42,9 +54,9 @@ def run(arguments: list[str]) -> None:
             say(f"figure: {figure}")
 
 
-def _write_figure(picture: Picture, folder: Path) -> Path:
-    path = folder / f"{picture.key}.svg"
-    write_text(path, picture.svg)
+def _write_figure(chart: Chart, folder: Path) -> Path:
+    path = folder / f"{chart.name}.svg"
+    write_text(path, chart.svg)
     return path
 
 

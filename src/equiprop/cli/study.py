@@ -75,7 +75,7 @@ def _list(options: Options) -> None:
 def _conclude(outcome: "Outcome", out: Path, options: Options) -> None:
     if options.json:
         tables = {table.title: table.plain() for table in outcome.tables}
-        print_json({"out": str(out), "verdict": outcome.verdict, "facts": dict(outcome.facts), "tables": tables})
+        print_json({"out": str(out), "verdict": list(outcome.verdict), "facts": dict(outcome.facts), "tables": tables})
         return
     if options.quiet:
         return
@@ -85,5 +85,6 @@ def _conclude(outcome: "Outcome", out: Path, options: Options) -> None:
         columns = table.columns
         rows = [[as_text(row.get(name)) for name in columns] for row in table.rows]
         print_table(table.title, [(name.replace("_", " "), place > 0) for place, name in enumerate(columns)], rows)
-    say(outcome.verdict)
+    for said in outcome.verdict:
+        say(said)
     say(f"study: {out}")

@@ -260,7 +260,7 @@ def _on_test(
     training = job.training
     test = on_device(job.test, job.data, training.dtype)
     final = evaluate(state.evaluated, test, training.components_at(state, epochs).solver, confusion=True)
-    directory.write_confusion("test", epochs, job.data.classes, final)
+    directory.write_confusion("test", epochs, job.data.classes, final, test.x)
     if best is None:
         return final, {}
     about, selected = best

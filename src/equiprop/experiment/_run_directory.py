@@ -21,6 +21,7 @@ from equiprop.data import DatasetInfo, names
 from equiprop.errors import InputError
 from equiprop.experiment._checkpoint import CheckpointMetadata, Checkpoints
 from equiprop.experiment._config import SECTIONS, Config, anchored
+from equiprop.experiment._pixels import pixels_of
 from equiprop.files import make_folder, parse_json, read_bytes, read_json, read_toml, write_atomically
 from equiprop.kinds import is_reference, load_reference, references, source_digest
 from equiprop.reporting import CHECKPOINTS, CONFIG, CONFUSION, MANIFEST, METRICS, SUMMARY, in_todays_names
@@ -301,8 +302,15 @@ class RunDirectory(AbstractRecord):
         with self._writing(SUMMARY):
             write_atomically(self.path / SUMMARY, json.dumps(summary, indent=2) + "\n")
 
-    def write_confusion(self, split: str, epoch: int, classes: tuple[str, ...], found: Mapping[str, Any]) -> None:
-        """Keeps, for the report, how the classes of a split were confused after so many epochs; nothing where there are none."""
+    def write_confusion(
+        self, split: str, epoch: int, classes: tuple[str, ...], found: Mapping[str, Any], stored: Any
+    ) -> None:
+        """Keeps, for the report, how the classes of a split were confused after so many epochs; nothing where there are none.
+
+        **Arguments:**
+
+        - `stored`: the inputs of the split as they are stored, of which the most confident mistakes are shown.
+        """
         if "confusion" not in found:
             return
         path = self.path / CONFUSION
@@ -311,7 +319,8 @@ class RunDirectory(AbstractRecord):
         except InputError:
             kept = {}
         named = list(classes) or list(map(str, range(len(found["confusion"]))))
-        kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"]}
+        mistakes = [about | pixels_of(stored, about["sample"]) for about in found["mistakes"]]
+        kept[split] = {"epoch": epoch, "classes": named, "confusion": found["confusion"], "mistakes": mistakes}
         with self._writing(CONFUSION):
             write_atomically(path, json.dumps(kept) + "\n")
 

@@ -111,7 +111,7 @@ class TrainedRun:
         Where targets name classes also the error, that of each class, and `confusion` as a list of rows. Raises `InputError` for
         data that are not those of the run, or do not fit its system.
         """
-        found = evaluate(self.system, self._samples(split), self.solver, confusion=True)
+        found = evaluate(self.system, self.samples(split), self.solver, confusion=True)
         if "confusion" in found:
             matrix = np.asarray(found["confusion"])
             wrong = 1 - np.diag(matrix) / np.maximum(np.asarray(found["class_samples"]), 1)
@@ -133,7 +133,7 @@ class TrainedRun:
 
         Raises as `evaluate`, and for a place that there is not.
         """
-        samples, places = self._samples(split), np.asarray(rows)
+        samples, places = self.samples(split), np.asarray(rows)
         if np.any((places < 0) | (places >= len(samples))):
             raise InputError(
                 f"the {split} split has {len(samples)} samples, the first of which is 0", path="rows", value=rows
@@ -153,7 +153,8 @@ class TrainedRun:
     def _classes(self, number: int) -> tuple[str, ...]:
         return self.data.classes or tuple(map(str, range(number)))
 
-    def _samples(self, split: str | tuple[Any, Any]) -> Samples:
+    def samples(self, split: str | tuple[Any, Any]) -> Samples:
+        """A split of the run's data, or inputs and targets (x, y) of one's own, on the device. Raises as `evaluate`."""
         if isinstance(split, tuple):
             return on_device(Split(*split), self.data, self.dtype)
         return on_device(self._split(split), self.data, self.dtype)

@@ -1,8 +1,7 @@
-"""Panels of curves drawn into one SVG: the same colour per run throughout, legible on light and dark pages."""
+"""Panels of curves drawn into one picture: the same colour per run throughout, legible on light and on dark pages."""
 
 import io
 import math
-import re
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,7 +9,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from equiprop.errors import printable
-from equiprop.reporting._markup import escaped
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,11 +19,10 @@ PALETTE = ("#1a7cc4", "#d55e00", "#009e73", "#c0649f", "#9a7b00", "#7f7f7f")
 MARKERS = ("o", "s", "^", "D", "v")
 _DASHES = ("-", (0, (5, 1.6)), (0, (1.4, 1.4)))
 
-# A colour no curve has; in the finished SVG it becomes the colour of the text around the figure.
-_INK = "#010203"
+LIGHT, DARK = "#1b1f24", "#e5e8ec"
+"""The ink of axes and text, on a light page and on a dark one."""
+
 _PANEL_INCHES = (3.45, 2.1)
-_POINTS_TO_PIXELS = 1.4
-_FONTS = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,12 @@ class Curve:
         """Its lower and its upper edge; empty of one seed."""
         pairs = list(zip(self.values, self.spreads, strict=bool(self.spreads)))
         return [value - spread for value, spread in pairs], [value + spread for value, spread in pairs]
+
+    @property
+    def logarithmic_band(self) -> tuple[list[float], list[float]]:
+        """As far down as up in ratios: the deviation of what spreads over powers of ten would reach below zero."""
+        high = self.band[1]
+        return [value * value / edge for value, edge in zip(self.values, high, strict=bool(high))], high
 
     @property
     def finite(self) -> list[float]:
@@ -90,31 +93,45 @@ class Map:
     up: str
 
 
-def draw(panels: Sequence[Panel | Map], labels: Sequence[str], *, key: str, title: str) -> str:
-    """The panels as one SVG with a legend of the runs that appear in them; the same input gives the same text.
+def draw(
+    panels: Sequence[Panel | Map],
+    labels: Sequence[str],
+    *,
+    paper: str = "none",
+    legend: bool = True,
+) -> str:
+    """The panels as one SVG; the same input gives the same text.
 
-    Every id inside starts with `key`, so that several figures share a page.
+    **Arguments:**
+
+    - `paper`: the colour of the background; by default there is none.
+    - `legend`: whether what appears in the panels is named above them.
     """
-    with _house_style(key):
-        return _as_svg(_figure(panels, labels), key, title)
+    buffer = io.StringIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    with _house_style():
+        _figure(panels, labels, legend=legend).savefig(buffer, format="svg", facecolor=paper, metadata=nothing)
+    return buffer.getvalue()
 
 
 def draw_png(panels: Sequence[Panel | Map], labels: Sequence[str], *, dpi: int = 160) -> bytes:
     """The same as a picture on white."""
     buffer = io.BytesIO()
-    with _house_style(""):
+    with _house_style():
         _figure(panels, labels).savefig(buffer, format="png", dpi=dpi, facecolor="white", metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _figure(panels: Sequence[Panel | Map], labels: Sequence[str]) -> "Figure":
+def _figure(panels: Sequence[Panel | Map], labels: Sequence[str], *, legend: bool = True) -> "Figure":
     from matplotlib.figure import Figure
 
     columns = _columns(len(panels))
     rows = math.ceil(len(panels) / columns)
     # Four narrow panels or fewer wide ones fill the same width; one or two do not stretch.
     width = _PANEL_INCHES[0] * (0.75 if columns == 4 else 1.0)
-    shown = sorted({curve.run for panel in panels if isinstance(panel, Panel) for curve in panel.curves})
+    shown = (
+        sorted({curve.run for panel in panels if isinstance(panel, Panel) for curve in panel.curves}) if legend else []
+    )
     legend_columns = _legend_columns([labels[run] for run in shown], width * columns)
     legend_rows = math.ceil(len(shown) / legend_columns)
     figure = Figure(figsize=(width * columns, _PANEL_INCHES[1] * rows + 0.2 * legend_rows), layout="constrained")
@@ -130,21 +147,25 @@ def _figure(panels: Sequence[Panel | Map], labels: Sequence[str]) -> "Figure":
     return figure
 
 
-def swatch(run: int) -> str:
-    """The line and marker of a run as a small inline SVG, for tables and lists beside the figures."""
-    colour = PALETTE[run % len(PALETTE)]
-    shape = {
-        "o": '<circle cx="13" cy="6" r="3.6"/>',
-        "s": '<path d="M9.8 2.8h6.4v6.4H9.8z"/>',
-        "^": '<path d="M13 1.8l4.2 7.4H8.8z"/>',
-        "D": '<path d="M13 1.6L17.4 6 13 10.4 8.6 6z"/>',
-        "v": '<path d="M13 10.2L8.8 2.8h8.4z"/>',
+@dataclass(frozen=True)
+class Mark:
+    """How a run is drawn: its colour, the dashes of its line, and the outline of its marker around (13, 6), as SVG has them."""
+
+    colour: str
+    dashes: str
+    outline: str
+
+
+def mark(run: int) -> Mark:
+    """That of a run, for tables and lists beside the figures."""
+    outline = {
+        "o": "M13 2.4a3.6 3.6 0 1 0 .01 0z",
+        "s": "M9.8 2.8h6.4v6.4H9.8z",
+        "^": "M13 1.8l4.2 7.4H8.8z",
+        "D": "M13 1.6L17.4 6 13 10.4 8.6 6z",
+        "v": "M13 10.2L8.8 2.8h8.4z",
     }[MARKERS[run % len(MARKERS)]]
-    dash = ("", ' stroke-dasharray="4.5 1.6"', ' stroke-dasharray="1.6 1.6"')[_dash_of(run)]
-    return (
-        f'<svg class="swatch" viewBox="0 0 26 12" width="26" height="12" aria-hidden="true" fill="{colour}">'
-        f'<path d="M1 6h24" stroke="{colour}" stroke-width="2"{dash}/>{shape}</svg>'
-    )
+    return Mark(PALETTE[run % len(PALETTE)], ("none", "4.5 1.6", "1.6 1.6")[_dash_of(run)], outline)
 
 
 def _columns(panels: int) -> int:
@@ -163,7 +184,7 @@ def _dash_of(run: int) -> int:
 
 
 @contextmanager
-def _house_style(salt: str) -> Iterator[None]:
+def _house_style() -> Iterator[None]:
     """Matplotlib's own defaults with ours on top, whatever the user has configured; put back afterwards."""
     import matplotlib
 
@@ -174,28 +195,29 @@ def _house_style(salt: str) -> Iterator[None]:
         matplotlib.rcParams.update(
             {
                 "svg.fonttype": "none",
-                "svg.hashsalt": salt,
+                "svg.hashsalt": "equiprop",
+                "axes.facecolor": "none",
                 "font.size": 8.5,
                 "axes.titlesize": 9,
                 "axes.titleweight": "bold",
                 "axes.titlelocation": "left",
                 "axes.titlepad": 7,
                 "axes.labelsize": 8.5,
-                "axes.edgecolor": _INK,
-                "axes.labelcolor": _INK,
+                "axes.edgecolor": LIGHT,
+                "axes.labelcolor": LIGHT,
                 "axes.linewidth": 0.6,
                 "axes.spines.top": False,
                 "axes.spines.right": False,
                 "axes.axisbelow": True,
                 "axes.grid": True,
                 "axes.grid.axis": "y",
-                "grid.color": _INK,
+                "grid.color": LIGHT,
                 "grid.alpha": 0.13,
                 "grid.linewidth": 0.6,
-                "text.color": _INK,
+                "text.color": LIGHT,
                 "text.parse_math": False,
-                "xtick.color": _INK,
-                "ytick.color": _INK,
+                "xtick.color": LIGHT,
+                "ytick.color": LIGHT,
                 "xtick.labelsize": 8,
                 "ytick.labelsize": 8,
                 "xtick.major.width": 0.6,
@@ -245,9 +267,9 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     bottom, top = axes.get_ylim()
     for value, meaning in panel.references:
         if bottom <= value <= top:
-            axes.axhline(value, color=_INK, alpha=0.55, linewidth=0.8, dashes=(4, 3), zorder=1.5)
+            axes.axhline(value, color=LIGHT, alpha=0.55, linewidth=0.8, dashes=(4, 3), zorder=1.5)
             axes.annotate(
-                meaning,
+                printable(meaning),
                 (1, value),
                 xycoords=("axes fraction", "data"),
                 xytext=(0, 2),
@@ -264,7 +286,13 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
         every = 1 if broken else max(1, math.ceil(len(curve.values) / 10))
         colour = PALETTE[curve.run % len(PALETTE)]
         if curve.spreads:
-            axes.fill_between(curve.places, *curve.band, color=colour, alpha=0.16, linewidth=0)
+            axes.fill_between(
+                curve.places,
+                *(curve.logarithmic_band if logarithmic else curve.band),
+                color=colour,
+                alpha=0.16,
+                linewidth=0,
+            )
         axes.plot(
             curve.places,
             curve.values,
@@ -276,9 +304,9 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
             clip_on=False,
         )
     axes.set_title(printable(panel.title))
-    axes.set_ylabel(panel.unit)
+    axes.set_ylabel(printable(panel.unit))
     if lowest:
-        axes.set_xlabel(panel.across)
+        axes.set_xlabel(printable(panel.across))
 
 
 def _draw_map(axes: "Axes", panel: Map) -> None:
@@ -286,8 +314,8 @@ def _draw_map(axes: "Axes", panel: Map) -> None:
     axes.grid(visible=False)
     axes.set_aspect("equal")
     axes.set_title(printable(panel.title))
-    axes.set_xlabel(panel.across)
-    axes.set_ylabel(panel.up)
+    axes.set_xlabel(printable(panel.across))
+    axes.set_ylabel(printable(panel.up))
     assert axes.figure is not None
     axes.figure.colorbar(mesh, ax=axes, ticks=[0, 0.5, 1], shrink=0.8)
 
@@ -311,43 +339,4 @@ def _draw_legend(figure: "Figure", shown: Sequence[int], labels: Sequence[str], 
         handles, [f"run {run}" for run in shown], loc="outside upper left", ncols=columns, borderaxespad=0.2
     )
     for text, run in zip(legend.get_texts(), shown, strict=True):
-        text.set_text(labels[run])
-
-
-def _as_svg(figure: "Figure", key: str, title: str) -> str:
-    buffer = io.StringIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    figure.savefig(buffer, format="svg", transparent=True, metadata=nothing)
-    svg = buffer.getvalue()
-    svg = re.sub(r"<metadata>.*?</metadata>\s*", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    # Its style sheet speaks of every element, of the page around it too; as attributes of the root it does not.
-    svg = re.sub(r"<defs>\s*<style[^>]*>.*?</style>\s*</defs>\s*", "", svg, count=1, flags=re.DOTALL)
-    # Only inside of tags, so that no name of a run is taken for markup.
-    svg = re.sub(r"<[^>]*>", lambda tag: _own_tag(tag[0], key), svg)
-
-    width, height = (72 * float(inches) for inches in figure.get_size_inches())
-    root = (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.6g} {height:.6g}"'
-        f' width="{_POINTS_TO_PIXELS * width:.0f}" height="{_POINTS_TO_PIXELS * height:.0f}"'
-        f' role="img" aria-labelledby="{key}-title" font-family="{_FONTS}"'
-        f' stroke-linejoin="round" stroke-linecap="butt">\n'
-        f'<title id="{key}-title">{escaped(title)}</title>'
-    )
-    return re.sub(r"<svg[^>]*>", lambda _: root, svg, count=1).strip() + "\n"
-
-
-def _own_tag(tag: str, key: str) -> str:
-    """A tag with ids that belong to this figure, the reader's fonts, and ink in the colour of the text around it."""
-    if tag.startswith("<g "):
-        return re.sub(r' id="[^"]*"', "", tag)
-    tag = re.sub(r'(\bid="|\burl\(#|\bhref="#)', rf"\g<1>{key}-", tag).replace("xlink:href", "href")
-    # The family is that of the root. Matplotlib before 3.11 writes weight, size and family in one property.
-    tag = re.sub(r"font-family: [^;\"]*; ", "", tag)
-    tag = re.sub(r"font: (?:([a-z0-9]+) )?([0-9.]+px) [^;\"]*", _own_font, tag)
-    tag = re.sub(r' transform="rotate\(-0 [^"]*"', "", tag)
-    return tag.replace(_INK, "currentColor")
-
-
-def _own_font(font: re.Match[str]) -> str:
-    weight, size = font.groups()
-    return f"font-weight: {weight}; font-size: {size}" if weight else f"font-size: {size}"
+        text.set_text(printable(labels[run]))

@@ -50,6 +50,26 @@ def certificate(run: Run) -> str:
     return f"none: {reason}" if reason else ""
 
 
+def trust(run: Run) -> str:
+    """What the bar of the gradient means; empty where the run has none.
+
+    An error shorter than the gradient itself leaves it within 90° of the exact one.
+    """
+    bar, cause = number(latest(run, "gradient_bar")), extreme(latest(run, "gradient_bar_causes"), smallest=False)
+    if bar is None:
+        return ""
+    size = f"{fixed(100 * bar, 1)} %"
+    mostly = f", mostly by {cause[0]}" if cause and cause[1] > 0 else ""
+    if bar <= _RIGHT:
+        return f"the gradient is right to within {size}{mostly}"
+    if bar < 1:
+        return f"the gradient may be off by {size} of its length{mostly}, and still points downhill"
+    return f"the gradient may be off by {size} of its length{mostly}: it need not point downhill"
+
+
+_RIGHT = 0.1
+
+
 def _seeds(run: Run) -> int:
     """How many seeds the numbers of a run are the means of."""
     seeds = latest(run, "seeds")

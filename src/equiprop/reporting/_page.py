@@ -1,80 +1,90 @@
-"""One self-contained HTML page about one or several runs."""
+"""One self-contained HTML page about runs and studies."""
 
+import base64
+import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from equiprop.errors import InputError
+from equiprop.errors import InputError, printable
 from equiprop.files import write_atomically
-from equiprop.reporting._canvas import swatch
-from equiprop.reporting._confusion import confusion_tables
-from equiprop.reporting._describe import certificate, outcome_of_selection, sentence
+from equiprop.reporting._canvas import DARK, LIGHT, Map, Panel, draw, mark
+from equiprop.reporting._chart import Chart, spoken
+from equiprop.reporting._charts import charts, legend
+from equiprop.reporting._describe import certificate, outcome_of_selection, sentence, trust
 from equiprop.reporting._differences import as_toml, differences
-from equiprop.reporting._figures import pictures
-from equiprop.reporting._markup import escaped
 from equiprop.reporting._means import STD
+from equiprop.reporting._numbers import MISSING
 from equiprop.reporting._run import REPORT, Run
-from equiprop.reporting._style import CSS
-from equiprop.reporting._table import COLUMNS, Cell, comparison_rows
+from equiprop.reporting._study import Study
+from equiprop.reporting._table import Cell, comparison_rows
 from equiprop.reporting._values import epochs_done, labels, latest
 
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
-def html_report(runs: Sequence[Run], title: str | None = None) -> str:
-    """The page about `runs` as HTML: it loads nothing, runs no script, and is the same text for the same runs.
+_MOST_CLASSES = 20
+_MOST_PAIRS = 15
 
-    **Raises** `InputError` where there is no run.
+_COLUMNS = (
+    # Title, whether it holds numbers, the column of the table, and what stands below its values: a word and a column.
+    ("estimator", False, "estimator", ()),
+    ("homeostasis", False, "homeostasis", ()),
+    ("epochs", True, "epochs", ()),
+    ("test error, %", True, "test_error_percent", (("loss", "test_loss"),)),
+    ("test loss", True, "test_loss", ()),
+    ("validation error, %", True, "validation_error_percent", ()),
+    ("cosine", True, "cosine_total", (("worst", "cosine_smallest"),)),
+    ("gradient bar, %", True, "gradient_bar_percent", ()),
+    ("symmetry", True, "symmetry", ()),
+    ("weight angle, °", True, "weight_angle_deg", ()),
+    ("converged, %", True, "converged_percent", (("excluded", "excluded_percent"),)),
+    ("seconds", True, "seconds", ()),
+)
+
+
+def html_report(runs: Sequence[Run], title: str | None = None, *, studies: Sequence[Study] = ()) -> str:
+    """The page about `runs` and `studies` as HTML: it loads nothing, and is the same text for the same runs.
+
+    Its one script moves the circles of nudges of a study; a page without them has none.
+
+    **Raises** `InputError` where there is neither run nor study.
     """
-    if not runs:
-        raise InputError("is empty", path="runs", value=[], hint="give at least one run to report")
+    if not runs and not studies:
+        raise InputError("is empty", path="runs", value=[], hint="give at least one run or study to report")
     names = labels(runs)
-    sections = [
-        ("comparison", "Comparison", _comparison(runs)),
-        ("figures", "Figures", _figures(runs)),
-        ("confusion", "Classes", _confusions(runs, names)),
-        ("differences", "What differs", _differences(runs, names)),
-        ("configurations", "Configurations", _configurations(runs, names)),
-        ("origins", "Origins", _origins(runs, names)),
-        ("citations", "Citations", _citations(runs)),
-    ]
-    filled = [(key, heading, body) for key, heading, body in sections if body]
-    links = "\n".join(f'<a href="#{key}">{heading}</a>' for key, heading, _ in filled)
-    bodies = "\n".join(f'<section id="{key}">\n<h2>{heading}</h2>\n{body}\n</section>' for key, heading, body in filled)
-    text = escaped(title or _title(runs, names))
-    return f"""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>{text}</title>
-<style>{CSS}</style>
-</head>
-<body>
-<main>
-<header>
-<p class="kicker">equiprop report</p>
-<h1>{text}</h1>
-<nav aria-label="Contents">
-{links}
-</nav>
-</header>
-{_headline(runs, names)}
-{_warnings(runs, names)}
-{bodies}
-</main>
-</body>
-</html>
-"""
+    script = _asset("walk.js") if any(study.walks for study in studies) else ""
+    return _environment().get_template("page.html").render(
+        title=title or _title(runs, names, studies),
+        css=_asset("page.css"),
+        script=script,
+        policy=f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" if script else "'none'",
+        studies=[_StudyView(study, list(map(_view, study.charts))) for study in studies],
+        runs=[_RunView(run, name, place) for place, (run, name) in enumerate(zip(runs, names, strict=True))],
+        columns=_columns(runs) if runs else [],
+        notes=_notes(runs),
+        charts=[_view(chart) for chart in charts(runs)],
+        differences=differences(runs) if len(runs) > 1 else [],
+        citations=list(dict.fromkeys(text for run in runs for text in _citations(run))),
+        most_classes=_MOST_CLASSES,
+        most_pairs=_MOST_PAIRS,
+        mark=mark,
+    )  # fmt: skip
 
 
-def write_report(runs: Sequence[Run], path: str | os.PathLike[str], title: str | None = None) -> Path:
-    """Write the page about `runs` to `path` and return where it lies; into a folder, as `report.html`.
+def write_report(
+    runs: Sequence[Run], path: str | os.PathLike[str], title: str | None = None, *, studies: Sequence[Study] = ()
+) -> Path:
+    """Write the page about `runs` and `studies` to `path` and return where it lies; into a folder, as `report.html`.
 
     The file appears whole or not at all.
 
-    **Raises** `InputError` where there is no run, or `path` cannot be written.
+    **Raises** `InputError` where there is neither run nor study, or `path` cannot be written.
     """
-    page = html_report(runs, title)
+    page = html_report(runs, title, studies=studies)
     target = Path(path)
     if target.is_dir():
         target /= REPORT
@@ -87,68 +97,174 @@ def write_report(runs: Sequence[Run], path: str | os.PathLike[str], title: str |
     return target
 
 
-def _title(runs: Sequence[Run], names: Sequence[str]) -> str:
+@cache
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    return Environment(
+        loader=PackageLoader("equiprop.reporting"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        # What others have named holds no control characters; what the templates make is left as it is.
+        finalize=lambda value: printable(value) if type(value) is str else value,
+    )
+
+
+def _asset(name: str) -> str:
+    return (Path(__file__).parent / "templates" / name).read_text("utf-8")
+
+
+@dataclass(frozen=True)
+class _PanelView:
+    """A picture for light pages and one for dark ones, as base64, and what it says in words."""
+
+    light: str
+    dark: str
+    alternative: str
+
+
+@dataclass(frozen=True)
+class _ChartView:
+    chart: Chart
+    panels: Sequence[_PanelView]
+    legend: dict[int, str]
+
+
+@dataclass(frozen=True)
+class _StudyView:
+    study: Study
+    charts: Sequence[_ChartView]
+
+    @property
+    def walks(self) -> list[dict[str, Any]]:
+        """What the script of the page reads."""
+        return [walk.to_json() for walk in self.study.walks]
+
+
+def _view(chart: Chart) -> _ChartView:
+    return _ChartView(chart, [_panel(panel, chart.labels) for panel in chart.panels], dict(legend(chart)))
+
+
+def _panel(panel: Panel | Map, labels: Sequence[str]) -> _PanelView:
+    light = draw([panel], labels, legend=False)
+    # Nothing else has the colour of ink, and to draw again takes longer than all the rest of the page.
+    dark = light.replace(LIGHT, DARK)
+    return _PanelView(_base64(light), _base64(dark), spoken(panel, labels))
+
+
+def _base64(svg: str) -> str:
+    return base64.b64encode(svg.encode()).decode()
+
+
+@dataclass(frozen=True)
+class _RunView:
+    """A run under its name on the page."""
+
+    run: Run
+    name: str
+    place: int
+
+    @property
+    def sentence(self) -> str:
+        return sentence(self.run)
+
+    @property
+    def facts(self) -> list[str]:
+        """What follows the sentence about it."""
+        selected, bound, right = outcome_of_selection(self.run), certificate(self.run), trust(self.run)
+        said = [
+            f"{right[:1].upper()}{right[1:]}." if right else "",
+            f"Test error {selected}." if selected else "",
+            f"Certificate: {bound}." if bound else "",
+        ]
+        return [fact for fact in said if fact]
+
+    @property
+    def settings(self) -> list[tuple[str, list[str]]]:
+        """The configuration: each table by its name, the settings outside of all first."""
+        config = self.run.config
+        alone = {key: value for key, value in config.items() if not isinstance(value, dict)}
+        tables = [("", alone), *((f"[{key}]", value) for key, value in config.items() if isinstance(value, dict))]
+        return [
+            (name, [f"{key} = {as_toml(value)}" for key, value in table.items()]) for name, table in tables if table
+        ]
+
+    @property
+    def origin(self) -> list[tuple[str, str, bool]]:
+        """What it was made with: a fact, and whether it is code."""
+        manifest = self.run.manifest
+        versions = manifest.get("versions")
+        if isinstance(versions, dict):
+            versions = ", ".join(f"{package} {version}" for package, version in versions.items())
+        facts = {
+            "state": (self.run.state, False),
+            "started": (manifest.get("started"), False),
+            "command": (manifest.get("command"), True),
+            "seed": (manifest.get("seed"), False),
+            "device": (manifest.get("device"), False),
+            "data set checksum": (manifest.get("dataset_checksum"), True),
+            "versions": (versions, False),
+        }
+        return [(key, str(value), code) for key, (value, code) in facts.items() if value not in (None, "")]
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A column of the comparison: of each run the value, and the lines below it."""
+
+    title: str
+    numeric: bool
+    cells: Sequence[tuple[str, Sequence[str]]]
+
+
+def _columns(runs: Sequence[Run]) -> list[_Column]:
+    """The comparison, without what no run has; the loss has a column of its own where there is no error."""
+    rows = [row.by_key for row in comparison_rows(runs)]
+    found: list[_Column] = []
+    for title, numeric, key, below in _COLUMNS:
+        known = any(row[key].value != MISSING for row in rows)
+        if known and not (key == "test_loss" and any(column.title == "test error, %" for column in found)):
+            found.append(
+                _Column(title, numeric, [(row[key].value, list(_below(row, row[key], below))) for row in rows])
+            )
+    return found
+
+
+def _below(row: dict[str, Cell], cell: Cell, more: Sequence[tuple[str, str]]) -> Iterator[str]:
+    if cell.spread:
+        yield f"± {cell.spread}"
+    if cell.where:
+        yield cell.where
+    for word, key in more:
+        other = row[key]
+        # Nothing excluded is as it should be.
+        if other.value != MISSING and not (key == "excluded_percent" and other.number == 0):
+            yield f"{word} {other.value}"
+
+
+def _title(runs: Sequence[Run], names: Sequence[str], studies: Sequence[Study]) -> str:
+    if studies:
+        return f"Study: {', '.join(study.name for study in studies)}"
     if len(runs) == 1:
         return names[0]
     datasets = {str(run.config.get("dataset", "")) for run in runs} - {""}
     return f"{len(runs)} runs on {datasets.pop()}" if len(datasets) == 1 else f"{len(runs)} runs"
 
 
-def _named(place: int, name: str) -> str:
-    return f'<span class="named">{swatch(place)}<span>{escaped(name)}</span></span>'
+def _citations(run: Run) -> list[str]:
+    citations = run.manifest.get("citations")
+    return list(map(str, citations)) if isinstance(citations, list) else []
 
 
-def _headline(runs: Sequence[Run], names: Sequence[str]) -> str:
-    items = []
-    for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        tag = "" if run.state == "finished" else f' <span class="tag">{run.state}</span>'
-        selected, bound = outcome_of_selection(run), certificate(run)
-        more = [f"Test error {selected}." if selected else "", f"Certificate: {bound}." if bound else ""]
-        extra = f'<p class="reading">{escaped(" ".join(filter(None, more)))}</p>' if any(more) else ""
-        text = f"<p><strong>{escaped(name)}</strong>{tag}: {escaped(sentence(run))}</p>{extra}"
-        items.append(f"<li>{swatch(place)}<div>{text}</div></li>")
-    return _element("ul", items, "runs")
-
-
-def _warnings(runs: Sequence[Run], names: Sequence[str]) -> str:
-    items = [
-        f"<li><strong>{escaped(name)}</strong>: {escaped(warning)}.</li>"
-        for run, name in zip(runs, names, strict=True)
-        for warning in run.warnings
-    ]
-    if not items:
-        return ""
-    return f'<aside class="warnings" role="note">\n<h2>Read with care</h2>\n{_element("ul", items)}\n</aside>'
-
-
-def _comparison(runs: Sequence[Run]) -> str:
-    rows = comparison_rows(runs)
-    head = [
-        f'<th scope="col"{"" if not column.numeric else _NUMBER}>{escaped(column.title)}</th>' for column in COLUMNS
-    ]
-    body = []
-    for place, row in enumerate(rows):
-        cells = [_cell(cell, numeric=column.numeric) for column, cell in zip(COLUMNS[1:], row.cells[1:], strict=True)]
-        body.append(f'<th scope="row">{_named(place, row.cells[0].text)}</th>{"".join(cells)}')
-    return f"{_table(head, body, 'comparison')}\n{_notes(runs)}"
-
-
-_NUMBER = ' class="number"'
-
-
-def _cell(cell: Cell, *, numeric: bool) -> str:
-    below = [f"± {cell.spread}"] if cell.spread else []
-    lines = [escaped(text).replace("-&gt;", "-&gt;<br>") for text in [*below, cell.where] if text]
-    where = "".join(f'<span class="where">{line}</span>' for line in lines)
-    return f"<td{_NUMBER if numeric else ''}>{escaped(cell.value)}{where}</td>"
-
-
-def _notes(runs: Sequence[Run]) -> str:
+def _notes(runs: Sequence[Run]) -> list[str]:
     """How to read the table, and what keeps these runs from being compared."""
     notes = [
         "Errors are those of the last epoch; the weight angle is that of the most misaligned pair.",
         "Cosines are between the estimated and the exact gradient. The total is that of the parameter gradient summed "
-        "over samples; the smallest is that of the worst population, a mean over samples, which flatters.",
+        "over samples; the worst is that of one population, a mean over samples, which flatters.",
         "Converged samples are rounded down: 100.0 means every one.",
     ]
     several = [isinstance(latest(run, STD), dict) for run in runs]
@@ -164,107 +280,4 @@ def _notes(runs: Sequence[Run]) -> str:
         notes.append("The runs were not trained on the same data: their errors do not compare.")
     if len({(str(run.manifest.get("device")), str(run.manifest.get("versions"))) for run in runs}) > 1:
         notes.append("The runs differ in device or versions: their seconds do not compare.")
-    return _element("ul", [f"<li>{escaped(note)}</li>" for note in notes], "notes")
-
-
-def _figures(runs: Sequence[Run]) -> str:
-    return "\n".join(
-        f'<h3>{escaped(picture.title)}</h3>\n<p class="reading">{escaped(picture.reading)}</p>\n'
-        f"<figure>{picture.svg}</figure>"
-        for picture in pictures(runs)
-    )
-
-
-def _confusions(runs: Sequence[Run], names: Sequence[str]) -> str:
-    parts = [(place, name, confusion_tables(run)) for place, (run, name) in enumerate(zip(runs, names, strict=True))]
-    found = [f"<h3>{_named(place, name)}</h3>\n{tables}" for place, name, tables in parts if tables]
-    reading = (
-        "How many samples of each class, a row each, were taken for each class. Those that diverged are in no column."
-    )
-    return f'<p class="reading">{reading}</p>\n' + "\n".join(found) if found else ""
-
-
-def _differences(runs: Sequence[Run], names: Sequence[str]) -> str:
-    if len(runs) == 1:
-        return ""
-    found = differences(runs)
-    if not found:
-        return '<p class="reading">Nothing: every run has the same configuration.</p>'
-    head = ['<th scope="col">setting</th>']
-    head += [f'<th scope="col">{_named(place, name)}</th>' for place, name in enumerate(names)]
-    body = [
-        f'<th scope="row" class="key">{escaped(difference.key)}</th>'
-        + "".join(f'<td class="setting">{escaped(value)}</td>' for value in difference.values)
-        for difference in found
-    ]
-    return _table(head, body, "differences")
-
-
-def _configurations(runs: Sequence[Run], names: Sequence[str]) -> str:
-    parts = []
-    for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        tables = {key: value for key, value in run.config.items() if isinstance(value, dict)}
-        alone = {key: value for key, value in run.config.items() if key not in tables}
-        blocks = [_settings("", alone)] if alone else []
-        blocks += [_settings(f"[{key}]", table) for key, table in tables.items()]
-        parts.append(
-            f"<details><summary>{swatch(place)}{escaped(name)}</summary>\n"
-            f"{_element('div', blocks, 'configuration')}\n</details>"
-        )
-    return "\n".join(parts)
-
-
-def _settings(heading: str, settings: dict[str, object]) -> str:
-    lines = "".join(f"<p>{escaped(key)} = {escaped(as_toml(value))}</p>" for key, value in settings.items())
-    return f"<section>{f'<h4>{escaped(heading)}</h4>' if heading else ''}{lines}</section>"
-
-
-def _origins(runs: Sequence[Run], names: Sequence[str]) -> str:
-    parts = []
-    for place, (run, name) in enumerate(zip(runs, names, strict=True)):
-        manifest = run.manifest
-        versions = manifest.get("versions")
-        if isinstance(versions, dict):
-            versions = ", ".join(f"{package} {version}" for package, version in versions.items())
-        facts = {
-            "state": run.state,
-            "started": manifest.get("started"),
-            "command": manifest.get("command"),
-            "seed": manifest.get("seed"),
-            "device": manifest.get("device"),
-            "data set checksum": manifest.get("dataset_checksum"),
-            "versions": versions,
-        }
-        lines = [
-            f"<dt>{key}</dt><dd{_SETTING if key in _CODE else ''}>{escaped(str(value))}</dd>"
-            for key, value in facts.items()
-            if value not in (None, "")
-        ]
-        parts.append(f"<h3>{_named(place, name)}</h3>\n{_element('dl', lines, 'provenance')}")
-    return "\n".join(parts)
-
-
-_CODE = ("command", "data set checksum")
-_SETTING = ' class="setting"'
-
-
-def _citations(runs: Sequence[Run]) -> str:
-    found: dict[str, None] = {}
-    for run in runs:
-        citations = run.manifest.get("citations")
-        found.update(dict.fromkeys(map(str, citations)) if isinstance(citations, list) else {})
-    return _element("ul", [f"<li>{escaped(text)}</li>" for text in found], "citations") if found else ""
-
-
-def _table(head: Iterable[str], rows: Iterable[str], name: str) -> str:
-    body = "\n".join(f"<tr>{row}</tr>" for row in rows)
-    return (
-        f'<div class="scroll">\n<table class="{name}">\n<thead>\n<tr>{"".join(head)}</tr>\n</thead>\n'
-        f"<tbody>\n{body}\n</tbody>\n</table>\n</div>"
-    )
-
-
-def _element(tag: str, children: Iterable[str], name: str = "") -> str:
-    attribute = f' class="{name}"' if name else ""
-    inside = "\n".join(children)
-    return f"<{tag}{attribute}>\n{inside}\n</{tag}>"
+    return notes

@@ -9,6 +9,7 @@ from typing import Any
 
 from equiprop.errors import InputError, printable
 from equiprop.files import parse_json, read_bytes, read_json, read_toml
+from equiprop.reporting._confusion import Confusion, read_confusion
 from equiprop.reporting._numbers import is_unbounded
 
 CONFIG = "config.toml"
@@ -16,7 +17,6 @@ MANIFEST = "manifest.json"
 METRICS = "metrics.jsonl"
 SUMMARY = "summary.json"
 CHECKPOINTS = "checkpoints"
-CONFUSION = "confusion.json"
 REPORT = "report.html"
 
 
@@ -48,7 +48,7 @@ class Run:
     - `metrics`: one dict per epoch, in order; any key may be missing or None.
     - `summary`: the final numbers, None until the run has ended.
     - `warnings`: what a reader of the numbers has to know, a sentence each.
-    - `confusion`: by split, the classes and how many samples of each were taken for each; empty where none is kept.
+    - `confusion`: by split, how its classes are confused; empty where that is not kept. Of several seeds the sum over them.
     """
 
     path: Path
@@ -58,7 +58,7 @@ class Run:
     metrics: list[dict[str, Any]]
     summary: dict[str, Any] | None
     warnings: tuple[str, ...] = ()
-    confusion: dict[str, Any] = field(default_factory=dict)
+    confusion: dict[str, Confusion] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -79,7 +79,7 @@ def read_run(path: str | os.PathLike[str]) -> Run:
     manifest = _read_json(folder / MANIFEST)
     metrics, warnings = _read_metrics(folder / METRICS)
     summary = _read_json(folder / SUMMARY)
-    confusion, more = _read_confusion(folder / CONFUSION)
+    confusion, more = read_confusion(folder)
     run = _run(folder, folder.resolve().name, config, manifest, metrics, summary, warnings)
     return replace(run, warnings=(*run.warnings, *more), confusion=confusion)
 
@@ -222,19 +222,6 @@ def _read_json(file: Path) -> dict[str, Any] | None:
         if isinstance(error.__cause__, FileNotFoundError):
             return None
         raise
-
-
-def _read_confusion(file: Path) -> tuple[dict[str, Any], list[str]]:
-    """What is kept of confused classes, and a warning where it is not what it should be."""
-    try:
-        found = _read_json(file) or {}
-        for kept in found.values():
-            size = len(kept["classes"])
-            if {len(kept["confusion"]), *map(len, kept["confusion"])} != {size} or sum(map(sum, kept["confusion"])) < 0:
-                raise ValueError("it is not square")
-    except (InputError, ValueError, KeyError, TypeError):
-        return {}, [f"{CONFUSION} is damaged and ignored; `equiprop evaluate` writes it anew"]
-    return found, []
 
 
 def _read_metrics(file: Path) -> tuple[list[dict[str, Any]], list[str]]:

@@ -54,6 +54,11 @@ class Row:
         return tuple(cell.text for cell in self.cells)
 
     @property
+    def by_key(self) -> dict[str, Cell]:
+        """The cells under the keys of the columns."""
+        return {column.key: cell for column, cell in zip(COLUMNS, self.cells, strict=True)}
+
+    @property
     def values(self) -> dict[str, str | float | None]:
         """The cells for machines, under the keys of the columns."""
         return {column.key: column.value(cell) for column, cell in zip(COLUMNS, self.cells, strict=True)}

@@ -1,11 +1,11 @@
 """Every experiment of the field as one command: what is trained, measured and concluded; see `docs/studies.md`."""
 
 from equiprop.kinds import Family
+from equiprop.reporting import Chart as Chart
 from equiprop.studies._settings import PRESETS as PRESETS
 from equiprop.studies._settings import Arm as Arm
 from equiprop.studies._settings import StudySettings as StudySettings
 from equiprop.studies._study import AbstractStudy as AbstractStudy
-from equiprop.studies._study import Chart as Chart
 from equiprop.studies._study import Outcome as Outcome
 from equiprop.studies._table import Difference as Difference
 from equiprop.studies._table import Mean as Mean

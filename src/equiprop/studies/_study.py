@@ -6,34 +6,25 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Map, Panel
+from equiprop.reporting import Chart, Walk
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._table import Row, Table
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A figure: its file's name, its title, how to read it, and its panels, whose curves are named by `labels`."""
-
-    name: str
-    title: str
-    reading: str
-    panels: Sequence[Panel | Map]
-    labels: Sequence[str]
 
 
 @dataclass(frozen=True)
 class Outcome:
     """What a study ends with.
 
-    - `verdict`: in words that the numbers support, with where we fall short.
+    - `verdict`: in words that the numbers support, a sentence or two an item, with where we fall short.
     - `facts`: the numbers behind it, by name.
+    - `walks`: circles of nudges that a page lets its reader move.
     """
 
-    verdict: str
+    verdict: Sequence[str]
     tables: Sequence[Table]
     charts: Sequence[Chart] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
+    walks: Sequence[Walk] = ()
 
 
 class AbstractStudy(abc.ABC):

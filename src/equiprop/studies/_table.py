@@ -125,9 +125,14 @@ class Table:
         """Rows of plain values: of a mean its deviation and the number of seeds, too; of a difference also p."""
         return [dict(_plain(row)) for row in self.rows]
 
+    def printed(self) -> dict[str, Any]:
+        """The title, the columns and the cells as a person reads them."""
+        cells = [[as_text(row.get(name)) for name in self.columns] for row in self.rows]
+        return {"title": self.title, "columns": self.columns, "cells": cells}
+
     def markdown(self) -> str:
         columns = self.columns
-        lines = [columns, ["---"] * len(columns), *([as_text(row.get(name)) for name in columns] for row in self.rows)]
+        lines = [columns, ["---"] * len(columns), *self.printed()["cells"]]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 

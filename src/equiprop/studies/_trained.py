@@ -4,9 +4,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Panel, flatten
+from equiprop.reporting import Chart, Panel, flatten
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import Chart
 from equiprop.studies._table import Row, Table
 
 ERROR = "test_error_percent"

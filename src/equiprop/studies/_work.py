@@ -15,14 +15,13 @@ from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
 from equiprop.experiment.sweeps import Sweep
 from equiprop.files import read_json, write_atomically
-from equiprop.reporting import SUMMARY, draw, draw_png, flatten
+from equiprop.reporting import STUDY, SUMMARY, draw_png, flatten
 from equiprop.studies._settings import Arm, StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table
 from equiprop.training import NonFinite
 
 FILE = "study.toml"
-RESULT = "study.json"
 PAGE = "README.md"
 
 Tell = Callable[[str], None]
@@ -153,8 +152,7 @@ def _write(
     for table in outcome.tables:
         write_atomically(out / f"{_file_name(table.title)}.csv", table.csv())
     for chart in outcome.charts:
-        svg = draw(chart.panels, chart.labels, key=chart.name, title=chart.title)
-        write_atomically(out / f"{chart.name}.svg", svg)
+        write_atomically(out / f"{chart.name}.svg", chart.svg)
         write_atomically(out / f"{chart.name}.png", draw_png(chart.panels, chart.labels))
     found = {
         "study": settings.name,
@@ -163,15 +161,18 @@ def _write(
         "version": importlib.metadata.version("equiprop"),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "question": study.question,
-        "verdict": outcome.verdict,
+        "verdict": list(outcome.verdict),
         "facts": dict(outcome.facts),
         "failed": dict(failed),
         "tables": {table.title: table.plain() for table in outcome.tables},
         "published": list(study.published),
+        "printed": [table.printed() for table in (*outcome.tables, Table("Published", study.published)) if table.rows],
+        "charts": [chart.to_json() for chart in outcome.charts],
+        "walks": [walk.to_json() for walk in outcome.walks],
         "trained": trained,
         "measured": measured,
     }
-    write_atomically(out / RESULT, json.dumps(_finite(found), indent=1) + "\n")
+    write_atomically(out / STUDY, json.dumps(_finite(found), indent=1) + "\n")
     write_atomically(out / PAGE, page(study, settings, outcome, failed))
 
 
@@ -190,7 +191,7 @@ def _file_name(title: str) -> str:
 
 def page(study: AbstractStudy, settings: StudySettings, outcome: Outcome, failed: Mapping[str, str]) -> str:
     """What a study found, as Markdown."""
-    parts = [f"# {settings.name}", study.question, f"**{outcome.verdict}**"]
+    parts = [f"# {settings.name}", study.question, "\n".join(f"- **{said}**" for said in outcome.verdict)]
     seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds, mean ± standard deviation"
     parts.append(f"`equiprop study {settings.name} --preset {settings.preset} --seeds {settings.seeds}`: {seeds}.")
     if failed:

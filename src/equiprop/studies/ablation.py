@@ -27,4 +27,4 @@ class Ablation(AbstractStudy):
             f"{trained.difference(ERROR, name, 'none')} against none."
             for name in ranked
         ]
-        return Outcome(" ".join(said), [table], (), {"ranked": ranked, "errors": errors})
+        return Outcome(said, [table], (), {"ranked": ranked, "errors": errors})

@@ -53,7 +53,7 @@ class Angle(AbstractStudy):
         panels |= {f"Angle, {_said(name)}": name for name in angles}
         reading = "Curves of the exact gradient show how the angle moves where nothing pulls on it but the loss."
         return Outcome(
-            " ".join(said),
+            said,
             [trained_table(trained, settings, shown=shown)],
             [epochs_chart(measured, settings, panels, reading)],
             {"gap": gap.mean, "angles": closed},

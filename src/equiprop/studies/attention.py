@@ -46,4 +46,4 @@ class AttentionStudy(AbstractStudy):
         shown = {"nats a character": _LOSS, **SHOWN}
         panels = {"Validation loss": "validation_loss", "Cosine, summed gradient": COSINE, "Symmetry": "symmetry"}
         chart = epochs_chart(measured, settings, panels, "Loss in nats a character.")
-        return Outcome(" ".join(said), [trained_table(trained, settings, shown=shown)], [chart], facts)
+        return Outcome(said, [trained_table(trained, settings, shown=shown)], [chart], facts)

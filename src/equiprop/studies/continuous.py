@@ -10,10 +10,10 @@ from equiprop.diagnostics import agreement
 from equiprop.estimators import ContinuousTime, Estimate, ExactResponse, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.numerics import trees
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of, power_law
 from equiprop.studies._trained import of_training, trained_table
 
@@ -79,7 +79,7 @@ class Continuous(AbstractStudy):
             Table("How long it is listened to, with noise", noisy.rows),
             trained_table(trained, settings),
         ]
-        return Outcome(" ".join(said), tables, list(_charts(speed, noisy)), facts)
+        return Outcome(said, tables, list(_charts(speed, noisy)), facts)
 
 
 def _against(answer: Estimate, exact: Estimate) -> dict[str, float]:

@@ -7,10 +7,10 @@ import jax
 
 from equiprop.diagnostics import bias_split, certificate, spectrum, symmetry
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.solvers import GMRES, relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import trained_table
 
@@ -56,7 +56,7 @@ class Depth(AbstractStudy):
             + "."
         )
         tables = [Table("Networks", networks.rows), Table("Layers", layers.rows), trained_table(trained, settings)]
-        return Outcome(" ".join(said), tables, [_chart(layers, networks, settings)], facts)
+        return Outcome(said, tables, [_chart(layers, networks, settings)], facts)
 
 
 def _figures(run: TrainedRun, samples: int) -> dict[str, float]:

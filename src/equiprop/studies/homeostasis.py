@@ -66,7 +66,7 @@ class Homeostasis(AbstractStudy):
         shown = {**SHOWN, "cosine, first layer": "cosine_to_adjoint.hidden_1"}
         epochs = measured.where(by=_EPOCH)
         chart = epochs_chart(epochs, settings, panels, reading)
-        return Outcome(" ".join(said), [trained_table(trained, settings, shown=shown)], [chart], facts)
+        return Outcome(said, [trained_table(trained, settings, shown=shown)], [chart], facts)
 
 
 def _cosine_to_weights(run: TrainedRun, settings: Mapping[str, Any]) -> float:

@@ -54,4 +54,4 @@ class Imperfect(AbstractStudy):
         causes = {cause: sum(row[f"of it {cause}"].mean for row in rows) for cause in _CAUSES}
         said.append(f"What the gradient may be off by is most of all {max(causes, key=causes.__getitem__)}.")
         facts = {"best": best["method"], "downhill": len(downhill)}
-        return Outcome(" ".join(said), [Table("Methods", rows)], (), facts)
+        return Outcome(said, [Table("Methods", rows)], (), facts)

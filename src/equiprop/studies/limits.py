@@ -10,10 +10,10 @@ import jax
 from equiprop.diagnostics import agreement, certificate, metric_cosine, symmetry
 from equiprop.estimators import Adjoint, ExactResponse, estimate
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import ERROR, trained_table
 
@@ -80,7 +80,7 @@ class Limits(AbstractStudy):
                 f"the inner product of −S {ours[0]['measured']} for {ours[0]['guaranteed']} guaranteed; the cosine of the "
                 f"gradient gains {steps}."
             )
-        return Outcome(" ".join(said), [table, trained_table(trained, settings)], [_chart(table)], facts)
+        return Outcome(said, [table, trained_table(trained, settings)], [_chart(table)], facts)
 
 
 def _chart(table: Table) -> Chart:

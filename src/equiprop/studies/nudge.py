@@ -8,10 +8,10 @@ import jax.numpy as jnp
 from equiprop.diagnostics import agreement, bias_split
 from equiprop.estimators import Adjoint, ExactResponse, Holomorphic, estimate
 from equiprop.experiment import TrainedRun
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of
 from equiprop.studies._trained import ERROR, order, trained_table
 
@@ -70,7 +70,7 @@ class Nudge(AbstractStudy):
         said += order(trained, settings, self.published)
         facts = {"one": one[names[0]].mean, "circle": many[names[0]].mean}
         tables = [methods, Table("Estimates on a trained network", means.rows)]
-        return Outcome(" ".join(said), tables, [_chart(means)], facts)
+        return Outcome(said, tables, [_chart(means)], facts)
 
 
 def _chart(means: Table) -> Chart:

@@ -7,9 +7,9 @@ from equiprop.diagnostics import agreement
 from equiprop.estimators import Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import PhaseCoding
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, power_law
 from equiprop.studies._trained import of_training, trained_table
 
@@ -77,7 +77,7 @@ class PhaseCodingStudy(AbstractStudy):
         )
         said += list(of_training(trained, settings, "complex", "complex states"))
         tables = [Table("Coding", means.rows), trained_table(trained, settings)]
-        return Outcome(" ".join(said), tables, [_chart(means)], facts)
+        return Outcome(said, tables, [_chart(means)], facts)
 
 
 def _power(table: Table) -> float:

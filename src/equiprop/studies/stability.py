@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from equiprop.diagnostics import agreement, nudge_plane
@@ -13,14 +14,15 @@ from equiprop.estimators import ExactResponse, Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import Device, Readout
 from equiprop.numerics import trees
-from equiprop.reporting import Map, Panel
+from equiprop.reporting import Chart, Map, Panel, Walk
 from equiprop.solvers import relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of, power_law
 from equiprop.studies._trained import trained_table
+from equiprop.studies._walk import walk
 
-_GRID, _PLANE = "circle", "plane"
+_GRID, _PLANE, _WALK = "circle", "plane", "walk"
 _ERROR, _NOISE, _TOTAL = "error of a sample, median", "noise", "error with noise"
 # Of as many readings as the most points take.
 _EQUAL = "error with noise, as many readings"
@@ -36,7 +38,7 @@ class Stability(AbstractStudy):
     )
 
     def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
-        return [*_on_circles(run, settings), *_in_the_plane(run, settings)]
+        return [*_on_circles(run, settings), *_in_the_plane(run, settings), *_walks(run, settings)]
 
     def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
         names = (_ERROR, "bar, median", _NOISE, _TOTAL, _EQUAL, "excluded")
@@ -69,7 +71,14 @@ class Stability(AbstractStudy):
             Table("Circles", grid.rows),
             trained_table(trained, settings),
         ]
-        return Outcome(" ".join(said), tables, list(_charts(grid, plane, settings)), facts)
+        walked = measured.where(by=_WALK).rows
+        walks = [
+            Walk.from_json(row["walk"] | {"title": arm.label})
+            for name, arm in settings.arms.items()
+            for row in walked
+            if row["arm"] == name
+        ]
+        return Outcome(said, tables, list(_charts(grid, plane, settings)), facts, walks)
 
 
 def _on_circles(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
@@ -123,6 +132,16 @@ def _in_the_plane(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]
     yield {"by": _PLANE, "radius": float(jnp.max(sizes, where=sizes < failed, initial=0))}
     for nudge, rests in zip(nudges, share, strict=True):
         yield {"by": _PLANE, "real": float(nudge.real), "imaginary": float(nudge.imag), "rests": float(rests)}
+
+
+def _walks(run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:
+    """Of the first seed what its nudges do to some units, for the reader to move."""
+    if run.config.training["seed"] > 0:
+        return
+    x, y = run.batch("test", range(1))
+    sizes = [float(f"{size:.3g}") for size in np.geomspace(*settings["walk_sizes"])]
+    found = walk("", run.system, x, y, solver=run.solver, sizes=sizes, angles=24, points=settings["walk_points"])
+    yield {"by": _WALK, "walk": found.to_json()}
 
 
 def _order(pairs: list[tuple[float, float]]) -> float:

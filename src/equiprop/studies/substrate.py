@@ -12,10 +12,10 @@ from equiprop.diagnostics import agreement
 from equiprop.estimators import Adjoint, ContinuousTime, Estimate, HarmonicBalance, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import Chip, Device, Timing, safe_frequency
-from equiprop.reporting import Panel
+from equiprop.reporting import Chart, Panel
 from equiprop.solvers import ODE, relax
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, power_law
 from equiprop.studies._trained import of_training, trained_table
 
@@ -78,7 +78,7 @@ class Substrate(AbstractStudy):
             Table("In time, with noise", noisy.rows),
             trained_table(trained, settings),
         ]
-        return Outcome(" ".join(said), tables, [_chart(curves, noisy)], facts)
+        return Outcome(said, tables, [_chart(curves, noisy)], facts)
 
 
 def _periodic(chip: Chip, run: TrainedRun, settings: Mapping[str, Any]) -> Iterator[Row]:

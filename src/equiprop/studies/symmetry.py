@@ -2,9 +2,9 @@
 
 from typing import Any, ClassVar
 
-from equiprop.reporting import Curve, Panel
+from equiprop.reporting import Chart, Curve, Panel
 from equiprop.studies._settings import StudySettings
-from equiprop.studies._study import AbstractStudy, Chart, Outcome
+from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, capital
 from equiprop.studies._trained import COSINE, ERROR, trained_table
 
@@ -56,7 +56,7 @@ class SymmetryStudy(AbstractStudy):
             f"Over all {len(runs)} trainings symmetry and cosine have a rank correlation of {rank.statistic:.2f} (Spearman, p = "
             f"{rank.pvalue:.2g})."
         )
-        return Outcome(" ".join(said), [table, trained_table(trained, settings)], [_chart(table)], facts)
+        return Outcome(said, [table, trained_table(trained, settings)], [_chart(table)], facts)
 
 
 def _from(row: Row) -> str:

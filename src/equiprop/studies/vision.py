@@ -49,4 +49,4 @@ class Vision(AbstractStudy):
             "Symmetry": "symmetry",
         }
         chart = epochs_chart(measured, settings, panels, "Curves of the exact gradient show what the network can do.")
-        return Outcome(" ".join(said), [trained_table(trained, settings, self.published)], [chart], facts)
+        return Outcome(said, [trained_table(trained, settings, self.published)], [chart], facts)

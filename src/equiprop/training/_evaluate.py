@@ -23,6 +23,8 @@ from equiprop.training._samples import Samples
 # The free states of so many samples at a time: one program serves validation, the comparison with the exact gradient and the
 # certificate.
 _BATCH = 200
+# So many mistakes are kept to be shown.
+_MISTAKES = 12
 
 
 @eqx.filter_jit
@@ -37,27 +39,40 @@ def _tally(
     y: Any,
     counts: Array,
     metrics: Mapping[str, Metric],
-) -> dict[str, Any]:
-    """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite."""
+) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite. And its mistakes."""
     tally: dict[str, Any] = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
     tally["sweeps"] = jnp.sum(jnp.where(counts, free.steps, 0))
     right = correct(system, free.state, y)
-    prediction = predict(system, free.state)
+    prediction, mistakes = predict(system, free.state), {}
     if right is not None:
-        tally["right"] = jnp.sum(counts & right & (free.status != Status.DIVERGED))
-        tally |= _confused(prediction, y, counts, free.status != Status.DIVERGED)
+        decided = free.status != Status.DIVERGED
+        tally["right"] = jnp.sum(counts & right & decided)
+        tally |= _confused(prediction, y, counts, decided)
+        mistakes = _mistaken(prediction, y, counts & decided)
     values = {"loss": system.cost(system.output(system.activity(free.state)), y)}
     values |= {name: metric(prediction, y) for name, metric in metrics.items()}
     for name, value in values.items():
         known = counts & jnp.isfinite(value)
         tally[name] = jnp.sum(jnp.where(known, value, 0)), jnp.sum(known)
-    return tally
+    return tally, mistakes
+
+
+def _classes(y: Array) -> Array:
+    return y if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == 1 else jnp.argmax(y, axis=-1)
+
+
+def _mistaken(scores: Array, y: Array, counts: Array) -> dict[str, Array]:
+    """The class of each sample, the one it is taken for, and by how much that has the larger score; −∞ where it is right."""
+    right, taken = _classes(y), jnp.argmax(scores, axis=-1)
+    margin = jnp.max(scores, axis=-1) - jnp.take_along_axis(scores, right[:, None], axis=-1)[:, 0]
+    return {"class": right, "taken_for": taken, "margin": jnp.where(counts & (taken != right), margin, -jnp.inf)}
 
 
 def _confused(scores: Array, y: Array, counts: Array, decided: Array) -> dict[str, Array]:
     """How many samples of each class were taken for each, and how many there are of each."""
     classes = scores.shape[-1]
-    right = y if jnp.issubdtype(y.dtype, jnp.integer) and y.ndim == 1 else jnp.argmax(y, axis=-1)
+    right = _classes(y)
     of_each = jnp.zeros(classes, jnp.int32).at[right].add(counts.astype(jnp.int32))
     taken = jnp.zeros((classes, classes), jnp.int32).at[right, jnp.argmax(scores, axis=-1)]
     return {"confusion": taken.add((counts & decided).astype(jnp.int32)), "class_samples": of_each}
@@ -83,16 +98,19 @@ def evaluate(
 
     - `metrics`: by name, functions of predictions and targets to one number a sample.
     - `confusion`: whether, where targets name classes, to count the samples of each class (rows) that were taken for each class
-      (columns), without those that diverged: `confusion`, a list of rows; and of each class the samples, `class_samples`.
+      (columns), without those that diverged: `confusion`, a list of rows; of each class the samples, `class_samples`; and the
+      most confident `mistakes`: the place of the sample, its `class`, the one it was `taken_for`, and the `margin` of the scores.
     """
     n, metrics = len(split), dict(metrics or {})
     # As even as can be: validation and test then often share a program.
     size = math.ceil(n / math.ceil(n / _BATCH))
-    tallies = []
+    tallies, mistakes = [], []
     for start in range(0, n, size):
         positions = start + jnp.arange(size)
         x, y = split.compiled_batch(jnp.minimum(positions, n - 1))
-        tallies.append(_tally(system, _free(system, x, solver), y, positions < n, metrics))
+        tally, mistaken = _tally(system, _free(system, x, solver), y, positions < n, metrics)
+        tallies.append(tally)
+        mistakes.append(mistaken)
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
     result: dict[str, Any] = {}
     if "right" in sums:
@@ -102,8 +120,19 @@ def evaluate(
         result[name] = float(total / known) if known else None
     if confusion:
         result |= {name: sums[name].tolist() for name in ("confusion", "class_samples") if name in sums}
+        result |= {"mistakes": _most_confident(mistakes)} if "confusion" in sums else {}
     result["sweeps"] = int(sums["sweeps"]) / n
     return result | {s.name.lower() + "_fraction": int(sums[s.name.lower()]) / n for s in Status}
+
+
+def _most_confident(batches: list[dict[str, Array]]) -> list[dict[str, Any]]:
+    found = {name: np.concatenate([np.asarray(batch[name]) for batch in batches]) for name in batches[0]}
+    most = np.argsort(-found["margin"], kind="stable")[:_MISTAKES]
+    return [
+        {"sample": int(at), **{name: values[at].item() for name, values in found.items()}}
+        for at in most
+        if np.isfinite(found["margin"][at])
+    ]
 
 
 @dataclass(frozen=True)
