@@ -95,10 +95,9 @@ def test_confusion_is_counted_by_hand(run: Path) -> None:
         assert each["margin"] == pytest.approx(margins[at], rel=1e-4)
     kept = read_run(run).confusion["test"]
     assert kept.counts == tuple(map(tuple, expected.tolist())) and [each.sample for each in kept.mistakes] == wrong
-    low, high = split.x[wrong[0]].min(), split.x[wrong[0]].max()
-    np.testing.assert_array_equal(
-        kept.mistakes[0].pixels, np.round(255 * (split.x[wrong[0]] - low) / np.float32(high - low))
-    )
+    first = split.x[wrong[0]].astype(float)
+    expected_pixels = 255 * (first - first.min()) / (first.max() - first.min())
+    np.testing.assert_allclose(kept.mistakes[0].pixels, expected_pixels, atol=0.51)
     own = found.evaluate((split.x[:10], split.y[:10]))
     assert own["error_percent"] == pytest.approx(100 * np.mean(label[:10] != split.y[:10]))
 
