@@ -191,7 +191,7 @@ def _file_name(title: str) -> str:
 
 def page(study: AbstractStudy, settings: StudySettings, outcome: Outcome, failed: Mapping[str, str]) -> str:
     """What a study found, as Markdown."""
-    parts = [f"# {settings.name}", study.question, "\n".join(f"- **{said}**" for said in outcome.verdict)]
+    parts = [f"# {settings.name}", study.question, "\n".join(f"- {said}" for said in outcome.verdict)]
     seeds = "1 seed" if settings.seeds == 1 else f"{settings.seeds} seeds, mean ± standard deviation"
     parts.append(f"`equiprop study {settings.name} --preset {settings.preset} --seeds {settings.seeds}`: {seeds}.")
     if failed:

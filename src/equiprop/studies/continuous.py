@@ -1,5 +1,6 @@
 """Whether a phase-free estimate agrees with the exact response, within the error that it states."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 
 from equiprop.diagnostics import agreement
-from equiprop.estimators import ContinuousTime, Estimate, ExactResponse, estimate
+from equiprop.estimators import ContinuousTime, Estimate, ExactResponse, Holomorphic, estimate
 from equiprop.experiment import TrainedRun
 from equiprop.numerics import trees
 from equiprop.reporting import Chart, Panel
@@ -17,7 +18,7 @@ from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, median_of, power_law
 from equiprop.studies._trained import of_training, trained_table
 
-_SPEED, _NOISE = "sweeps at each position", "periods"
+_SPEED, _NOISE, _AT_REST = "sweeps at each position", "periods", "at rest"
 _FOUND = ("error of the gradient", "cosine", "of a sample, median", "stated, median", "within", "excluded")
 
 
@@ -46,6 +47,8 @@ class Continuous(AbstractStudy):
 
         speeds = settings["steps_per_point"]
         rows: list[Row] = [{"by": _SPEED, "sweeps": steps, **read(steps, 2, 0.0, 0)} for steps in speeds]
+        at_rest = Holomorphic(nudge=settings["nudge"], points=settings["points"], clip=math.inf, branch_switch="keep")
+        rows.append({"by": _AT_REST, **_against(estimate(run.system, x, y, at_rest, **given), exact)})
         for noise in settings["noise"]:
             for periods in settings["periods"]:
                 for draw in range(settings["draws"]):
@@ -56,10 +59,11 @@ class Continuous(AbstractStudy):
     def conclude(self, trained: Table, measured: Table, settings: StudySettings) -> Outcome:
         speed = measured.where(by=_SPEED).over_seeds(("sweeps",), _FOUND)
         noisy = measured.where(by=_NOISE).over_seeds(("noise", "periods"), _FOUND)
-        slowest = speed.rows[-1]
+        slowest, at_rest = speed.rows[-1], measured.where(by=_AT_REST).mean(_FOUND[0])
         said = [
             f"Without noise and with {slowest['sweeps']} sweeps at each position the gradient is off the exact response by "
-            f"{slowest[_FOUND[0]]} of it, with {speed.rows[0]['sweeps']} by {speed.rows[0][_FOUND[0]]}."
+            f"{slowest[_FOUND[0]]} of it, with {speed.rows[0]['sweeps']} by {speed.rows[0][_FOUND[0]]}. The same nudges, each "
+            f"held until all is at rest, are off by {at_rest}: that is what their size costs, and no listening takes away."
         ]
         slopes = {}
         for noise in noisy.values("noise"):
@@ -73,7 +77,11 @@ class Continuous(AbstractStudy):
                 f"there are many periods)."
             )
         said += list(of_training(trained, settings, "response", "the exact response"))
-        facts = {"slopes": {str(noise): slope for noise, slope in slopes.items()}, "slowest": slowest[_FOUND[0]].mean}
+        facts = {
+            "slopes": {str(noise): slope for noise, slope in slopes.items()},
+            "slowest": slowest[_FOUND[0]].mean,
+            "at_rest": at_rest.mean,
+        }
         tables = [
             Table("How slowly the nudge turns", speed.rows),
             Table("How long it is listened to, with noise", noisy.rows),
