@@ -313,7 +313,46 @@ def _run() -> Files:
         "metrics.jsonl": "".join(json.dumps(line) + "\n" for line in lines).encode(),
         "summary.json": json.dumps(summary).encode(),
         "manifest.json": json.dumps(manifest).encode(),
+        "confusion.json": json.dumps({"test": _CONFUSED}).encode(),
     }
+
+
+_CONFUSED = {
+    "epoch": 3,
+    "classes": ["a", "b"],
+    "confusion": [[5, 1], [0, 4]],
+    "mistakes": [{"sample": 2, "class": 0, "taken_for": 1, "margin": 0.5, "pixels": [[0, 255], [7, 9]]}],
+}
+
+
+def _study() -> Files:
+    from equiprop.reporting import Chart, Curve, Map, Panel, Walk
+
+    panels = [Panel("p", "%", [Curve(0, [1, 2], [0.5, 0.25], [0.1, 0.1])]), Map("m", [0, 1], [0], [[0, 1]], "x", "y")]
+    unit = {"name": "u", "exact": 0.5, "real": [[0.05, -0.05]], "imaginary": [[0.0, 0.0]]}
+    walk = {
+        "title": "w",
+        "sizes": [0.1],
+        "units": [unit],
+        "rests": [[True, True]],
+        "errors": {"2": [0.1]},
+        "bars": {"2": [0.2]},
+    }
+    found = {
+        "study": "mine",
+        "preset": "quick",
+        "seeds": 1,
+        "version": "0.2.0",
+        "date": "2026-01-01",
+        "question": "Why?",
+        "verdict": ["So."],
+        "failed": {"a": "b"},
+        "printed": [{"title": "t", "columns": ["a"], "cells": [["1"]]}],
+        "charts": [Chart("c", "Title", "Reading.", panels, ["a"]).to_json()],
+        "walks": [Walk.from_json(walk).to_json()],
+        "trained": [{"arm": "a"}],
+    }
+    return {"study.json": json.dumps(found).encode()}
 
 
 _STATE = {"average": np.ones(2, np.float32), "system": {"weight": np.ones((3, 2), np.float32)}, "step": np.int32(0)}
@@ -364,7 +403,15 @@ def _read_report(folder: Path) -> Any:
     from equiprop.reporting import comparison_rows, find_runs, read_run
 
     find_runs(folder)
-    return comparison_rows([read_run(folder)])
+    run = read_run(folder)
+    return comparison_rows([run]), [each.png for kept in run.confusion.values() for each in kept.mistakes]
+
+
+def _read_study(folder: Path) -> Any:
+    from equiprop.reporting import read_study
+
+    study = read_study(folder)
+    return study.arms, [walk.best for walk in study.walks]
 
 
 def _read_run_directory(folder: Path) -> Any:
@@ -452,6 +499,7 @@ READERS = (
     ),
     Reader("sweep", lambda: {"sweep.toml": _SWEEP}, _read_sweep, weight=0.2),
     Reader("report", _run, _read_report),
+    Reader("study", _study, _read_study, weight=0.5),
     Reader("run", _run, _read_run_directory, weight=0.5),
     Reader("checkpoint", _checkpoint, _read_checkpoint),
 )

@@ -135,6 +135,13 @@ NUMERICS = (
         "test_no_lapack.py",
     ),
     Mistake(
+        "what is no number taken for the end of a Krylov space",
+        "numerics/krylov.py",
+        "new = ~(length <= 100 * eps * before)",
+        "new = length > 100 * eps * before",
+        "diagnostics/test_limits.py",
+    ),
+    Mistake(
         "half of the residual of a singular value",
         "numerics/krylov.py",
         "2**0.5 * jnp.abs(k[steps, steps - 1]) * last",

@@ -525,6 +525,7 @@ MISTAKES = [
     (["trian"], "command = 'trian': is not known.*did you mean 'train'"),
     (["train", "--dataset", "minst"], "dataset = 'minst': is not known.*did you mean 'mnist'"),
     (["train", "--estimator.knd", "adjoint"], "there is no option --estimator.knd; did you mean '--estimator.kind'"),
+    (["train", "--estimatr.kind", "adjoint"], "there is no option --estimatr.kind; did you mean '--estimator.kind'"),
     (["train", "--nudg", "0.1"], "there is no option --nudg; did you mean '--nudge'"),
     (
         ["train", "--training.momentum", "0.5"],

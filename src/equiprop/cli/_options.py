@@ -227,11 +227,12 @@ def _refuse_unknown(
 
 
 def _nearest_option(name: str, options: list[str]) -> str:
-    """By the whole name, or else by its last part, in whatever section."""
+    """That of the same last part whose section is nearest, or by the whole name, or by something like the last part."""
     by_last = {option.rpartition(".")[2].lstrip("-"): option for option in sorted(options)}
     last = name.rpartition(".")[2].lstrip("-")
-    if last in by_last:
-        return f"did you mean {by_last[last]!r}?"
+    same = [option for option in sorted(options) if option.rpartition(".")[2].lstrip("-") == last]
+    if same:
+        return f"did you mean {get_close_matches(name, same, n=1, cutoff=0)[0]!r}?"
     near = get_close_matches(last, by_last, n=1)
     return nearest(name, options) or (f"did you mean {by_last[near[0]]!r}?" if near else "")
 

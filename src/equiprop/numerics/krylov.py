@@ -53,8 +53,8 @@ def arnoldi(
             w = w - dot(along, vectors)
             column = column + along
         v, image, length = unit(w)
-        # What is left of an invariant space is rounding, and no new direction.
-        new = length > 100 * eps * before
+        # What is left of an invariant space is rounding, and no new direction; what is no number stays none.
+        new = ~(length <= 100 * eps * before)
         column = column.at[j + 1].set(jnp.where(new, length, 0))
         vectors = vectors.at[j + 1].set(jnp.where(new, v, 0))
         images = None if images is None else images.at[j + 1].set(jnp.where(new, image, 0))
