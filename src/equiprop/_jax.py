@@ -25,3 +25,21 @@ def set_up(precision: str) -> None:
             if os.access(folder, os.W_OK | os.X_OK):
                 jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+
+
+def forget_programs(share: float = 0.3) -> None:
+    """Lets go of the compiled programs where they take more than this share of the pieces of memory that a process may map.
+
+    Linux grants `vm.max_map_count`, 65,530 by default; a program for CPUs takes some tens, and where none is left the compiler
+    fails, as after a hundred different trainings in one process. What is needed again comes from the cache of `set_up`.
+    """
+    try:
+        most = int(Path("/proc/sys/vm/max_map_count").read_text())
+        mapped = Path("/proc/self/maps").read_bytes().count(b"\n")
+    except (OSError, ValueError):
+        # No Linux, or one that does not tell.
+        return
+    if mapped > share * most:
+        import jax
+
+        jax.clear_caches()

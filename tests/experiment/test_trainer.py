@@ -1,6 +1,7 @@
 """From a configuration to objects: what each key does, and what is refused before anything is written."""
 
 import json
+from pathlib import Path
 
 import equinox as eqx
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from equiprop._jax import set_up
+from equiprop._jax import forget_programs, set_up
 from equiprop.errors import InputError
 from equiprop.experiment import Choice, Config, Trainer, train
 from equiprop.experiment._trainer import dtype_of, make_system
@@ -353,3 +354,17 @@ def test_a_command_sets_jax_up_for_the_precision_asked_for(monkeypatch, precisio
         assert dtype_of(precision) == jnp.float32
     finally:
         jax.config.update("jax_default_matmul_precision", before)
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
+def test_programs_are_forgotten_where_they_fill_what_may_be_mapped():
+    traced = []
+
+    @jax.jit
+    def program(x):
+        traced.append(x)
+        return 2 * x
+
+    for share, times in ((1.0, 1), (0.0, 2)):
+        forget_programs(share)
+        assert float(program(1.0)) == 2.0 and len(traced) == times

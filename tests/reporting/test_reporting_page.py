@@ -22,6 +22,7 @@ from equiprop.reporting import (
     comparison_rows,
     differences,
     html_report,
+    is_study,
     mean_of_summaries,
     means_of,
     read_run,
@@ -377,6 +378,14 @@ def test_damaged_circles_are_refused(tmp_path: Path, damage: dict[str, object]) 
     assert Walk.from_json(kept).to_json() == kept
     with pytest.raises((KeyError, TypeError, ValueError)):
         Walk.from_json(kept | damage)
+
+
+def test_a_study_that_has_not_ended_is_told_from_a_folder_that_is_none(tmp_path: Path) -> None:
+    assert not is_study(tmp_path) and not is_study(tmp_path / ("y" * 300))
+    (tmp_path / "study.toml").touch()
+    assert is_study(tmp_path)
+    with pytest.raises(InputError, match="has not ended"):
+        read_study(tmp_path)
 
 
 def test_nothing_of_a_study_becomes_markup(tmp_path: Path) -> None:

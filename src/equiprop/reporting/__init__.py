@@ -41,6 +41,7 @@ from equiprop.reporting._run import in_todays_names as in_todays_names
 from equiprop.reporting._run import read_run as read_run
 from equiprop.reporting._run import read_runs as read_runs
 from equiprop.reporting._study import STUDY as STUDY
+from equiprop.reporting._study import STUDY_SETTINGS as STUDY_SETTINGS
 from equiprop.reporting._study import PrintedTable as PrintedTable
 from equiprop.reporting._study import Study as Study
 from equiprop.reporting._study import Walk as Walk

@@ -11,7 +11,7 @@ from equiprop.errors import InputError, printable
 from equiprop.files import read_json
 from equiprop.reporting._chart import Chart
 
-STUDY = "study.json"
+STUDY, STUDY_SETTINGS = "study.json", "study.toml"
 
 _MEND = "run the study again: it goes on where it stopped"
 
@@ -113,9 +113,9 @@ class Study:
 
 
 def is_study(path: str | os.PathLike[str]) -> bool:
-    """Whether a folder holds the result of a study."""
+    """Whether a folder is that of a study, finished or not."""
     try:
-        return (Path(path) / STUDY).is_file()
+        return any((Path(path) / name).is_file() for name in (STUDY, STUDY_SETTINGS))
     except OSError:
         # A name that no file can have.
         return False
@@ -124,6 +124,8 @@ def is_study(path: str | os.PathLike[str]) -> bool:
 def read_study(path: str | os.PathLike[str]) -> Study:
     """Reads the folder that `equiprop study` wrote. Raises `InputError` where it is damaged, or no study."""
     folder = Path(path)
+    if not (folder / STUDY).exists() and (folder / STUDY_SETTINGS).exists():
+        raise InputError("is a study that has not ended", path="study", value=str(folder), hint=_MEND)
     kept = read_json(folder / STUDY, _MEND)
     try:
         arms = dict.fromkeys(printable(str(row["arm"])) for row in kept["trained"])

@@ -11,17 +11,17 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
+from equiprop._jax import forget_programs
 from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
 from equiprop.experiment.sweeps import Sweep
 from equiprop.files import read_json, write_atomically
-from equiprop.reporting import STUDY, SUMMARY, draw_png, flatten
+from equiprop.reporting import STUDY, STUDY_SETTINGS, SUMMARY, draw_png, flatten
 from equiprop.studies._settings import Arm, StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table
 from equiprop.training import NonFinite
 
-FILE = "study.toml"
 PAGE = "README.md"
 
 Tell = Callable[[str], None]
@@ -54,7 +54,7 @@ def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Te
 
 @contextmanager
 def _opened(settings: StudySettings, out: Path) -> Iterator[None]:
-    file, text = out / FILE, settings.to_toml()
+    file, text = out / STUDY_SETTINGS, settings.to_toml()
     if out.exists() and not file.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists already, and is no study", hint="give another folder by out")
     if file.is_file() and file.read_text(encoding="utf-8") != text:
@@ -80,6 +80,7 @@ def _arm(
     study: AbstractStudy, settings: StudySettings, arm: Arm, out: Path, failed: dict[str, str], tell: Tell
 ) -> Iterator[tuple[Row, list[Row]]]:
     """Of each seed that was trained what its summary says, and what is measured."""
+    forget_programs()
     config = settings.config_of(arm, _chosen(settings, arm, out, tell))
     folder = out / arm.name
     try:
@@ -133,6 +134,7 @@ def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Pat
     file = out / "measured" / f"{arm.name}-seed-{seed}.json"
     if file.is_file():
         return read_json(file)["rows"]
+    forget_programs()
     about = {"arm": arm.name, "seed": seed, **arm.values}
     rows: list[Row] = [{**about, **row} for row in study.measure(load(path), settings.measure)]
     file.parent.mkdir(exist_ok=True)

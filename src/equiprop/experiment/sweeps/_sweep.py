@@ -9,6 +9,7 @@ from typing import Any
 
 import tomli_w
 
+from equiprop._jax import forget_programs
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.experiment._config import Config, anchored, read_tables
 from equiprop.experiment._train import Interrupted
@@ -201,6 +202,7 @@ class Sweep:
         """
         trials, metric = self.open(), Metric(self.metric)
         while claims := self._claimed(trials):
+            forget_programs()
             try:
                 train_trials(claims, lambda claim: config_of(self.base, self.space, claim.stored), metric)
             except Interrupted:
