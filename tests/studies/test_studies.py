@@ -96,6 +96,7 @@ def test_means_and_differences_are_those_of_scipy():
     table = Table("t", [*rows, {"arm": "a", "seed": 9, "x": 100.0}, {"arm": "b", "seed": 10, "x": None}])
     mean = table.where(arm="b").mean("x")
     assert (mean.mean, mean.deviation, mean.seeds) == pytest.approx((b.mean(), b.std(ddof=1), 5))
+    assert str(Table("t", [{"x": 5.645} for _ in range(3)]).mean("x")) == "5.645 ± 0"
     apart = table.where().difference("x", "a", "b")
     assert apart.seeds == 5 and apart.mean == pytest.approx((a - b).mean())
     assert apart.p == pytest.approx(stats.ttest_rel(a, b).pvalue)

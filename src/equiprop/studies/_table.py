@@ -75,6 +75,9 @@ class Table:
         """Of a column over the rows that have a number there."""
         found = np.asarray([row[name] for row in self.rows if isinstance(row.get(name), int | float)], float)
         deviation = float(found.std(ddof=1)) if found.size > 1 else math.nan
+        if found.size and np.ptp(found) == 0:
+            # Equal numbers, as the seconds of seeds that are trained together, whose mean is rounded.
+            deviation = 0.0 * deviation
         return Mean(float(found.mean()) if found.size else math.nan, deviation, found.size)
 
     def difference(self, name: str, arm: str, other: str) -> Difference:
