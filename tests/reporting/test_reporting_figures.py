@@ -12,6 +12,7 @@ from reporting_runs import epoch_line, write_run_into
 from equiprop.reporting import Chart, Curve, Map, Panel, Run, charts, read_run
 from equiprop.reporting._canvas import DARK, LIGHT, PALETTE
 from equiprop.reporting._chart import spoken
+from equiprop.reporting._page import _notes
 
 WriteRun = Callable[..., Path]
 
@@ -106,6 +107,14 @@ def test_parts_of_a_run_are_curves_of_one_panel_on_one_axis(runs: list[Run]) -> 
     assert [panel.title for panel in chart.panels] == ["homeostasis", "plain"] and chart.labels == ["h1", "out"]
     assert [[curve.run for curve in panel.curves] for panel in chart.panels] == [[0, 1], [0, 1]]
     assert chart.panels[0].include == chart.panels[1].include == (0.81, 1.0)
+
+
+def test_of_many_runs_their_parts_are_not_drawn_and_the_page_says_so(runs: list[Run]) -> None:
+    names = [chart.name for chart in charts(runs[:1] * 9)]
+    assert names == ["training", "gradient", "equilibrium", "cost"]
+    assert any("Of more than 8 runs" in note for note in _notes(runs[:1] * 9)) and len(_notes(runs)) < len(
+        _notes(runs[:1] * 9)
+    )
 
 
 def test_causes_that_are_as_good_as_nothing_are_left_out(write_run: WriteRun) -> None:

@@ -51,6 +51,9 @@ _COST = (
     "samples. The time of the first epoch includes compilation."
 )
 _RELATIVE, _COSINES, _SHARE = _RATIOS = "relative error", "cosine", "‖S‖ / (‖S‖ + ‖A‖)"
+MOST_IN_PARTS = 8
+"""Of more runs than these their parts are not drawn: a panel a run is a page of panels."""
+
 # A curve is flat that varies by no more of its size.
 _FLAT = 2e-3
 # A relative error that is as good as none.
@@ -61,7 +64,7 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
     """Every figure for which any of the runs has data, in reading order.
 
     A quantity that never changes is said in the place of a panel (`Chart.flat`). What a run has of each of its parts is a panel a
-    run, a curve a part.
+    run, a curve a part, and is left out of more than `MOST_IN_PARTS` runs.
     """
     percent = "%"
     training = [
@@ -148,7 +151,7 @@ def _by_part(
     folded: bool = False,
 ) -> Chart:
     """A panel a run with a curve for each entry of `key`, on one vertical axis; of values no smaller than `least`."""
-    parts = [part for part in members(runs, key) if part != TOTAL]
+    parts = [part for part in members(runs, key) if part != TOTAL] if len(runs) <= MOST_IN_PARTS else []
     if least is not None:
         parts = [
             part for part in parts if any(max(_known(series(run, key, part)[1]), default=0) >= least for run in runs)

@@ -13,7 +13,7 @@ from equiprop.errors import InputError, printable
 from equiprop.files import write_atomically
 from equiprop.reporting._canvas import DARK, LIGHT, Map, Panel, draw, mark
 from equiprop.reporting._chart import Chart, spoken
-from equiprop.reporting._charts import charts, legend
+from equiprop.reporting._charts import MOST_IN_PARTS, charts, legend
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence, trust
 from equiprop.reporting._differences import as_toml, differences
 from equiprop.reporting._means import STD
@@ -69,6 +69,7 @@ def html_report(runs: Sequence[Run], title: str | None = None, *, studies: Seque
         charts=[_view(chart) for chart in charts(runs)],
         differences=differences(runs) if len(runs) > 1 else [],
         citations=list(dict.fromkeys(text for run in runs for text in _citations(run))),
+        most_told=MOST_IN_PARTS,
         most_classes=_MOST_CLASSES,
         most_pairs=_MOST_PAIRS,
         mark=mark,
@@ -274,6 +275,11 @@ def _notes(runs: Sequence[Run]) -> list[str]:
         )
     if len(runs) > 1 and not all(several):
         notes.append("A run of one seed: small differences may be chance. Repeat with other seeds before concluding.")
+    if len(runs) > MOST_IN_PARTS:
+        notes.append(
+            f"Of more than {MOST_IN_PARTS} runs the causes of a bar, and what single populations and connections do, are not "
+            "drawn: report fewer runs to see them."
+        )
     if len({epochs_done(run) for run in runs}) > 1:
         notes.append("The runs have not trained for the same number of epochs.")
     if len({(str(run.config.get("dataset")), str(run.manifest.get("dataset_checksum"))) for run in runs}) > 1:
