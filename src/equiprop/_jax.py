@@ -19,11 +19,13 @@ def set_up(precision: str) -> None:
     if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         import pooch
 
-        folder = Path(pooch.os_cache("equiprop")) / "compiled"
-        with contextlib.suppress(OSError):
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK | os.X_OK):
-                jax.config.update("jax_compilation_cache_dir", str(folder))
+        # Without a home nothing is kept, which is no fault.
+        with contextlib.suppress(OSError, RuntimeError):
+            folder = Path(pooch.os_cache("equiprop")) / "compiled"
+            if folder.is_absolute():
+                folder.mkdir(parents=True, exist_ok=True)
+                if os.access(folder, os.W_OK | os.X_OK):
+                    jax.config.update("jax_compilation_cache_dir", str(folder))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 
 

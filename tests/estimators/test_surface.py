@@ -162,6 +162,15 @@ def test_that_many_samples_are_excluded_is_said_once_for_each_kind(monkeypatch):
     assert warned(Adjoint(), Centered(), Adjoint()) == [said[0].replace("Centered", "Adjoint")]
 
 
+def test_samples_without_a_number_are_said_to_have_none(monkeypatch):
+    monkeypatch.setattr(_estimate, "_warned", set())
+    with pytest.warns(
+        ExclusionWarning, match=r"1 of 3 .* \(whose cost or response is no finite number\); this is said once"
+    ):
+        # Of a class that there is not.
+        estimate(mlp(2, (3,), 2, key=jax.random.key(0)), X, jnp.asarray([0, 9, 1]), Centered())
+
+
 @pytest.mark.slow
 def test_nothing_is_said_of_few_excluded_samples_or_none(monkeypatch):
     monkeypatch.setattr(_estimate, "_warned", set())

@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import threading
@@ -21,7 +22,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from equiprop.data import Split
+from equiprop.data import Split, _room
 from equiprop.errors import CheckpointWarning, InputError
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment import (
@@ -886,6 +887,24 @@ def test_numbers_that_change_over_training_are_what_they_are_at_each_epoch(tmp_p
         Trainer(config(optimizer={"learning_rate": fall, "schedule": "cosine"}), DATA)
 
 
+@pytest.mark.parametrize(("name", "bits"), [("F8_E4M3", 8), ("F4", 4), ("F128", 128)])
+def test_numbers_that_numpy_has_not_are_a_damaged_checkpoint(finished, tmp_path, name, bits):
+    """A header that names them, of the right sizes; the checkpoint before it is read."""
+    run = tmp_path / "run"
+    shutil.copytree(finished[0], run)
+    newest = sorted((run / "checkpoints").glob("epoch-*"))[-1]
+    content = newest.read_bytes()
+    length = struct.unpack("<Q", content[:8])[0]
+    header = json.loads(content[8 : 8 + length])
+    array = next(about for key, about in header.items() if key != "__metadata__" and about["shape"])
+    begin, end = array["data_offsets"]
+    array |= {"dtype": name, "shape": [8 * (end - begin) // bits]}
+    changed = json.dumps(header).encode()
+    newest.write_bytes(struct.pack("<Q", len(changed)) + changed + content[8 + length :])
+    with pytest.warns(CheckpointWarning, match="is damaged|cannot be read"):
+        assert load(run, dataset=DATA).epoch < 3
+
+
 @pytest.mark.slow
 def test_a_checkpoint_of_the_first_version_is_read_and_does_not_go_on(finished, tmp_path):
     """A folder with the arrays by position, written here by TensorStore, as Orbax did then."""
@@ -918,6 +937,10 @@ def test_a_checkpoint_of_the_first_version_is_read_and_does_not_go_on(finished, 
     (folder / "about.json").write_text(json.dumps(about | {"digest": "0" * 64}))
     with pytest.raises(InputError, match="is damaged"):
         load(run, dataset=DATA)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_room, "_room", lambda: 16)
+        with pytest.raises(InputError, match="GiB of memory, and this machine has room for"):
+            load(run, dataset=DATA)
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "tensorstore", None)
         with pytest.raises(InputError, match=r"takes TensorStore to read; pip install .*\[tensorstore\]"):

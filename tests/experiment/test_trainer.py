@@ -356,6 +356,25 @@ def test_a_command_sets_jax_up_for_the_precision_asked_for(monkeypatch, precisio
         jax.config.update("jax_default_matmul_precision", before)
 
 
+@pytest.mark.parametrize("home", [None, "~/.cache/equiprop"])
+def test_without_a_home_no_programs_are_kept(monkeypatch, tmp_path, home):
+    import pooch
+
+    def where(name):
+        if home is None:
+            raise RuntimeError("Could not determine home directory.")
+        return home
+
+    told = {}
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
+    monkeypatch.setattr(pooch, "os_cache", where)
+    monkeypatch.setattr(jax.config, "update", told.__setitem__)
+    set_up("float32")
+    assert "jax_compilation_cache_dir" not in told and "jax_default_matmul_precision" in told
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="only Linux tells what is mapped")
 def test_programs_are_forgotten_where_they_fill_what_may_be_mapped():
     traced = []

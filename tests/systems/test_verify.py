@@ -13,7 +13,7 @@ from equiprop.errors import InputError
 from equiprop.estimators import Adjoint, Centered, Holomorphic, estimate
 from equiprop.numerics import AbstractCost
 from equiprop.solvers import GaussSeidel, Jacobi, relax
-from equiprop.systems import LayeredNetwork, from_energy, from_force, is_holomorphic, verify
+from equiprop.systems import LayeredNetwork, from_energy, from_force, is_holomorphic, mlp, verify
 from networks import batch, network
 
 RNG = np.random.default_rng(11)
@@ -415,3 +415,36 @@ def test_inputs_of_a_gradient_are_real_and_those_of_a_relaxation_may_be_complex(
     assert np.allclose(found.state, x / 2)
     with pytest.raises(InputError, match=r"^x: is complex, and the gradient of a cost wants real numbers"):
         estimate(system, x, jnp.zeros((4, 3)), Centered())
+
+
+OWN = """
+import jax.numpy as jnp
+from equiprop.numerics import AbstractActivation
+
+
+class Among(AbstractActivation):
+    kind = "among"
+
+    def __call__(self, u):
+        return jnp.tanh(u - 0.5 * u.mean(axis=0))
+
+
+class Alone(AbstractActivation):
+    kind = "alone"
+
+    def __call__(self, u):
+        return jnp.tanh(u)
+"""
+
+
+def test_an_activation_of_ones_own_that_looks_at_other_samples_is_refused(tmp_path):
+    """Of a layered network, whose own parts leave samples apart."""
+    (tmp_path / "own.py").write_text(OWN)
+    x, y = batch()
+
+    def of(name):
+        return mlp(x.shape[1], (5,), 3, activation=f"{tmp_path / 'own.py'}:{name}", key=jax.random.key(0))
+
+    with pytest.raises(InputError, match="a sample depends on the other samples of its batch"):
+        estimate(of("Among"), x, y, Centered())
+    assert (estimate(of("Alone"), x, y, Centered(nudge=0.01)).weight > 0).all()

@@ -21,6 +21,7 @@ from equiprop.data._info import DatasetInfo as DatasetInfo
 from equiprop.data._inputs import read_inputs as read_inputs
 from equiprop.data._load import load as load
 from equiprop.data._load import load_split as load_split
+from equiprop.data._room import require_room as require_room
 from equiprop.data._shards import Shards as Shards
 from equiprop.data._split import Split as Split
 from equiprop.data._store import FileState as FileState

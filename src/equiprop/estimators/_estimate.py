@@ -189,6 +189,7 @@ def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
         _warned.add(kind)
         counts = {name: int(count) for name, count in answer.counts.items()}
         why = ", ".join(f"{counts[name]} {name}" for name in estimator.dropped if counts[name])
+        why = why or "whose cost or response is no finite number"
         warn(
             f"{type(estimator).__name__}: {counts['excluded']} of {counts['samples']} samples are excluded from the gradient "
             f"({why}); this is said once",

@@ -180,7 +180,8 @@ class Checkpoints:
             with safe_open(about.path, "numpy") as file:
                 said = file.metadata() or {}
                 arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        except (OSError, SafetensorError) as error:
+        except (OSError, SafetensorError, AttributeError, TypeError, ValueError) as error:
+            # The last three for what NumPy makes of a header that names numbers it does not have.
             raise _Damaged(f"cannot be read ({error})", path=f"checkpoint {about.path}") from error
         if said.pop("digest", "") != about.digest or _digest(arrays, said) != about.digest:
             raise _Damaged("is damaged, it does not hold what was written", path=f"checkpoint {about.path}")

@@ -1,12 +1,14 @@
 """Checkpoints of version 0.1: a folder with `about.json`, and the arrays of a state by their position, as Orbax wrote them."""
 
 import hashlib
+import math
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from equiprop.data import require_room
 from equiprop.errors import InputError
 from equiprop.files import read_json
 from equiprop.numerics import trees
@@ -41,6 +43,10 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         keys = ts.KvStore.open(store).result().list().result()
         names = sorted({key.decode().partition("/")[0] for key in keys})
         opened = [ts.open({"driver": "zarr", "kvstore": store | {"path": f"{name}/"}}).result() for name in names]
+        for name, array in zip(names, opened, strict=True):
+            # A piece of an array is read whole, however little of it there is.
+            pieces = math.prod(array.chunk_layout.read_chunk.shape or ())
+            require_room(max(math.prod(array.shape), pieces) * array.dtype.numpy_dtype.itemsize, path / name)
         return {name: np.asarray(array.read().result()) for name, array in zip(names, opened, strict=True)}
     except (OSError, ValueError) as error:
         raise InputError(f"checkpoint {path}: cannot be read ({str(error).splitlines()[0]})") from error

@@ -15,7 +15,7 @@ from jax.core import Tracer
 from jaxtyping import Array, PyTree
 
 from equiprop.errors import InputError
-from equiprop.numerics import AbstractCost, require_numbers, trees
+from equiprop.numerics import AbstractCost, activation, require_numbers, trees
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
 from equiprop.systems._system import System
@@ -44,8 +44,7 @@ def verify(system: System, x: Any, target: Any = None) -> None:
             hint = "hold its real and its imaginary part as two arrays"
             raise InputError("is complex, and a parameter must be real", path=name, hint=hint)
     require_numbers(x, "x", may_be_empty=True)
-    if not isinstance(innermost(system), LayeredNetwork):
-        # Populations and connections leave samples apart, and tell their leak.
+    if not _is_made_of_ours(innermost(system)):
         _once("force", system, x, _verify_force)
     if target is not None:
         verify_cost(system, x, target)
@@ -71,6 +70,15 @@ def verify_state(system: System, x: Any, state: Any, path: str = "state") -> Non
     if found != wanted:
         hint = "give that of this system and this batch"
         raise InputError(f"is of shapes {found}, where the states have {wanted}", path=path, hint=hint)
+
+
+def _is_made_of_ours(system: System) -> bool:
+    """Whether it is a layered network of activations and connections that leave samples apart, and tell their leak."""
+    if not isinstance(system, LayeredNetwork):
+        return False
+    parts = [activation(population.activation) for population in system.topology.relaxing]
+    parts += [edge.operation for edge in system.edges]
+    return all(type(part).__module__.startswith("equiprop.") for part in parts)
 
 
 def _is_ours(cost: Any) -> bool:
