@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM in a program that may compute for minutes on end."""
+"""Ctrl-C, SIGTERM and a watch over a program that may compute for minutes on end."""
 
 import os
 import signal
@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Thread
 
 # A terminal, a scheduler and the commands in between may each pass on the same signal.
@@ -16,6 +16,8 @@ _PATIENCE_SECONDS = 3.5
 # For what is worth to be waited for.
 _LONGEST_SECONDS = 60.0
 _TICK = 0.1
+# So long at one thing is said, and again after twice the time.
+_SILENT_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,7 @@ class _Part:
     what: str
     waited_for: bool
     then: Callable[[], str]
+    since: float = field(default_factory=time.monotonic)
 
 
 _doing: list[_Part] = []
@@ -48,6 +51,8 @@ def end_in_time() -> None:
     """Ends this process with 130, seconds after Ctrl-C or SIGTERM, if it has not ended by itself, and says what it was at.
 
     Python hears a signal only between two instructions of its main thread, and a compiled call may be minutes away from the next.
+    Until then it is watched: what it has been at for five minutes without an end is named, and again after twice the time.
+
     For programs of our own, from their main thread: a library does not end the program that uses it.
     """
     heard, told = socket.socketpair()
@@ -59,8 +64,7 @@ def end_in_time() -> None:
 
 
 def _end(heard: socket.socket, told: socket.socket) -> None:
-    while not _asks(heard):
-        pass
+    _watch(heard)
     heard.settimeout(_TICK)
     began, again = time.monotonic(), False
     until = began + _PATIENCE_SECONDS
@@ -71,10 +75,32 @@ def _end(heard: socket.socket, told: socket.socket) -> None:
     parts = list(_doing)
     at = f", in {', '.join(part.what for part in parts)}, which does not stop half way" if parts else ""
     said = "; ".join([f"interrupted{at}", *filter(None, (part.then() for part in parts))])
-    sys.stderr.write(f"equiprop: {said}\n")
-    sys.stderr.flush()
+    _say(said)
     told.close()
     os._exit(130)
+
+
+def _watch(heard: socket.socket) -> None:
+    """Until there is a signal that asks for the end."""
+    heard.settimeout(_SILENT_SECONDS / 10)
+    last, silent = None, _SILENT_SECONDS
+    while not _asks(heard):
+        parts = list(_doing)
+        part = parts[-1] if parts else None
+        if part is None or part is not last:
+            last, silent = part, _SILENT_SECONDS
+        elif time.monotonic() - part.since > silent:
+            at = ", ".join(part.what for part in parts)
+            minutes = (time.monotonic() - part.since) / 60
+            _say(
+                f"still in {at}, for {minutes:.0f} minutes; to compile a large system may take as long, and Ctrl-C ends it"
+            )
+            silent *= 2
+
+
+def _say(what: str) -> None:
+    sys.stderr.write(f"equiprop: {what}\n")
+    sys.stderr.flush()
 
 
 def _asks(heard: socket.socket) -> bool:
