@@ -142,6 +142,20 @@ NUMERICS = (
         "diagnostics/test_limits.py",
     ),
     Mistake(
+        "a bar that does not see what the free phase has left undone",
+        "estimators/_audit.py",
+        "u, unflat(step))\n\n    return jax.vmap(single)(state, injection, converged)",
+        "u, unflat(0 * step))\n\n    return jax.vmap(single)(state, injection, converged)",
+        "estimators/test_audit.py",
+    ),
+    Mistake(
+        "the readout's part of what the free phase has left undone",
+        "estimators/_audit.py",
+        "apart = [t[0] - a[-1] + c - d for",
+        "apart = [t[0] - a[-1] + 0 * (c - d) for",
+        "estimators/test_audit.py",
+    ),
+    Mistake(
         "half of the residual of a singular value",
         "numerics/krylov.py",
         "2**0.5 * jnp.abs(k[steps, steps - 1]) * last",
@@ -315,15 +329,15 @@ SYSTEMS = (
     Mistake(
         "a sample far from equilibrium believed by the bar of the gradient",
         "estimators/_audit.py",
-        "doubt = jnp.where((doubt < 1) & free.converged[chosen], 0, doubt)",
-        "doubt = jnp.where(doubt < 1, 0, doubt)",
+        "jnp.where(free.converged[chosen], 0, jnp.minimum(left_over, 1))",
+        "0",
         "estimators/test_audit.py",
     ),
     Mistake(
         "a solution that is none believed by the bar of the gradient",
         "estimators/_audit.py",
-        "jnp.where(solved & (in_doubt < 1), in_doubt, 1)",
-        "jnp.where(solved, in_doubt, 0)",
+        "jnp.where(solved & (in_doubt < 1), 0.0, 1.0)",
+        "jnp.where(in_doubt < 1, 0.0, 1.0)",
         "estimators/test_audit.py",
     ),
 )

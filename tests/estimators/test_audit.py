@@ -93,11 +93,43 @@ def test_of_a_batch_that_is_audited_as_a_whole_it_is_the_error(problem, estimato
     assert set(bar.causes) == set(CAUSES)
 
 
+@pytest.mark.parametrize("estimator", [ep.Adjoint(), ep.ExactResponse(), ep.Centered(0.02)])
+@pytest.mark.parametrize("tolerance", [1e-1, 1e-2, 1e-4])
+def test_what_the_free_phase_has_left_undone_is_error(problem, estimator, tolerance):
+    """Against the gradient at the equilibrium itself, that of the readout and of ∂F/∂θ too."""
+    system, x, y, _, _, exact = problem
+    solver = ep.Jacobi(tolerance=tolerance, nudged_max_steps=2000)
+    answer = ep.estimate(system, x, y, estimator, solver=solver)
+    true = error(answer.gradient, exact)
+    bar = answer.audit(len(x))
+    assert int(answer.counts["excluded"]) == 0 and 0.8 * true <= float(bar.exact) <= 1.6 * true
+    if isinstance(estimator, ep.Adjoint):
+        assert float(bar.causes["relaxation"]) == pytest.approx(float(bar.exact), rel=0.2)
+
+
 def error_between(limit, exact):
     return np.linalg.norm(flat(limit) - flat(exact)) / np.linalg.norm(flat(exact))
 
 
 @pytest.mark.slow
+def test_a_readout_with_weights_has_a_part_in_what_the_free_phase_has_left_undone():
+    """That is all the error there is of the output, whose own weights alone follow the cost."""
+    system = ep.mlp(4, (6,), 3, key=jax.random.key(5))
+    x, y = batch_of(jax.random.key(1), 12)
+    answer = ep.estimate(system, x, y, ep.Adjoint(), solver=ep.Jacobi(tolerance=0.1))
+    exact = ep.estimate(system, x, y, ep.Adjoint(), solver=SOLVER).gradient
+    bar, true = answer.audit(len(x)), error(answer.gradient, exact)
+    for name, ours, theirs in zip(
+        trees.paths(exact), jax.tree.leaves(answer.gradient), jax.tree.leaves(exact), strict=True
+    ):
+        if name.startswith("cost"):
+            assert (
+                0.8 * error(ours, theirs) <= float(bar.exact_of[name]) <= 1.6 * error(ours, theirs)
+                and error(ours, theirs) > 1e-3
+            )
+    assert 0.8 * true <= float(bar.exact) <= 1.6 * true
+
+
 def test_a_few_samples_tell_the_error_of_many():
     """On forty random systems and batches the error lies below the bar, which is within five times of it."""
     audited = eqx.filter_jit(lambda answer: answer.audit(16))

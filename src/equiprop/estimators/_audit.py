@@ -27,7 +27,7 @@ _SOLVED = 0.5
 # have a large one.
 _BY_LOT = 0.2
 
-# Standard errors that a bar holds besides what was found; and what relaxation of the free phase, which no sample tells, may add.
+# Standard errors that a bar holds besides what was found; and what equations that are solved to a tenth of an error may hide.
 _DEVIATIONS = 1.2
 _SAFETY = 1.15
 
@@ -46,7 +46,8 @@ class GradientBar(Figures):
     """The relative error ‖g − g*‖/‖g*‖ of the gradient g of a batch, as a few of its samples tell.
 
     Of each sample audited the linear equations are solved for how far its error vector is from δE = −J⁻¹∇C and from
-    δ = −J⁻ᵀ∇C, and that is carried through ∂F/∂θ. Samples are drawn with probabilities p in proportion to their share of the
+    δ = −J⁻ᵀ∇C, and that is carried through ∂F/∂θ; all of them where a Newton step leads from the free state, so that what its
+    relaxation has left undone is error, too. Samples are drawn with probabilities p in proportion to their share of the
     gradient and of what their own error bars say of its error, and the mean of their parts over p is that of the whole batch; its
     standard error is part of the bar. Of a batch of no more samples than are to be audited all are.
 
@@ -158,15 +159,17 @@ def audit(
     state, injection, x, target, found, share, known = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
     found = trees.select(share > 0, found, jax.tree.map(jnp.zeros_like, found))
-    of_limit, of_exact, doubt = _errors(system, state, injection, target, found)
-    doubt = jnp.where((doubt < 1) & free.converged[chosen], 0, doubt)
+    nearer = _nearer(system, state, injection, free.converged[chosen])
+    of_limit, of_exact, doubt = _errors(system, nearer, injection, target, found)
+    left_over = relative(trees.norm(system.force(state, injection)), wanted[chosen])
+    doubt = jnp.where(doubt == 1, 1, jnp.where(free.converged[chosen], 0, jnp.minimum(left_over, 1)))
     # Of what is excluded, and so is zero here, the size of its own error vector is wanted all the same.
     believed = (doubt < 1) | (share == 0)
     of_limit, of_exact = (
         trees.add(trees.select(believed, e, jax.tree.map(jnp.zeros_like, e)), trees.scale(doubt, found))
         for e in (of_limit, of_exact)
     )
-    known = known.at[:, 0].set(jnp.hypot(known[:, 0], doubt))
+    known = known.at[:, 0].set(jnp.hypot(known[:, 0], jnp.minimum(left_over, 1)))
     of_limit = jax.tree.map(lambda e, a: jnp.where(grounds.follows_adjoint, e, a), of_exact, of_limit)
     parts = [
         trees.scale(inclusion * share, of_limit),
@@ -180,7 +183,9 @@ def audit(
     # Nothing tiny is squared.
     unit = jnp.max(jnp.stack([jnp.max(jnp.abs(a)) for a in jax.tree.leaves(parts)]))
     unit = jnp.where(unit > 0, unit, 1)
-    mean, within = _carried(system, state, x, jax.tree.map(lambda a: a / unit, parts))
+    as_it_is = trees.scale(inclusion * share, found)
+    given = (state, nearer, x, target, jax.tree.map(lambda a: a / unit, as_it_is), inclusion * share / unit)
+    mean, within = _carried(system, given, jax.tree.map(lambda a: a / unit, parts))
     if offset is not None:
         mean = jax.tree.map(lambda m, o: m.at[0].add(o / unit), mean, offset)
     weight = inclusion * share
@@ -281,11 +286,33 @@ def _shares(sizes: Float[Array, " batch"]) -> Float[Array, " batch"]:
     return jnp.where(total > 0, sizes / jnp.where(total > 0, total, 1), 1 / sizes.shape[0])
 
 
+def _nearer(system: System, state: PyTree, injection: PyTree, converged: Bool[Array, " some"]) -> PyTree:
+    """A Newton step nearer to equilibrium, where a sample is near it and the step is found."""
+
+    def single(u: PyTree, d: PyTree, near: Array) -> PyTree:
+        force, membrane = jax.linearize(
+            lambda v: system.force(jax.tree.map(lambda a: a[None], v), jax.tree.map(lambda a: a[None], d)), u
+        )
+        right, unflat = ravel_pytree(jax.tree.map(lambda f: -f[0], force))
+        size = jnp.linalg.norm(right)
+        step, left, _ = gmres(
+            lambda v: ravel_pytree(jax.tree.map(lambda a: a[0], membrane(unflat(v))))[0],
+            right / jnp.where(size > 0, size, 1),
+            tolerance=jnp.asarray(_ACCURACY, right.dtype),
+            restart=min(_RESTART, right.size),
+            max_restarts=_CYCLES,
+        )
+        found = near & (left <= _SOLVED) & jnp.all(jnp.isfinite(step))
+        return jax.tree.map(lambda a, s: a + jnp.where(found, size * s, 0), u, unflat(step))
+
+    return jax.vmap(single)(state, injection, converged)
+
+
 def _errors(
     system: System, state: PyTree, injection: PyTree, target: PyTree, error_vector: PyTree
 ) -> tuple[PyTree, PyTree, Float[Array, " some"]]:
-    """How far error vectors are from δE and from δ, and how far that is in doubt: ‖F‖/‖∇C‖, as where there is no equilibrium a
-    force is left like that of a nudge by it, at most 1; and 1 where the equations are not solved.
+    """How far error vectors are from δE and from δ, and whether that is in doubt: 1 where the equations are not solved, or a
+    force is left that is as strong as that of a nudge by 1.
 
     Both equations are solved at once, in the activity: D·M⁻¹·JM·e = D·M⁻¹·(JMδ + ∇C), J = (∂F/∂u)·D⁻¹, and its like with
     (∂F/∂u)ᵀ. The two operators have the same eigenvalues.
@@ -332,26 +359,31 @@ def _errors(
         )
         in_doubt = relative(trees.norm(force), trees.norm(gradient))[0]
         solved = relative(left, jnp.linalg.norm(right)) <= _SOLVED
-        return of_limit, of_exact, jnp.where(solved & (in_doubt < 1), in_doubt, 1)
+        return of_limit, of_exact, jnp.where(solved & (in_doubt < 1), 0.0, 1.0)
 
     return jax.vmap(single)(state, injection, target, error_vector)
 
 
-def _carried(
-    system: System, state: PyTree, x: PyTree, parts: list[PyTree]
-) -> tuple[PyTree, Float[Array, "arrays sums"]]:
+def _carried(system: System, given: tuple[Any, ...], parts: list[PyTree]) -> tuple[PyTree, Float[Array, "arrays sums"]]:
     """Σ partᵀ∂F/∂θ over the samples, of each part on a leading axis, and for each array of parameters Σ‖·‖² over the samples of
     each of `_sums`. ∂F/∂θ is what is believed; of a fourth part, what each of the system's departures from that makes it less.
+
+    **Arguments:**
+
+    - `given`: states; those nearer to equilibrium at which the parts are carried; inputs; targets; and the error vectors that
+      were carried at the states themselves, and the weight of the costs whose gradient was taken there: what that makes
+      different belongs to the first part.
     """
+    state = given[0]
     departures = list(system.departures)
     count = 3 + len(departures)
     arrays, rest = eqx.partition(system, eqx.is_inexact_array)
     sums = jnp.asarray(_sums(count), trees.dtype_of(state))
 
-    def of_one(u: PyTree, inputs: PyTree, pushes: list[PyTree]) -> PyTree:
-        u, inputs = jax.tree.map(lambda a: a[None], (u, inputs))
+    def of_one(given: tuple[Any, ...], pushes: list[PyTree]) -> PyTree:
+        before_it, u, inputs, target, as_it_is = jax.tree.map(lambda a: a[None], given[:-1])
 
-        def pulled(view: Callable[[System], System], pushes: list[PyTree]) -> PyTree:
+        def pulled(view: Callable[[System], System], pushes: list[PyTree], u: PyTree = u) -> PyTree:
             def force(theta: PyTree) -> PyTree:
                 whole = view(eqx.combine(theta, rest))
                 return whole.force(u, whole.injection(inputs))
@@ -360,8 +392,17 @@ def _carried(
             pushed = jax.tree.map(lambda *a: jnp.stack(a)[:, None], *pushes)
             return jax.vmap(lambda push: pull(push)[0])(pushed)
 
-        leaves, structure = jax.tree.flatten(pulled(lambda s: s.believed, pushes))
-        made, before = [a[:3] for a in leaves], [a[3:] for a in leaves]
+        def of_cost(theta: PyTree, u: PyTree) -> Array:
+            whole = eqx.combine(theta, rest)
+            return given[-1] * whole.cost(whole.output(whole.activity(u)), target)[0]
+
+        one = jax.tree.map(lambda a: a[0], as_it_is)
+        leaves, structure = jax.tree.flatten(pulled(lambda s: s.believed, [*pushes, one]))
+        there = jax.tree.leaves(pulled(lambda s: s.believed, [one], before_it))
+        costs = [jax.tree.leaves(jax.grad(of_cost)(arrays, where)) for where in (before_it, u)]
+        apart = [t[0] - a[-1] + c - d for t, a, c, d in zip(there, leaves, *costs, strict=True)]
+        made = [a[:3].at[0].add(b) for a, b in zip(leaves, apart, strict=True)]
+        before = [a[3:-1] for a in leaves]
         for cause in departures:
             after = jax.tree.leaves(pulled(lambda s, cause=cause: s.departures[cause], pushes[3:]))
             made = [jnp.concatenate([m, b - a]) for m, b, a in zip(made, before, after, strict=True)]
@@ -369,7 +410,7 @@ def _carried(
         return jax.tree.unflatten(structure, made)
 
     def step(
-        carry: tuple[PyTree, Array], sample: tuple[PyTree, PyTree, list[PyTree]]
+        carry: tuple[PyTree, Array], sample: tuple[tuple[Any, ...], list[PyTree]]
     ) -> tuple[tuple[PyTree, Array], None]:
         total, squares = carry
         made = of_one(*sample)
@@ -379,7 +420,7 @@ def _carried(
     parameters = eqx.filter(system, eqx.is_inexact_array)
     zero = jax.tree.map(lambda a: jnp.zeros((count, *a.shape), a.dtype), parameters)
     squares = jnp.zeros((len(jax.tree.leaves(parameters)), len(sums)), sums.dtype)
-    return jax.lax.scan(step, (zero, squares), (state, x, parts))[0]
+    return jax.lax.scan(step, (zero, squares), (given, parts))[0]
 
 
 def _sizes(

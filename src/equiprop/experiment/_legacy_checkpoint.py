@@ -45,7 +45,7 @@ def _arrays(path: Path) -> dict[str, np.ndarray]:
         opened = [ts.open({"driver": "zarr", "kvstore": store | {"path": f"{name}/"}}).result() for name in names]
         for name, array in zip(names, opened, strict=True):
             # A piece of an array is read whole, however little of it there is.
-            pieces = math.prod(array.chunk_layout.read_chunk.shape or ())
+            pieces = math.prod(n or 1 for n in array.chunk_layout.read_chunk.shape or ())
             require_room(max(math.prod(array.shape), pieces) * array.dtype.numpy_dtype.itemsize, path / name)
         return {name: np.asarray(array.read().result()) for name, array in zip(names, opened, strict=True)}
     except (OSError, ValueError) as error:
