@@ -125,7 +125,7 @@ def test_a_readout_with_weights_has_a_part_in_what_the_free_phase_has_left_undon
         if name.startswith("cost"):
             assert (
                 0.8 * error(ours, theirs) <= float(bar.exact_of[name]) <= 1.6 * error(ours, theirs)
-                and error(ours, theirs) > 1e-3
+                and error(ours, theirs) > 1e-4
             )
     assert 0.8 * true <= float(bar.exact) <= 1.6 * true
 
