@@ -54,9 +54,10 @@ class Stability(AbstractStudy):
                 ours[-1] |= {name: least[name] for name in (_TOTAL, _EQUAL)}
             one, most = ours[0], min(ours, key=lambda row: _or_infinite(row[_EQUAL].mean))
             facts[name] = {"one": one[_EQUAL].mean, "best": most[_EQUAL].mean, "points": most["points"]}
+            best_of = f"{most['points']} by {most[_EQUAL]} (|β| = {most['best nudge']:g})"
             said.append(
                 f"{arm.label}: with noise and as many readings one nudge is off by {one[_EQUAL]} at best (|β| = "
-                f"{one['best nudge']:g}), {most['points']} by {most[_EQUAL]} (|β| = {most['best nudge']:g})."
+                f"{one['best nudge']:g}), {best_of if most is not one else 'and no number of them by less'}."
             )
             best += ours
         plane = measured.where(by=_PLANE)
