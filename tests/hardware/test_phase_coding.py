@@ -18,7 +18,18 @@ from equiprop.estimators import (
     estimate,
 )
 from equiprop.estimators._circle import reading_gain
-from equiprop.hardware import Device, Mismatch, PhaseCoded, PhaseCoding, Quantisation, Readout, Timing, monte_carlo
+from equiprop.hardware import (
+    Device,
+    Mismatch,
+    PhaseCoded,
+    PhaseCoding,
+    Quantisation,
+    Readout,
+    Timing,
+    monte_carlo,
+    netlists,
+    transient,
+)
 from equiprop.homeostasis import Batch as Usable
 from equiprop.homeostasis import JacobianHomeostasis
 from equiprop.numerics import SquaredError, trees
@@ -263,6 +274,9 @@ def test_two_units_move_in_time_as_two_units():
         (lambda: PhaseCoding().of(network("untied")), ("scheme",)),
         (lambda: coded("two_units", coded("two_units")), ("system",)),
         (lambda: Device().instance(coded("two_units")), ("system",)),
+        (lambda: Device().instance(Device(mismatch=Mismatch(gain=0.1)).instance(network("untied"))), ("system",)),
+        (lambda: transient(coded("quadrature"), X, [1.0]), ("system",)),
+        (lambda: netlists.netlist(coded("two_units"), X[:1]), ("system",)),
         (lambda: Device(backward="ideal", coding=PhaseCoding(scheme="two_units")), ("backward",)),
         (
             lambda: Device(timing=Timing(pole=0.1), coding=PhaseCoding(scheme="quadrature")).instance(

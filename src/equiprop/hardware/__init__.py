@@ -1,5 +1,6 @@
 """Imperfect devices: what a system is built on, and what that makes of it."""
 
+from equiprop.hardware import netlists as netlists
 from equiprop.hardware._cells import AbstractCells as AbstractCells
 from equiprop.hardware._chip import Chip as Chip
 from equiprop.hardware._device import AbstractDevice as AbstractDevice

@@ -50,6 +50,11 @@ class Chip(AbstractWrapper):
             raise InputError(
                 "is coded: a chip is made first, and coded then", path="system", value=type(system).__name__
             )
+        if _on_a_chip(system):
+            reason = "is on a device already, and what is wrong with two of them does not add up"
+            raise InputError(
+                reason, path="system", hint="give the system itself, and one device with all that is wrong"
+            )
         scales = [_full_scale(device, weight) for weight in _weights(system)]
         units = {}
         sizes = {"gain": device.units.gain, "offset": device.units.offset, "time_constant": device.timing.spread}
@@ -296,3 +301,11 @@ def _full_scale(device: Any, weight: Array) -> Array:
         return jnp.asarray(device.full_scale, weight.dtype)
     largest = jnp.max(jnp.abs(weight), initial=0)
     return jnp.where(largest > 0, jnp.asarray(device.headroom, weight.dtype) * largest, 1)
+
+
+def _on_a_chip(system: System) -> bool:
+    while isinstance(system, AbstractWrapper):
+        if isinstance(system, Chip):
+            return True
+        system = system.system
+    return False

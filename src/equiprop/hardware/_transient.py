@@ -12,6 +12,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError, suggest
+from equiprop.hardware._phase_coded import PhaseCoded
 from equiprop.numerics import Figures, trees
 from equiprop.solvers import METHODS, controller, diffrax, method_of
 from equiprop.systems import Dynamics, Free, Motion, Nudged, System, in_parts, of_parts, verify, verify_cost
@@ -87,6 +88,9 @@ def transient(
     without a key, an unknown method or one that takes no noise, and what `estimate` raises for systems and targets.
     """
     diffrax()
+    if isinstance(system, PhaseCoded) and system.harmonics:
+        reason = "is on a carrier: its states are those of a whole period, and move in no time"
+        raise InputError(reason, path="system", hint="give the system that is coded, or one coded as two units")
     verify(system, x)
     nudged = callable(nudge) or nudge != 0
     if nudged:

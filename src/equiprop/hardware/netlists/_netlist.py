@@ -39,6 +39,9 @@ def circuit_of(
         raise InputError(f"must be one of {', '.join(COUPLINGS)}", path="couplings", value=couplings)
     if not ohms > 0:
         raise InputError("must be above 0", path="ohms", value=ohms)
+    if system.coding is not None:
+        reason = "has complex states, of which no circuit is known here"
+        raise InputError(reason, path="system", hint="give the system that is coded")
     inner = innermost(system)
     known = isinstance(inner, LayeredNetwork) or isinstance(system, ResistiveNetwork)
     if not known:
