@@ -28,13 +28,19 @@ class Chart:
     folded: bool = False
 
     @property
+    def legend(self) -> dict[int, str]:
+        """What appears in the panels, by its place among the labels."""
+        shown = {curve.run for panel in self.panels if isinstance(panel, Panel) for curve in panel.curves}
+        return {run: self.labels[run] for run in sorted(shown)}
+
+    @property
     def svg(self) -> str:
         """All panels with their legend, on white."""
         return draw(self.panels, self.labels, paper="white")
 
     def to_json(self) -> dict[str, Any]:
         """As values of JSON but for numbers that are none."""
-        return asdict(self) | {"panels": [asdict(panel) for panel in self.panels]}
+        return asdict(self)
 
     @classmethod
     def from_json(cls, kept: Mapping[str, Any]) -> "Chart":

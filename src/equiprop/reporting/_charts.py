@@ -1,7 +1,7 @@
 """The figures of a report: what each shows, and how to read it."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from equiprop.reporting._canvas import Curve, Panel
@@ -223,9 +223,3 @@ def _values(panel: Panel) -> list[float]:
 
 def _known(values: Sequence[float]) -> list[float]:
     return [value for value in values if math.isfinite(value)]
-
-
-def legend(chart: Chart) -> Mapping[int, str]:
-    """What appears in the panels, by its place among the labels."""
-    shown = {curve.run for panel in chart.panels if isinstance(panel, Panel) for curve in panel.curves}
-    return {run: chart.labels[run] for run in sorted(shown)}

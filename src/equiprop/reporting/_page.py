@@ -13,7 +13,7 @@ from equiprop.errors import InputError, printable
 from equiprop.files import write_atomically
 from equiprop.reporting._canvas import DARK, LIGHT, Map, Panel, draw, mark
 from equiprop.reporting._chart import Chart, spoken
-from equiprop.reporting._charts import MOST_IN_PARTS, charts, legend
+from equiprop.reporting._charts import MOST_IN_PARTS, charts
 from equiprop.reporting._describe import certificate, outcome_of_selection, sentence, trust
 from equiprop.reporting._differences import as_toml, differences
 from equiprop.reporting._means import STD
@@ -131,7 +131,6 @@ class _PanelView:
 class _ChartView:
     chart: Chart
     panels: Sequence[_PanelView]
-    legend: dict[int, str]
 
 
 @dataclass(frozen=True)
@@ -146,7 +145,7 @@ class _StudyView:
 
 
 def _view(chart: Chart) -> _ChartView:
-    return _ChartView(chart, [_panel(panel, chart.labels) for panel in chart.panels], dict(legend(chart)))
+    return _ChartView(chart, [_panel(panel, chart.labels) for panel in chart.panels])
 
 
 def _panel(panel: Panel | Map, labels: Sequence[str]) -> _PanelView:
