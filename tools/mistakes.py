@@ -292,9 +292,16 @@ SYSTEMS = (
         "systems/test_verify.py",
     ),
     Mistake(
+        "what samples will do to each other unseen while it is nothing",
+        "systems/_verify.py",
+        "(1.0, _elsewhere(system))",
+        "(1.0, system)",
+        "systems/test_verify.py",
+    ),
+    Mistake(
         "a wrong leak believed",
         "systems/_verify.py",
-        "if not _agree(met, [-k * f.astype(k.dtype) for f, k in zip(flat, said, strict=True)]):",
+        "if not _agree(met, [-k * f.astype(k.dtype) for f, k in zip(flat, said, strict=True)], 1e-3):",
         "if False:",
         "systems/test_verify.py",
     ),

@@ -557,7 +557,7 @@ MISTAKES = [
         "training.epochs = 2147483648: makes too many steps to be counted; give at most",
     ),
     (["train", "--homeostasis.shared-updates", "yes"], "homeostasis.shared_updates = 'yes': must be true or false"),
-    (["train", "--estimator.retries", "3"], "estimator.retries = 3: has no effect where tolerance is off"),
+    (["train", "--estimator.retries", "3"], "estimator.retries = 3: has no effect without tolerance"),
     (
         ["train", "--batch-size", "99999"],
         "training.batch_size = 99999: there are only .* training samples; give at most",

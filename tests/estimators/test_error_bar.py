@@ -181,15 +181,15 @@ def test_kinks_and_singularities_are_named():
         (lambda: Holomorphic(nudge="auto"), "tolerance = inf: an automatic nudge"),
         (
             lambda: Centered(retries=5),
-            "retries = 5: has no effect where tolerance is off; set tolerance, or leave retries out",
+            "retries = 5: has no effect without tolerance; set tolerance, or leave retries out",
         ),
-        (lambda: Holomorphic(shrink=0.5), "shrink = 0.5: has no effect where tolerance is off"),
-        (lambda: Centered(tolerance=0.1, retries=0, shrink=0.5), "shrink = 0.5: has no effect where retries is off"),
-        (lambda: Adjoint(inaccurate="keep"), "inaccurate = 'keep': has no effect where tolerance is off"),
-        (lambda: Adjoint(clip=np.inf, clipped="drop"), "clipped = 'drop': has no effect where clip is off"),
+        (lambda: Holomorphic(shrink=0.5), "shrink = 0.5: has no effect without tolerance"),
+        (lambda: Centered(tolerance=0.1, retries=0, shrink=0.5), "shrink = 0.5: has no effect without retries"),
+        (lambda: Adjoint(inaccurate="keep"), "inaccurate = 'keep': has no effect without tolerance"),
+        (lambda: Adjoint(clip=np.inf, clipped="drop"), "clipped = 'drop': has no effect without clip"),
         (
             lambda: Centered(branch_switch="keep", branch_switch_threshold=np.inf),
-            "branch_switch = 'keep': has no effect where branch_switch_threshold is off",
+            "branch_switch = 'keep': has no effect without branch_switch_threshold",
         ),
         (
             lambda: Holomorphic(points=1, branch_switch="keep"),

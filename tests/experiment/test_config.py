@@ -243,7 +243,7 @@ def test_what_had_no_effect_in_an_old_run_is_not_kept():
     data = {"estimator": {"kind": "centered", "shrink": 0.5, "retries": 7, "branch_switch": "keep"}}
     values = Config.from_mapping(data, complete=True).estimator.values
     assert (values["shrink"], values["retries"], values["branch_switch"]) == (0.25, 2, "keep")
-    with pytest.raises(InputError, match=r"^estimator\.(retries|shrink) = .*: has no effect where tolerance is off"):
+    with pytest.raises(InputError, match=r"^estimator\.(retries|shrink) = .*: has no effect without tolerance"):
         Config.from_mapping(data).estimator.create()
 
 

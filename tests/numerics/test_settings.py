@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.estimators import ESTIMATORS, Adjoint, Centered
+from equiprop.estimators import ESTIMATORS, Adjoint, Centered, ContinuousTime
+from equiprop.hardware import Device, Drift, Lines
 from equiprop.numerics import (
     Number,
     Schedule,
@@ -29,7 +30,7 @@ from equiprop.numerics import (
 )
 from equiprop.numerics.schedules import FunctionSchedule
 from equiprop.numerics.settings import build, decode, defaults_of, encode, settings_of
-from equiprop.solvers import GMRES, SOLVERS, GaussSeidel
+from equiprop.solvers import GMRES, ODE, SOLVERS, GaussSeidel
 from equiprop.systems import RECIPES
 
 
@@ -404,3 +405,26 @@ def test_a_schedule_that_depends_on_more_than_progress_is_left():
 
     made = Outer(nudge=Stateful("linear", 1.0, 0.0))
     assert resolve(made, 0.5).nudge is made.nudge
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (
+            lambda: ContinuousTime(largest_lag=0.125),
+            "largest_lag = 0.125: has no effect without drive=oscillating; set drive = oscillating, or leave largest_lag out",
+        ),
+        (lambda: ODE(steps=5, accuracy=0.5), "accuracy = 0.5: has no effect without steps=auto"),
+        (lambda: Lines(tile=32), "tile = 32: has no effect without resistance"),
+        (lambda: Drift(time=60.0), "time = 60.0: has no effect without exponent or spread"),
+        (lambda: Device(full_scale=1.0, headroom=3.0), "headroom = 3.0: has no effect without full_scale=auto"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(make, message):
+    with pytest.raises(InputError, match=f"^{message}"):
+        make()
+
+
+def test_what_one_of_two_settings_makes_effective_is_taken():
+    assert Drift(time=60.0, spread=0.1).time == 60 and Drift(time=60.0, exponent=0.1).time == 60
+    assert float(ContinuousTime(drive="oscillating", largest_lag=0.125).largest_lag) == 0.125

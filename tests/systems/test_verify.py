@@ -192,6 +192,7 @@ COUPLED = {
     "normalised": lambda p, u, x: (x - x.mean(axis=0)) @ p - u,
     "first": lambda p, u, x: x + 0.1 * u[:1] - u,
     "moved by two": lambda p, u, x: x + 0.1 * jnp.roll(u, 2, axis=0) - u,
+    "weakly": lambda p, u, x: x + 0.001 * u.mean(axis=0) - u,
     "sum of squares": lambda p, u, x: x - u * (1 + 0.1 * jnp.sum(u**2)),
 }
 
@@ -205,6 +206,17 @@ def test_a_force_that_couples_samples_is_refused(name):
             InputError, match=r"^force: the force on a sample depends on the other samples of its batch;"
         ):
             use()
+
+
+def test_samples_that_are_coupled_by_what_is_nothing_yet_are_refused():
+    """A gain that starts at zero is trained, and a system is tested once."""
+    system = from_force(
+        lambda p, u, x: x @ p["w"] + p["gain"] * u.mean(axis=0) - u,
+        {"w": W, "gain": jnp.asarray(0.0)},
+        initial_state=jnp.zeros(UNITS),
+    )
+    with pytest.raises(InputError, match=r"^force: .* depends on the other samples"):
+        relax(system, X)
 
 
 @pytest.mark.parametrize("output", [lambda r: r - r.mean(axis=0), lambda r: r / (1 + r.std(axis=0))])

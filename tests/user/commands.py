@@ -1,5 +1,6 @@
 """The installed command as a user calls it: a process of its own, default precision, every optimisation of the compiler."""
 
+import json
 import os
 import signal
 import subprocess
@@ -8,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import load_file
@@ -94,9 +96,14 @@ def until(condition: Callable[[], bool], command: Started) -> None:
 
 
 def epochs(run: Path) -> int:
-    """How many epochs of a run are told of."""
+    """How many epochs of a run are told of, while it may be under way."""
     metrics = run / "metrics.jsonl"
     return len(metrics.read_text().splitlines()) if metrics.exists() else 0
+
+
+def told(run: Path) -> list[dict[str, Any]]:
+    """What a run that ended tells of each of its epochs."""
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
 
 
 def parameters(run: Path) -> dict[str, np.ndarray]:

@@ -6,9 +6,13 @@ import socket
 
 import numpy as np
 import pytest
-from commands import SMALL, UNDIAGNOSED, Started, epochs, equiprop, parameters, until
+from commands import SMALL, UNDIAGNOSED, Started, epochs, equiprop, parameters, told, until
 
 pytestmark = pytest.mark.slow
+
+
+# The nudge is made smaller after each epoch.
+ACCURATE = ("--training.gradient-tolerance", "1e-4", "--estimator.nudge", "0.5")
 
 
 def close(ours, theirs):
@@ -19,7 +23,7 @@ def close(ours, theirs):
 @pytest.fixture(scope="module")
 def one_device(tmp_path_factory):
     out = tmp_path_factory.mktemp("one") / "run"
-    equiprop("train", *SMALL, *UNDIAGNOSED, "--out", out)
+    equiprop("train", *SMALL, *ACCURATE, "--out", out)
     return out
 
 
@@ -31,7 +35,7 @@ def test_two_devices(tmp_path):
 def test_four_devices_on_fewer_cores(tmp_path, one_device):
     """Twice as many devices as a small machine has cores: what waits holds a core."""
     run = tmp_path / "run"
-    equiprop("train", *SMALL, "--training.devices", 4, "--out", run, devices=4)
+    equiprop("train", *SMALL, *ACCURATE, "--training.devices", 4, "--out", run, devices=4)
     assert close(run, one_device)
 
 
@@ -74,10 +78,14 @@ def test_two_processes_whoever_else_calls(tmp_path):
 
 
 def test_two_processes_of_two_devices_are_one(tmp_path, one_device):
-    started, _ = job(tmp_path / "two", *SMALL, devices=2)
+    """Also in what they make of the bar of the gradient, of which the first process tells the second."""
+    started, _ = job(tmp_path / "two", *SMALL, *ACCURATE, devices=2)
     for process in started:
         assert process.answer().code == 0
     assert close(tmp_path / "two", one_device)
+    for ours, theirs in zip(told(tmp_path / "two"), told(one_device), strict=True):
+        assert ours["gradient_bar"] == pytest.approx(theirs["gradient_bar"], rel=0.05)
+        assert ours["nudge_factor"] == pytest.approx(theirs["nudge_factor"], rel=0.05) and ours["nudge_factor"] < 1
 
 
 @pytest.mark.parametrize("lost", [0, 1])

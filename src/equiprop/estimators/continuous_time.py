@@ -109,6 +109,7 @@ class ContinuousTime(AbstractEstimator):
         "A sample of whose response under an oscillating nudge more than this comes late has not converged: of an error of the "
         "square of it, equilibrium is no longer followed.",
         above=0,
+        needs=("drive=oscillating",),
     )
     noise: Number | None = number(
         0.0,

@@ -28,7 +28,7 @@ class ProcessSettings:
     """Which process of how many this one is. No part of a run's configuration: the weights are the same for any number."""
 
     coordinator: str = ""
-    """HOST:PORT at which process 0 listens for the others, the same for all."""
+    """HOST:PORT at which process 0 listens for the others, the same for all; at an address alone, for a name everywhere."""
     count: int = 1
     """Processes of the job; all are started with the same options but for their index."""
     index: int = 0

@@ -76,7 +76,9 @@ class Device(AbstractDevice):
         above=0,
         word="auto",
     )
-    headroom: Number = number(2.0, "What full_scale = auto is, in units of that largest weight.", above=0)
+    headroom: Number = number(
+        2.0, "What full_scale = auto is, in units of that largest weight.", above=0, needs=("full_scale=auto",)
+    )
     quantisation: Quantisation = part(Quantisation, "Levels of weights.")
     programming: Programming = part(Programming, "Noise of writing.")
     mismatch: Mismatch = part(Mismatch, "Gains and offsets of cells.")

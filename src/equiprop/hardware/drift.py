@@ -8,6 +8,8 @@ from jaxtyping import Array, PRNGKeyArray, PyTree
 from equiprop.hardware._cells import AbstractCells, normal, size_setting
 from equiprop.numerics import Number, number
 
+_FALLS = ("exponent or spread",)
+
 
 class Drift(AbstractCells):
     """w·((t₀ + t)/t₀)^(−ν) with an exponent ν = max(ν₀ + σ_ν·z, 0) for each cell: the power law of phase-change memory."""
@@ -19,8 +21,12 @@ class Drift(AbstractCells):
 
     exponent: Number | None = size_setting("ν₀, the mean exponent with which a weight falls.")
     spread: Number | None = size_setting("Standard deviation of the exponents of cells.")
-    time: Number = number(0.0, "Seconds since weights were written at which the chip is looked at.", at_least=0)
-    reference_time: Number = number(1.0, "t₀, the seconds after writing at which a weight is as it was meant.", above=0)
+    time: Number = number(
+        0.0, "Seconds since weights were written at which the chip is looked at.", at_least=0, needs=_FALLS
+    )
+    reference_time: Number = number(
+        1.0, "t₀, the seconds after writing at which a weight is as it was meant.", above=0, needs=_FALLS
+    )
 
     @property
     def is_off(self) -> bool:

@@ -24,8 +24,8 @@ class Lines(AbstractCells):
     """
 
     resistance: Number | None = size_setting("Ohms of the wire from one cell to the next, along rows and columns.")
-    conductance: Number = number(1e-4, "Siemens of a cell at full scale.", above=0)
-    tile: int = count(64, "Rows and columns of a crossbar at most.")
+    conductance: Number = number(1e-4, "Siemens of a cell at full scale.", above=0, needs=("resistance",))
+    tile: int = count(64, "Rows and columns of a crossbar at most.", needs=("resistance",))
 
     @property
     def is_off(self) -> bool:

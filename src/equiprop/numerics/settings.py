@@ -45,7 +45,8 @@ class Setting:
     - `options`: of a choice.
     - `part`: the class of a part, which has settings of its own. `usual`: which of them are by default other than there.
     - `schedule`: makes what stands in the place of a number from a table.
-    - `needs`: other fields of the class; where one of them is off, that is its word, 0 or none, this one has no effect.
+    - `needs`: other fields of the class without which this one has no effect: `"noise"`, where that is not its word, 0 or none;
+      `"drive=oscillating"`, where it is that; `"exponent or spread"`, where one of them is.
     """
 
     type: str
@@ -247,8 +248,8 @@ class Settings(eqx.Module):
         # A schedule may hold what has no value yet; it is neither off nor as usual.
         values = {name: _plain(getattr(self, name), setting) for name, setting in settings.items()}
         for name, needed in idle(type(self), values).items():
-            hint = f"set {needed}, or leave {name} out"
-            raise InputError(f"has no effect where {needed} is off", path=name, value=values[name], hint=hint)
+            hint = f"set {needed.replace('=', ' = ')}, or leave {name} out"
+            raise InputError(f"has no effect without {needed}", path=name, value=values[name], hint=hint)
 
     def cited(self) -> tuple[str, ...]:
         """The papers behind the object as it is set."""
@@ -389,16 +390,22 @@ def decode(cls: Any, data: Mapping[str, Any], elsewhere: Iterable[str] = ()) -> 
 
 
 def idle(cls: Any, values: Mapping[str, Any]) -> dict[str, str]:
-    """The plain values that are not as usual and have no effect, each with the name of what it needs and is off."""
+    """The plain values that are not as usual and have no effect, each with what it needs and is not so."""
     settings, usual = settings_of(cls), defaults_of(cls)
 
-    def is_off(name: str) -> bool:
+    def is_met(need: str) -> bool:
+        name, _, wanted = need.partition("=")
         value = values[name]
-        return value == "none" or (isinstance(value, int | float) and value in (0, settings[name].word))
+        if wanted:
+            return isinstance(value, str) and value == wanted
+        return not (value == "none" or (isinstance(value, int | float) and value in (0, settings[name].word)))
 
-    off = {name: next(filter(is_off, setting.needs), "") for name, setting in settings.items()}
-    plain = {name: values[name] for name in off if off[name] and isinstance(values[name], int | float | str)}
-    return {name: off[name] for name, value in plain.items() if value != usual[name]}
+    unmet = {
+        name: next((need for need in setting.needs if not any(map(is_met, need.split(" or ")))), "")
+        for name, setting in settings.items()
+    }
+    plain = {name: values[name] for name in unmet if unmet[name] and isinstance(values[name], int | float | str)}
+    return {name: unmet[name] for name, value in plain.items() if value != usual[name]}
 
 
 def build(cls: Any, values: Mapping[str, Any]) -> Any:

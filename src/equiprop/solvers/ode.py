@@ -36,7 +36,9 @@ class ODE(AbstractSolver):
     steps: int | str = count(
         "auto", "Steps of the method in an interval; auto: as many as the accuracy needs.", word="auto"
     )
-    accuracy: Number = number(1e-3, "Error of a step, relative to how far an interval may lead a sample.", above=0)
+    accuracy: Number = number(
+        1e-3, "Error of a step, relative to how far an interval may lead a sample.", above=0, needs=("steps=auto",)
+    )
 
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
         moved, force, _ = self.follow(field, state, self.init(field, state))

@@ -18,7 +18,7 @@ from equiprop.errors import EquipropError, EquipropWarning
 from equiprop.reporting import mean_of, means_of
 from equiprop.training._evaluate import finite_or_none
 from equiprop.training._lanes import Lanes
-from equiprop.training._processes import agree, is_primary, local, on_primary
+from equiprop.training._processes import agree, is_primary, local, of_primary, on_primary
 from equiprop.training._record import AbstractRecord
 from equiprop.training._samples import Samples
 from equiprop.training._step import Totals, TrainState, all_finite
@@ -188,6 +188,7 @@ class _Loop:
         for lane in finished:
             self.states[lane] = self.training.spec.placement.everywhere(_next_epoch(self.states[lane]))
         on_primary(lambda: self._finish(finished, spent))
+        self._agree_on_adjustments(list(finished))
         return ""
 
     def _ending(self, interrupted: str = "") -> Ending:
@@ -200,6 +201,12 @@ class _Loop:
         if jax.process_count() > 1:
             anyone, _ = agree(bool(self.stopped[0]), 0)
             self.stopped[0] = self.stopped[0] or ("the first process stopped" if anyone else "")
+
+    def _agree_on_adjustments(self, lanes: Sequence[int]) -> None:
+        """What the first process made of the audits of an epoch, all go on with."""
+        for lane in lanes:
+            agreed = self.training.spec.placement.everywhere(of_primary(self.states[lane].adjustment))
+            self.states[lane] = replace(self.states[lane], adjustment=agreed)
 
     def _epoch(self, asked: threading.Event) -> str:
         """The rest of the current epoch, in calls of about half a second; and where it was interrupted, if it was."""

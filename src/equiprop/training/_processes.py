@@ -52,6 +52,24 @@ def local(tree: T) -> T:
     return jax.tree.map(one, tree)
 
 
+def as_held(tree: T) -> T:
+    """The arrays of `tree`, which every device holds whole, as the first device of this process holds them: nothing is copied."""
+
+    def one(a: Any) -> Any:
+        return a.addressable_data(0) if isinstance(a, jax.Array) and len(a.sharding.device_set) > 1 else a
+
+    return jax.tree.map(one, tree)
+
+
+def of_primary(tree: T) -> T:
+    """The arrays of `tree` as process 0 has them, on one device of each. All processes must call it."""
+    if jax.process_count() == 1:
+        return tree
+    from jax.experimental import multihost_utils
+
+    return jax.tree.map(jax.device_put, multihost_utils.broadcast_one_to_all(jax.tree.map(np.asarray, tree)))
+
+
 def on_primary(job: Callable[[], R]) -> R | None:
     """What `job` returns, in process 0; the other processes wait for it, and stop if it fails.
 

@@ -18,7 +18,7 @@ from equiprop.training._components import Components
 from equiprop.training._evaluate import audit_gradient, diagnose_gradient, evaluate
 from equiprop.training._feed import AbstractFeed
 from equiprop.training._metrics import Metric
-from equiprop.training._processes import local
+from equiprop.training._processes import as_held
 from equiprop.training._samples import Samples
 from equiprop.training._step import Job, StepSpec, TrainState, Transform, advance, init_train_state
 
@@ -76,8 +76,6 @@ class Training:
             raise InputError("must be above 0", path=path, value=value)
         if math.isfinite(value) and not self.audit_samples:
             raise InputError("needs samples to audit", path=path, value=value, hint="set audit_samples")
-        if math.isfinite(value) and jax.process_count() > 1:
-            raise InputError("several processes audit no gradient", path=path, value=value, hint="leave it out")
 
     @cached_property
     def samples(self) -> Samples:
@@ -181,12 +179,11 @@ class Training:
 
     def audited(self, state: TrainState, samples: Samples, epoch: int) -> dict[str, Any]:
         """How far the gradient of a batch of `samples` is from the exact one after so many epochs, before any transform."""
-        # What the devices of other processes hold cannot be read here.
-        if not self.audit_samples or jax.process_count() > 1:
+        if not self.audit_samples:
             return {}
         n, size = len(samples), self.spec.batch_size // self.spec.micro_batches
         chosen = np.random.default_rng((self.seed, epoch)).choice(n, min(n, size), replace=False)
-        x, y = local(samples.compiled_batch(jnp.asarray(chosen)))
+        x, y = as_held(samples).compiled_batch(jnp.asarray(chosen))
         key = jax.random.fold_in(jax.random.key(self.seed), epoch)
         components = self.components_at(state, epoch)
         return audit_gradient(state.system, x, y, components, self.audit_samples, key)
