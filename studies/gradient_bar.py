@@ -1,15 +1,16 @@
-"""Whether the bar of a gradient holds on trained networks in single precision: against exact gradients in double precision.
+"""Whether the bars hold on trained networks in single precision: against exact gradients and vectors in double precision.
 
     python studies/gradient_bar.py [--batches 25] [--size 50] RUN [RUN ...]
 
 Of each run so many batches of so many training samples. The true gradients are those of the whole batch, by linear solves at
-equilibria to 1e-11 in double precision. Printed for each estimator, against the exact gradient and against the limit of
-vanishing nudge: the share of batches whose error lies below the bar, the share whose bar is besides within five times of it, and
-medians of both.
+equilibria to 1e-11 in double precision. Printed for each estimator, against the exact gradient and against what the estimator
+tends to: the share of batches whose error lies below the bar, the share whose bar is besides within five times of it, and
+medians of both. Then the same of the error vectors of all samples that were kept, and their own bars.
 """
 
 import argparse
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import equinox as eqx
@@ -22,9 +23,15 @@ import jax.numpy as jnp  # noqa: E402
 import numpy as np  # noqa: E402
 
 import equiprop as ep  # noqa: E402
-from equiprop.training import on_device  # noqa: E402
+from equiprop.training import Samples, on_device  # noqa: E402
 
-ESTIMATORS = (ep.Centered(0.05), ep.Centered(0.5), ep.Holomorphic(0.1))
+ESTIMATORS = {
+    "Centered(0.05)": ep.Centered(0.05),
+    "Centered(0.5)": ep.Centered(0.5),
+    "Holomorphic(0.1)": ep.Holomorphic(0.1),
+    "Adjoint()": ep.Adjoint(),
+    "ExactResponse()": ep.ExactResponse(),
+}
 AUDITED = 16
 DOUBLE = ep.GaussSeidel(tolerance=1e-11, max_steps=2000)
 SOLVE = {"linear_solver": ep.GMRES(tolerance=1e-8, max_restarts=20), "clip": math.inf, "unconverged": "keep"}
@@ -38,28 +45,50 @@ def main() -> None:
     given = parser.parse_args()
     for path in given.runs:
         print(path)
-        for estimator, rows in _measured(ep.load(path), given.batches, given.size).items():
-            print(f"  {estimator:<18} {_told(rows[:, :2])}   {_told(rows[:, 2:])}", flush=True)
+        run = ep.load(path)
+        data = ep.data.load(run.config.dataset)
+        samples = on_device(data.train, data, jnp.float32)
+        for estimator, rows in measured(run.system, run.solver, samples, given.batches, given.size).items():
+            print(f"| {estimator:<17}" + "".join(map(_told, rows)) + "|", flush=True)
 
 
-def _measured(run: Any, batches: int, size: int) -> dict[str, np.ndarray]:
-    """By estimator, a row a batch: the error and the bar against the exact gradient, and against the limit."""
-    single, data = run.system, ep.data.load(run.config.dataset)
-    samples, found = on_device(data.train, data, jnp.float32), {}
+def measured(
+    single: ep.System,
+    solver: ep.AbstractSolver,
+    samples: Samples,
+    batches: int,
+    size: int,
+    estimators: Mapping[str, ep.AbstractEstimator] = ESTIMATORS,
+) -> dict[str, list[np.ndarray]]:
+    """By estimator, rows of error and bar: of batches against the exact gradient, against the limit, and of samples."""
+    found = {name: ([], [], []) for name in estimators}
     double, draw = _in(jnp.float64, single), np.random.default_rng(0)
     for _ in range(batches):
         x, y = samples.batch(jnp.asarray(draw.choice(len(samples), size, replace=False)))
         free = ep.relax(double, _in(jnp.float64, x), DOUBLE)
         exact, limit = (
-            _flat(ep.estimate(double, _in(jnp.float64, x), y, which(**SOLVE), solver=DOUBLE, equilibrium=free).gradient)
+            ep.estimate(double, _in(jnp.float64, x), y, which(**SOLVE), solver=DOUBLE, equilibrium=free)
             for which in (ep.Adjoint, ep.ExactResponse)
         )
-        for estimator in ESTIMATORS:
-            answer = ep.estimate(single, x, y, estimator, solver=run.solver)
-            bar, gradient = answer.audit(AUDITED), _flat(answer.gradient)
-            row = (_error(gradient, exact), float(bar.exact), _error(gradient, limit), float(bar.limit))
-            found.setdefault(f"{type(estimator).__name__}({estimator.nudge})", []).append(row)
-    return {name: np.array(rows) for name, rows in found.items()}
+        for name, estimator in estimators.items():
+            answer = ep.estimate(single, x, y, estimator, solver=solver)
+            bar, tends_to = answer.audit(AUDITED), exact if estimator.tends_to == "adjoint" else limit
+            of_exact, of_limit, of_samples = found[name]
+            of_exact.append([_error(answer, exact), float(bar.exact)])
+            of_limit.append([_error(answer, tends_to), float(bar.limit)])
+            of_samples += _of_samples(answer, tends_to)
+    return {name: [np.array(rows) for rows in kinds] for name, kinds in found.items()}
+
+
+def _of_samples(answer: Any, true: Any) -> list[tuple[float, float]]:
+    """The error and the bar of the error vector of each sample that is in the gradient."""
+    ours, theirs = (
+        np.concatenate([np.asarray(a, float).reshape(len(a), -1) for a in jax.tree.leaves(each.error_vector)], axis=1)
+        for each in (answer, true)
+    )
+    errors = np.linalg.norm(ours - theirs, axis=1) / np.linalg.norm(theirs, axis=1)
+    kept = np.asarray(answer.weight) > 0
+    return list(zip(errors[kept], np.asarray(answer.error_bar)[kept], strict=True))
 
 
 def _in(dtype: Any, tree: Any) -> Any:
@@ -70,15 +99,15 @@ def _flat(tree: Any) -> np.ndarray:
     return np.concatenate([np.ravel(np.asarray(leaf, float)) for leaf in jax.tree.leaves(tree)])
 
 
-def _error(gradient: np.ndarray, true: np.ndarray) -> float:
-    return float(np.linalg.norm(gradient - true) / np.linalg.norm(true))
+def _error(answer: Any, true: Any) -> float:
+    ours, theirs = _flat(answer.gradient), _flat(true.gradient)
+    return float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
 
 
 def _told(pairs: np.ndarray) -> str:
     errors, bars = pairs.T
     below, near = errors <= bars, bars <= 5 * errors
-    medians = f"error {np.median(errors):.2g}, bar {np.median(bars):.2g}"
-    return f"below {100 * below.mean():3.0f} %, and within five {100 * (below & near).mean():3.0f} %, {medians}"
+    return f"| {100 * below.mean():.0f}, {100 * (below & near).mean():.0f} | {np.median(errors):.2g}, {np.median(bars):.2g} "
 
 
 if __name__ == "__main__":

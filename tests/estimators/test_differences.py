@@ -117,6 +117,26 @@ def test_single_precision_reads_weak_feedback_through_many_layers(estimator):
     assert min(cosine(half.error_vector[n], double.error_vector[n]) for n in double.error_vector) < 0.9
 
 
+def test_a_bar_that_is_rounding_says_so():
+    """Forces that are subtracted, in single precision: a smaller nudge makes the bar larger, and double precision small."""
+    system = mlp(6, (8,) * 2, 4, key=jax.random.key(0), feedback_gain=0.01, gain=2.0)
+    x, y = jax.random.normal(jax.random.key(1), (4, 6)), jnp.arange(4)
+    double, *found = (
+        ep.estimate(Subtracting.of(change(system)), change(x), y, ep.Centered(nudge, tolerance=0.01, retries=0))
+        for change, nudge in ((lambda tree: tree, 0.01), (single, 1e-4), (single, 0.01))
+    )
+    assert not (double.limited_by_rounding | double.inaccurate).any()
+    for answer in found:
+        errors = [
+            jnp.sum((a - b) ** 2, axis=1)
+            for a, b in zip(*map(jax.tree.leaves, (answer.error_vector, double.error_vector)), strict=True)
+        ]
+        lengths = [jnp.sum(a**2, axis=1) for a in jax.tree.leaves(double.error_vector)]
+        assert (jnp.sqrt(sum(errors) / sum(lengths)) <= answer.error_bar).all()
+        assert (answer.inaccurate & answer.limited_by_rounding).all()
+    assert (found[0].error_bar > 3 * found[1].error_bar).all()
+
+
 @pytest.mark.slow
 def test_a_deep_convolutional_network_in_single_precision():
     """Every layer as in double precision: the mobility of the first is 4e-9. `benchmarks/small_responses.py` has deeper ones."""

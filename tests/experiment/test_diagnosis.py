@@ -16,6 +16,7 @@ from toy import config, dataset
 
 GOOD = {
     **{f"{name}_fraction": 0.0 for name in (*FLAGS, "diverged", "oscillating", "max_steps", "excluded")},
+    "inaccurate_by_rounding_fraction": 0.0,
     "period": None,
     "contraction_largest": 0.5,
     "analyticity": {"analytic": 1.0, "singularity": 0.0, "not_analytic": 0.0, "unconverged": 0.0},
@@ -72,9 +73,16 @@ def test_nothing_to_say_of_a_healthy_network():
             r"far from a bifurcation, raise clip",
         ),
         (
-            {"excluded_fraction": 1.0, "inaccurate_fraction": 0.9, "unconverged_fraction": 0.2},
+            {"excluded_fraction": 1.0, "inaccurate_fraction": 0.009, "unconverged_fraction": 0.2},
             {},
-            r"100\.0 % of samples are excluded from the gradient \(unconverged 20\.0 %, inaccurate 90\.0 %\)",
+            r"100\.0 % of samples are excluded from the gradient \(unconverged 20\.0 %, inaccurate 0\.9 %\)",
+        ),
+        ({"inaccurate_fraction": 0.05}, {}, r"of 5\.0 % of samples exceeds the tolerance: lower the nudge below 0\.3"),
+        ({"inaccurate_fraction": 0.05}, {"estimator": {"kind": "adjoint"}}, "give what it solves a smaller tolerance"),
+        (
+            {"inaccurate_fraction": 0.9, "inaccurate_by_rounding_fraction": 0.8},
+            {},
+            r"bar of 80\.0 % of samples .* rounding, which a smaller nudge makes larger: double precision",
         ),
         (
             {"error_bar": 0.5},

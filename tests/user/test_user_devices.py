@@ -27,8 +27,9 @@ def one_device(tmp_path_factory):
     return out
 
 
-def test_two_devices(tmp_path):
-    equiprop("train", *SMALL, "--training.devices", 2, "--out", tmp_path / "run", devices=2)
+def test_two_devices_with_everything_at_its_default(tmp_path):
+    settings = ("--training.epochs", 3, "--training.batch-size", 20, "--training.devices", 2)
+    equiprop("train", "--dataset", "digits", *settings, "--out", tmp_path / "run", devices=2)
     assert json.loads(equiprop("evaluate", tmp_path / "run", "--json", devices=2))["samples"] > 0
 
 

@@ -25,10 +25,11 @@ def test_ctrl_c_leaves_a_checkpoint_in_mid_epoch_that_goes_on(tmp_path):
     equiprop("train", "--resume", run, "--epochs", epochs(run) + 1, "--quiet")
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, number):
+@pytest.mark.parametrize(("number", "devices"), [(signal.SIGINT, 2), (signal.SIGTERM, 1)])
+def test_a_signal_is_heard_in_a_compiled_call_that_lasts_for_minutes(tmp_path, number, devices):
     run = tmp_path / "run"
-    training = Started("train", *ENDLESS, *LONG_STEP, "--hidden", 500, "--out", run)
+    settings = (*ENDLESS, *LONG_STEP, "--hidden", 500, "--training.devices", devices)
+    training = Started("train", *settings, "--out", run, devices=devices)
     until(lambda: any(run.glob("checkpoints/epoch-*")), training)
     time.sleep(5)
     answer, seconds = training.signalled(number)

@@ -14,7 +14,7 @@ from equiprop.errors import ExclusionWarning, InputError, warn
 from equiprop.estimators._audit import Causes, Found, GradientBar, Grounds, audit
 from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
-from equiprop.estimators._problem import Problem
+from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.kinds import kind_of
 from equiprop.numerics import Figures, is_schedule, spread, trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, as_solver, relax
@@ -31,6 +31,7 @@ class Estimate(Figures):
     - `input_gradient`: ∂C/∂x of every sample, in the structure of the input, zero for excluded samples; `None` if not asked for.
     - `error_vector`: δ per population and sample, after clipping; dC/dθ = Σ δᵀ∂F/∂θ.
     - `error_bar`: relative error of the error vector per sample (see the estimator); infinite where it cannot be told.
+    - `rounding`: how much of that is rounding, which a smaller nudge makes larger; zero where the estimator does not tell.
     - `cost`: C per sample at the free equilibrium.
     - `weight`: 1 for the samples in the gradient, 0 for those excluded.
     - `cost_weight`: the same for the gradient of the cost's own parameters.
@@ -48,6 +49,7 @@ class Estimate(Figures):
     input_gradient: PyTree | None
     error_vector: PyTree
     error_bar: Float[Array, " batch"]
+    rounding: Float[Array, " batch"]
     cost: Float[Array, " batch"]
     weight: Float[Array, " batch"]
     cost_weight: Float[Array, " batch"]
@@ -82,6 +84,11 @@ class Estimate(Figures):
         return found.bar(trees.paths(self.gradient))
 
     @property
+    def limited_by_rounding(self) -> Bool[Array, " batch"]:
+        """Of which samples rounding is half of the error bar or more: a smaller nudge would make it larger."""
+        return (self.rounding > 0) & (2 * self.rounding >= self.error_bar)
+
+    @property
     def bare(self) -> "Estimate":
         """Without grounds, which hold the system and the batch."""
         return eqx.tree_at(lambda e: e.grounds, self, None, is_leaf=_is_none)
@@ -108,6 +115,8 @@ class Estimate(Figures):
         yield "flags", ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none"
         yield "cost", f"{float(self.cost.mean()):.4g}"
         yield "error bar", spread(self.error_bar[kept])
+        if bool(jnp.any(self.rounding > 0)):
+            yield "of which rounding", spread(self.rounding[kept])
         if self.tracking is not None:
             yield "response that comes late", spread(self.tracking[kept])
         yield "gradient norm", f"{norm:.4g}"
@@ -228,11 +237,14 @@ def _estimate(
         believed=estimator.nudges,
     )
     response, cost = read.response, read.cost
+    known = (response.unfinished, response.rounding, response.noise, response.lag)
+    parts = [jnp.zeros_like(cost) if part is None else part for part in known]
     answer = Estimate(
         gradient=of_parameters,
         input_gradient=of_inputs,
         error_vector=read.error_vector,
         error_bar=read.error_bar,
+        rounding=jnp.minimum(SAFETY * parts[1], read.error_bar),
         cost=cost,
         weight=read.kept.astype(cost.dtype),
         cost_weight=read.free_kept.astype(cost.dtype),
@@ -243,9 +255,7 @@ def _estimate(
         grounds=None,
         **read.flags,
     )
-    known = (response.unfinished, response.rounding, response.noise, response.lag)
-    parts = jnp.stack([jnp.zeros_like(cost) if part is None else part for part in known], axis=1)
-    return answer, Causes(parts, response.surrogate)
+    return answer, Causes(jnp.stack(parts, axis=1), response.surrogate)
 
 
 @eqx.filter_jit

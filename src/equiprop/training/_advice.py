@@ -107,6 +107,19 @@ def _branch_switch(found: Found, components: Components) -> str | None:
     )
 
 
+def _inaccurate(found: Found, components: Components) -> str | None:
+    if found["inaccurate_fraction"] <= 0.01:
+        return None
+    if (rounding := found["inaccurate_by_rounding_fraction"]) > found["inaccurate_fraction"] / 2:
+        return (
+            f"the error bar of {100 * rounding:.1f} % of samples exceeds the tolerance by rounding, which a smaller nudge makes "
+            f"larger: {MENDS['rounding']}."
+        )
+    nudged = "nudge" in encode(components.estimator)
+    mend = _lower(components) if nudged else "give what it solves a smaller tolerance, or more steps"
+    return f"the error bar of {_percent(found, 'inaccurate_fraction')} of samples exceeds the tolerance: {mend}."
+
+
 def _singularity(found: Found, components: Components) -> str | None:
     verdicts = found["analyticity"] or {}
     if not hasattr(components.estimator, "points") or verdicts.get("singularity", 0) <= 0.01:
@@ -183,6 +196,7 @@ _RULES: tuple[Callable[[Found, Components], str | None], ...] = (
     _max_steps,
     _contraction,
     _branch_switch,
+    _inaccurate,
     _singularity,
     _not_analytic,
     _clipped,

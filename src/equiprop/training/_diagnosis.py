@@ -71,6 +71,7 @@ def diagnose(system: System, split: Samples, components: Components, samples: in
         "samples": n,
         **{f"{name}_fraction": count / n for name, count in counts.items()},
         **_relaxation(answer.equilibrium, periods),
+        "inaccurate_by_rounding_fraction": float(jnp.mean(answer.inaccurate & answer.limited_by_rounding)),
         "singularity_distance": finite_or_none(np.asarray(distance).min()),
         **diagnose_gradient(system, split, components, samples, seed),
         **_agreement(alignment(answer, exact), bias),
