@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from equiprop.errors import InputError
-from equiprop.hardware import Drift, Lines, Mismatch, Programming, Quantisation, Stuck, Update
+from equiprop.hardware import Drift, Lines, Mismatch, Programming, Quantisation, Stuck, Update, WeightRange
 
 KEY = jax.random.key(7)
 WEIGHTS = jnp.asarray(np.random.default_rng(0).uniform(-1.2, 1.2, (60, 50)))
@@ -21,7 +21,7 @@ def within_errors(values, mean, deviation):
     return abs(np.mean(values) - mean) <= 4 * deviation / np.size(values) ** 0.5
 
 
-@pytest.mark.parametrize("part", [Quantisation, Programming, Mismatch, Stuck, Drift, Lines, Update])
+@pytest.mark.parametrize("part", [Quantisation, Programming, Mismatch, Stuck, Drift, Lines, WeightRange, Update])
 def test_by_default_nothing_is_wrong(part):
     assert part().is_off
 
@@ -44,6 +44,20 @@ def test_stochastic_rounding_is_right_on_average_and_never_more_than_a_level_awa
 def test_levels_have_no_derivative_but_that_of_what_they_stand_for():
     slope = jax.grad(lambda w: Quantisation(bits=3).stored(w, ()))
     assert [float(slope(jnp.asarray(w))) for w in (0.1, -0.9, 1.5)] == [1, 1, 0]
+
+
+@pytest.mark.parametrize(("lowest", "highest"), [(0.0, np.inf), (-np.inf, 0.7), (-0.2, 0.5)])
+def test_a_cell_holds_no_less_and_no_more(lowest, highest):
+    part = WeightRange(lowest=lowest, highest=highest)
+    np.testing.assert_array_equal(held(part), np.clip(np.asarray(WEIGHTS), lowest, highest))
+    slope = np.asarray(jax.vmap(jax.grad(lambda w: part.stored(w, ())))(WEIGHTS.ravel()))
+    inside = (np.ravel(WEIGHTS) > lowest) & (np.ravel(WEIGHTS) < highest)
+    np.testing.assert_array_equal(slope, inside.astype(float))
+
+
+def test_a_range_of_weights_must_be_one():
+    with pytest.raises(InputError, match=r"^highest = 0\.1: must be above lowest = 0\.2"):
+        WeightRange(lowest=0.2, highest=0.1)
 
 
 def test_what_is_written_scatters_about_what_was_meant():

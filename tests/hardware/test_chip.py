@@ -34,6 +34,7 @@ from equiprop.hardware import (
     Stuck,
     Units,
     Update,
+    WeightRange,
 )
 from equiprop.homeostasis import HOMEOSTASES, JacobianHomeostasis, KolenPollack, LocalHomeostasis
 from equiprop.homeostasis import Batch as Usable
@@ -52,6 +53,7 @@ EVERYTHING = Device(
     programming=Programming(noise=0.01),
     mismatch=Mismatch(gain=0.1, offset=0.01),
     stuck=Stuck(at_zero=0.05, at_full_scale=0.02),
+    weight_range=WeightRange(lowest=-0.4, highest=0.45),
     drift=Drift(exponent=0.05, spread=0.02, time=100.0),
     lines=Lines(resistance=20.0),
     units=Units(gain=0.1, offset=0.02, saturation=3.0),
@@ -84,7 +86,11 @@ def at_zero():
     parts = {}
     for name, setting in settings_of(Device).items():
         if setting.type == "part":
-            sizes = {key: one.word for key, one in settings_of(setting.part).items() if one.word in (0.0, float("inf"))}
+            sizes = {
+                key: one.word
+                for key, one in settings_of(setting.part).items()
+                if one.word in (0.0, float("inf"), -float("inf"))
+            }
             parts[name] = setting.part(**sizes)
     assert {"mismatch", "timing", "coding", "readout", "lines"} <= set(parts)
     return Device(**parts)
@@ -113,7 +119,17 @@ def test_each_imperfection_alone_makes_a_difference():
     system = network("untied")
     x = 0.77 * X
     plain = relax(system, x, SOLVER).state
-    for name in ("quantisation", "programming", "mismatch", "stuck", "drift", "lines", "units", "inputs"):
+    for name in (
+        "quantisation",
+        "programming",
+        "mismatch",
+        "stuck",
+        "weight_range",
+        "drift",
+        "lines",
+        "units",
+        "inputs",
+    ):
         chip = Device(**{name: getattr(EVERYTHING, name)}).instance(system, 3)
         found = relax(chip, x, SOLVER).state
         assert max(float(jnp.abs(a - b).max()) for a, b in zip(found.values(), plain.values(), strict=True)) > 1e-4, (

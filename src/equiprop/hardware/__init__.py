@@ -27,6 +27,7 @@ from equiprop.hardware.poor_memristor import PoorMemristor as PoorMemristor
 from equiprop.hardware.programming import Programming as Programming
 from equiprop.hardware.quantisation import Quantisation as Quantisation
 from equiprop.hardware.stuck import Stuck as Stuck
+from equiprop.hardware.weight_range import WeightRange as WeightRange
 from equiprop.kinds import Family
 
 DEVICES = Family("device", __name__, f"{__name__}:AbstractDevice")

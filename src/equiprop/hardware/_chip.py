@@ -1,6 +1,7 @@
 """A system as it is on one chip."""
 
 import dataclasses
+import zlib
 from typing import Any
 
 import equinox as eqx
@@ -58,9 +59,9 @@ class Chip(AbstractWrapper):
         scales = [_full_scale(device, weight) for weight in _weights(system)]
         units = {}
         sizes = {"gain": device.units.gain, "offset": device.units.offset, "time_constant": device.timing.spread}
-        for place, (name, size) in enumerate(sizes.items()):
+        for name, size in sizes.items():
             if size is not None:
-                own = jax.random.fold_in(key, len(device.cells) + 1 + place)
+                own = _chance(key, f"units.{name}")
                 units[name] = jax.tree.map(lambda z, size=size: size * z, normal_like(_one_state(system, x), key=own))
         parts, written = freeze((device, scales, {}, units)), jnp.zeros((), jnp.int32)
         blank = cls(system=system, parts=parts, key=jax.random.key_data(key), written=written)  # pyright: ignore[reportCallIssue]
@@ -80,9 +81,9 @@ class Chip(AbstractWrapper):
         """With what chance decides anew when weights are written, or of `everything`."""
         device, scales, decided, units = self.parts
         decided = dict(decided)
-        for place, (name, part) in enumerate(self.device.cells.items()):
-            if name in self._cells and (everything or part.redrawn):
-                own = self._chance(place)
+        for name, part in self._cells.items():
+            if everything or part.redrawn:
+                own = _chance(jax.random.wrap_key_data(self.key), name)
                 own = jax.random.fold_in(own, self.written) if part.redrawn else own
                 decided[name] = freeze(
                     [part.draw(w, key=jax.random.fold_in(own, i)) for i, w in enumerate(_weights(self.system))]
@@ -136,7 +137,7 @@ class Chip(AbstractWrapper):
         """With what cells make of the updates that are asked for; weights are written anew."""
         update = self.device.update
         if not update.is_off:
-            cells = self._chance(len(self.device.cells))
+            cells = _chance(jax.random.wrap_key_data(self.key), "update")
             asked, weights, scales = _weights(updates.system), _weights(self.system), thaw(self.parts[1])
             made = []
             for place, (change, weight, scale) in enumerate(zip(asked, weights, scales, strict=True)):
@@ -153,9 +154,6 @@ class Chip(AbstractWrapper):
             raise InputError("its weights do not drift: its age makes no difference", path="drift")
         older = eqx.tree_at(lambda d: d.drift.time, device, jnp.asarray(seconds, device.drift.time.dtype))
         return eqx.tree_at(lambda c: c.parts, self, (freeze(older), *self.parts[1:]))
-
-    def _chance(self, place: int) -> PRNGKeyArray:
-        return jax.random.fold_in(jax.random.wrap_key_data(self.key), place)
 
     # What relaxes.
 
@@ -267,6 +265,11 @@ class Anchored(AbstractWrapper):
 
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:
         return self.system.recurrent_input(activity, injection[0])
+
+
+def _chance(key: PRNGKeyArray, name: str) -> PRNGKeyArray:
+    """Of one part of a chip, whatever other parts there are."""
+    return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
 
 def _weights(system: System) -> list[Array]:

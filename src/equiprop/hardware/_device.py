@@ -22,6 +22,7 @@ from equiprop.hardware.mismatch import Mismatch
 from equiprop.hardware.programming import Programming
 from equiprop.hardware.quantisation import Quantisation
 from equiprop.hardware.stuck import Stuck
+from equiprop.hardware.weight_range import WeightRange
 from equiprop.numerics import Number, Settings, choice, count, number, part
 from equiprop.systems import System
 
@@ -83,6 +84,7 @@ class Device(AbstractDevice):
     programming: Programming = part(Programming, "Noise of writing.")
     mismatch: Mismatch = part(Mismatch, "Gains and offsets of cells.")
     stuck: Stuck = part(Stuck, "Cells that cannot be written.")
+    weight_range: WeightRange = part(WeightRange, "The least and the most that a cell holds.")
     drift: Drift = part(Drift, "Weights that fade.")
     lines: Lines = part(Lines, "Wires with a resistance.")
     units: Units = part(Units, "Gains, offsets and saturation of units.")
