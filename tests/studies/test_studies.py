@@ -10,6 +10,7 @@ from scipy import stats
 
 import equiprop.studies._work as work
 from equiprop.cli.main import main
+from equiprop.data import DatasetInfo, load
 from equiprop.errors import InputError
 from equiprop.files import read_json, read_toml
 from equiprop.reporting import Panel, read_study
@@ -24,6 +25,8 @@ from equiprop.studies import (
     Table,
     run_study,
 )
+
+SHAPES = {"fashion_mnist": ((28, 28), 10), "cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100)}
 
 TOML = """
 [config]
@@ -251,6 +254,20 @@ def test_every_study_of_ours_has_settings_for_every_preset(name, preset):
     assert (settings.name, settings.preset) == (name, preset)
     assert settings.arms and STUDIES.find(name).question
     assert any(map(settings.measures, settings.arms.values()))
+    for arm in settings.arms.values():
+        dataset = settings.config_of(arm).dataset
+        shape, classes = SHAPES.get(dataset, ((), 0))
+        names = tuple(map(str, range(classes)))
+        settings.check(arm, DatasetInfo(dataset, shape, classes=names) if shape else load(dataset).info)
+
+
+def test_an_arm_that_no_system_can_be_made_of_is_refused_before_any_is_trained(tmp_path):
+    file = tmp_path / "small.toml"
+    file.write_text(TOML + '\n[arms.last]\nsystem = { feedback = "none", feedback_gain = 1.0 }\n')
+    message = r"^arms\.last\.system\.feedback_gain = 1\.0: is not used by feedback = 'none'"
+    with pytest.raises(InputError, match=message):
+        run_study(Small(), StudySettings.read("small", "quick", path=file), tmp_path / "out")
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
 
 
 def test_studies_are_listed(capsys):

@@ -32,4 +32,5 @@ from equiprop.experiment._train import train_or_resume as train_or_resume
 from equiprop.experiment._trained_run import TrainedRun as TrainedRun
 from equiprop.experiment._trained_run import load as load
 from equiprop.experiment._trainer import Trainer as Trainer
+from equiprop.experiment._trainer import make_system as make_system
 from equiprop.experiment.sweeps import Sweep as Sweep

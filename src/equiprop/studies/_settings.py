@@ -6,10 +6,14 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import equinox as eqx
+import jax
+import jax.numpy as jnp
 import tomli_w
 
+from equiprop.data import DatasetInfo
 from equiprop.errors import InputError, suggest, unknown_key
-from equiprop.experiment import Config, anchored, overlaid, read_tables
+from equiprop.experiment import Config, anchored, make_system, overlaid, read_tables
 from equiprop.files import read_toml
 from equiprop.reporting import flatten
 
@@ -153,6 +157,14 @@ class StudySettings:
         """The configuration of all seeds of an arm, with the values that were chosen."""
         given = {**arm.changes, **({} if choice is None else choice)}
         return Config.from_mapping(overlaid(self.base, {**given, "training.seeds": self.seeds}))
+
+    def check(self, arm: Arm, data: DatasetInfo) -> None:
+        """Raises `InputError` for an arm of which no system can be made for such data. Nothing is computed."""
+        try:
+            config = self.config_of(arm)
+            eqx.filter_eval_shape(make_system, config.system, data, key=jax.random.key(0), dtype=jnp.float32)
+        except InputError as error:
+            raise error.within(arm.name).within("arms") from None
 
     def to_toml(self) -> str:
         """Everything that its results follow from."""

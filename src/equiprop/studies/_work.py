@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from equiprop._jax import forget_programs
+from equiprop.data import load as load_dataset
 from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
 from equiprop.experiment.sweeps import Sweep
@@ -41,6 +42,7 @@ def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Te
     """
     with _opened(settings, out):
         tell = tell or (lambda _: None)
+        _check_arms(settings, out)
         trained, measured, failed = [], [], {}
         for place, arm in enumerate(settings.arms.values(), 1):
             tell(f"{place}/{len(settings.arms)} {arm.label}")
@@ -50,6 +52,17 @@ def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Te
         outcome = study.conclude(Table("Trained", trained), Table("Measured", measured), settings)
         _write(study, settings, outcome, trained, measured, failed, out)
     return outcome
+
+
+def _check_arms(settings: StudySettings, out: Path) -> None:
+    """Raises `InputError` before any of them is trained, which may take an hour."""
+    data = {}
+    for arm in settings.arms.values():
+        if (out / arm.name).exists():
+            continue
+        name = settings.config_of(arm).dataset
+        data[name] = data[name] if name in data else load_dataset(name).info
+        settings.check(arm, data[name])
 
 
 @contextmanager
