@@ -22,6 +22,7 @@ from equiprop.cli.main import COMMANDS, main
 from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
 from equiprop.experiment import Config, Interrupted, _legacy, _recorded, load
+from equiprop.hardware.netlists._check import LIMITS
 from equiprop.training import _loop
 from simulator import needs_ngspice
 
@@ -231,9 +232,19 @@ def test_export_as_a_circuit(capsys, run, tmp_path):
     )
     verified = json.loads(out)["verified"]
     assert code == 0 and verified["operating_point"] < 1e-6 and verified["error_vector"] < 1e-4
+    assert verified["agrees"] and verified["limits"]["error_vector"] == 1e-3 and verified["reltol"] <= 1e-6
     assert circuit.read_text().splitlines()[-2:] == [".op", ".end"]
     code, out, _ = call(capsys, "export", run, "--format", "spice", "--until", "2", "--nudge", "0.1", "--out", circuit)
     assert code == 0 and "lines, after epoch 2" in out and ".tran 0.002" in circuit.read_text()
+
+
+@needs_ngspice
+def test_a_circuit_that_does_not_agree_ends_with_exit_code_1(capsys, run, tmp_path, monkeypatch):
+    monkeypatch.setitem(LIMITS, "operating_point", 0.0)
+    circuit = tmp_path / "a.cir"
+    code, out, err = call(capsys, "export", run, "--format", "spice", "--verify", "--out", circuit)
+    assert code == 1 and "operating point (at most 0)" in out
+    assert err.startswith(f"equiprop: {circuit}: ngspice") and err.endswith("do not agree (operating point)\n")
 
 
 @pytest.mark.slow

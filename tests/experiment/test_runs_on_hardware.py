@@ -13,6 +13,8 @@ import toy
 from equiprop.errors import InputError
 from equiprop.experiment import Interrupted, load, resume, train
 from equiprop.hardware import Chip, Device, Mismatch, PhaseCoding
+from equiprop.solvers import relax
+from equiprop.systems import predict
 from equiprop.training import SGD, Callback, _loop, diagnose, parameter_groups
 from networks import network
 
@@ -82,6 +84,8 @@ def test_a_checkpoint_holds_the_chip(finished):
 @pytest.mark.slow
 def test_a_chip_whose_readings_are_noisy_is_diagnosed(finished):
     run = load(finished, dataset=DATA)
+    exact = predict(run.system, relax(run.system, run.samples("test").batch(jnp.arange(8))[0], run.solver).state)
+    assert float(jnp.abs(run.predict(DATA.test.x[:8]).output - exact).max()) > 1e-4
     found = diagnose(run.system, run.trainer.validation, run.trainer.components, 8, 0)
     assert sum(found["analyticity"].values()) == pytest.approx(1) and found["gradient_bar_causes"]["noise"] > 0
 

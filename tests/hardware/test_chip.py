@@ -41,7 +41,16 @@ from equiprop.homeostasis import Batch as Usable
 from equiprop.numerics import SquaredError, trees
 from equiprop.numerics.settings import build, decode, encode, settings_of
 from equiprop.solvers import GaussSeidel, relax
-from equiprop.systems import cost_gradient, from_force, is_holomorphic, jacobian, membrane_jacobian, mlp
+from equiprop.systems import (
+    correct,
+    cost_gradient,
+    from_force,
+    is_holomorphic,
+    jacobian,
+    membrane_jacobian,
+    mlp,
+    predict,
+)
 from networks import BATCH, CLASSES, INPUTS, batch, network
 
 SOLVER = GaussSeidel(tolerance=1e-12)
@@ -526,3 +535,42 @@ def test_an_imperfection_of_ones_own():
 def test_what_is_no_system_has_no_chip():
     with pytest.raises(InputError, match="system: must be a system"):
         Device().instance(SquaredError())
+
+
+def on_levels(values, bits, limit):
+    levels = np.linspace(-limit, limit, 2**bits - 1)
+    return levels[np.abs(np.asarray(values)[..., None] - levels).argmin(axis=-1)]
+
+
+@pytest.mark.parametrize(("bits", "limit"), [(3, 0.7), (5, 2.0)])
+def test_inputs_and_readings_are_on_the_nearest_of_all_levels(bits, limit):
+    values = jnp.asarray(np.random.default_rng(3).uniform(-1.5, 1.5, (4, 6)))
+    np.testing.assert_allclose(
+        Inputs(bits=bits, range=limit).brought(values), on_levels(values, bits, limit), atol=1e-15
+    )
+    labels = jnp.arange(4)
+    assert Inputs(bits=bits, range=limit).brought(labels) is labels
+    read = Readout(bits=bits, range=limit).read(values + 0.5j * values[::-1], key=KEY)
+    wanted = on_levels(values, bits, limit) + 1j * on_levels(0.5 * values[::-1], bits, limit)
+    np.testing.assert_allclose(read, wanted, atol=1e-15)
+
+
+def test_readings_of_the_same_differ_by_their_noise():
+    values, part = jnp.full((200, 100), 0.3), Readout(noise=0.05, repeats=4)
+    one, other = (np.asarray(part.read(values, key=jax.random.key(lot))) for lot in (0, 1))
+    for found, size in ((one - 0.3, 0.025), (one - other, 0.025 * 2**0.5)):
+        assert abs(found.std() / size - 1) < 0.03 and abs(found.mean()) < 4 * size / found.size**0.5
+    assert float(part.error) == pytest.approx(0.025)
+
+
+def test_what_is_predicted_is_what_is_read():
+    system = mlp(INPUTS, (7,), CLASSES, key=KEY, cost="squared_error")
+    state = relax(system, X, SOLVER).state
+    exact = np.asarray(predict(system, state))
+    coarse = Device(readout=Readout(bits=4)).instance(system, 0)
+    np.testing.assert_allclose(predict(coarse, state, key=KEY), on_levels(exact, 4, 1.0), atol=1e-15)
+    np.testing.assert_array_equal(predict(coarse, state), exact)
+    noisy = Device(readout=Readout(noise=10.0)).instance(system, 0)
+    wrong = [np.asarray(correct(noisy, state, Y, key=jax.random.key(lot))) for lot in range(20)]
+    # What is all noise is right by chance.
+    assert abs(np.mean(wrong) - 1 / CLASSES) < 4 * (1 / CLASSES / np.size(wrong)) ** 0.5

@@ -1,5 +1,6 @@
 """Resistive networks against Kirchhoff's laws in NumPy, finite differences and ngspice."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,8 +17,8 @@ from equiprop.experiment import fit
 from equiprop.hardware.netlists import check_circuit, netlist, transient
 from equiprop.homeostasis import NoHomeostasis
 from equiprop.numerics import voltage_beside_diodes
-from equiprop.solvers import GaussSeidel, relax
-from equiprop.systems import is_holomorphic, jacobian, resistive
+from equiprop.solvers import GaussSeidel, relax, relax_field
+from equiprop.systems import Free, Nudged, is_holomorphic, jacobian, resistive
 from networks import CLASSES, INPUTS, batch
 from simulator import needs_ngspice
 
@@ -118,6 +119,37 @@ def test_the_gradient_is_that_of_finite_differences():
         float(jnp.sum(g * d)) for g, d in zip(jax.tree.leaves(gradient), jax.tree.leaves(direction), strict=True)
     )
     assert slope == pytest.approx((up - down) / (2 * h), rel=1e-5)
+
+
+def test_pseudo_power_is_stationary_and_tells_the_gradient():
+    """By derivatives of P alone: currents, equilibria, and what each resistor learns."""
+    system, nodes = network(), ("hidden_1", "hidden_2", "output")
+    voltages = {
+        n: jnp.asarray(np.random.default_rng(5).normal(0, 0.1, u.shape)) for n, u in system.initial_state(X).items()
+    }
+    slope = jax.grad(lambda v: jnp.sum(system.pseudo_power(v, X)))
+    design, found = system.design, slope(voltages)
+    a, voltage = design.diode_current, design.diode_voltage
+    state = {n: v + (0 if n == "output" else a * jnp.sinh(v / voltage)) for n, v in voltages.items()}
+    force = system.force(state, system.injection(X))
+    for k, name in enumerate(nodes):
+        scale = design.amplification ** (2 * (len(nodes) - 1 - k))
+        # F = I/G + v + a·sinh(v/V) − u, and the last three add up to zero.
+        np.testing.assert_allclose(-found[name] / scale, design.nominal[k] * force[name], rtol=1e-9, atol=1e-12)
+
+    def by_resistors(nudge):
+        free = Free(system, system.injection(X))
+        end = relax_field(Nudged(free, system, Y, jnp.full(len(Y), nudge)), system.initial_state(X), SOLVER)
+        at = system.activity(end.state)
+        return jax.grad(lambda w: jnp.mean(eqx.tree_at(lambda s: s.weights, system, w).pseudo_power(at, X)))(
+            system.weights
+        )
+
+    ups, downs = by_resistors(1e-4), by_resistors(-1e-4)
+    exact = estimate(system, X, Y, Adjoint(), solver=SOLVER).gradient.weights
+    for name, wanted in exact.items():
+        told = (ups[name] - downs[name]) / (2e-4 * design.nominal[-1])
+        np.testing.assert_allclose(told, wanted, rtol=1e-4, atol=1e-7 * float(jnp.abs(wanted).max()))
 
 
 def test_conductances_stay_in_their_range():

@@ -9,7 +9,7 @@ from equiprop._jax import set_up
 from equiprop.cli._console import print_json, print_table, say
 from equiprop.cli._options import Output, parse
 from equiprop.cli.evaluate import RunArgument
-from equiprop.errors import InputError
+from equiprop.errors import EquipropError, InputError
 from equiprop.files import write_atomically
 
 
@@ -35,7 +35,7 @@ class Options(Output, RunArgument):
     """The leak of a unit; one unit of the state is a volt."""
     verify: bool = False
     """Simulate the circuit by ngspice, and tell how far it is from what is computed here: operating point, nudged response
-    (by 0.1, unless a nudge is given), and transient, where there is one."""
+    (by 0.1, unless a nudge is given), and transient, where there is one. Ends with exit code 1 where they do not agree."""
 
 
 _OF_WEIGHTS = ("run", "json", "quiet", "format", "out", "checkpoint")
@@ -91,11 +91,14 @@ def _circuit(options: Options, found: Any) -> None:
         nudge, until = options.nudge or _USUAL_NUDGE, options.until or None
         checked = netlists.check_circuit(system, x, y, nudge=nudge, until=until, **given)
     if options.json:
-        print_json(document | ({} if checked is None else {"verified": vars(checked)}))
+        print_json(document | ({} if checked is None else {"verified": checked.to_mapping()}))
     elif not options.quiet:
         say(f"{path}: {document['lines']} lines, after epoch {found.epoch}; ngspice -b {path} simulates it")
         if checked is not None:
             print_table(f"{checked.program} beside equiprop", [("", False), ("difference", True)], list(checked.rows()))
+    if checked is not None and checked.beyond:
+        names = ", ".join(name.replace("_", " ") for name in checked.beyond)
+        raise EquipropError(f"{path}: {checked.program} and equiprop do not agree ({names})")
 
 
 def _in_double_precision(tree: Any) -> Any:

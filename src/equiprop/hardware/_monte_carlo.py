@@ -74,12 +74,12 @@ def monte_carlo(
     @eqx.filter_jit
     def of_all(keys: Array) -> dict[str, Any]:
         def one(key: Array) -> dict[str, Any]:
-            made, read = jax.random.split(key)
+            made, read, judged = jax.random.split(key, 3)
             chip = device.instance(system, made, x=x)
             learnt = estimate(chip, x, target, estimator, solver=solver, key=read)
             true = estimate(chip, x, target, exact, solver=solver, equilibrium=learnt.equilibrium).gradient
             to_true = agreement(learnt.gradient, true)
-            right = correct(chip, learnt.equilibrium.state, target)
+            right = correct(chip, learnt.equilibrium.state, target, key=judged)
             return {
                 "cost": jnp.mean(learnt.cost),
                 "error_percent": None if right is None else 100 * (1 - jnp.mean(right)),

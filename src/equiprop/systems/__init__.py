@@ -34,6 +34,7 @@ from equiprop.systems._linearise import nudging as nudging
 from equiprop.systems._linearise import over_slope as over_slope
 from equiprop.systems._linearise import phasors as phasors
 from equiprop.systems._linearise import predict as predict
+from equiprop.systems._linearise import read_output as read_output
 from equiprop.systems._linearise import slope as slope
 from equiprop.systems._linearise import symmetric_parts as symmetric_parts
 from equiprop.systems._motion import Motion as Motion

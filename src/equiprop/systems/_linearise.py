@@ -9,7 +9,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Float, Inexact, PyTree
+from jaxtyping import Array, Bool, Float, Inexact, PRNGKeyArray, PyTree
 
 from equiprop.errors import InputError
 from equiprop.numerics import trees
@@ -202,14 +202,33 @@ def phasors(system: System, activity: PyTree) -> PyTree:
     return activity if system.coding is None else system.coding.phasors(activity)
 
 
-def predict(system: System, state: PyTree) -> PyTree[Inexact[Array, "batch ..."]]:
-    """What the cost makes of the output at `state`: the scores of the classes, or the output itself."""
-    return system.cost.scores(system.output(system.activity(state)))
+def read_output(system: System, state: PyTree, key: PRNGKeyArray | None = None) -> PyTree[Inexact[Array, "batch ..."]]:
+    """The output at `state`; with a key, of activities as they are `measured`."""
+    activity = system.activity(state)
+    read = None if key is None else system.measured(activity, key=key)
+    return system.output(activity if read is None else read)
 
 
-def correct(system: System, state: PyTree, target: PyTree) -> Bool[Array, " batch"] | None:
-    """Whether the class decided on at `state` is that of the target, per sample; `None` where targets name no classes."""
-    return system.cost.correct(system.output(system.activity(state)), target)
+def predict(system: System, state: PyTree, *, key: PRNGKeyArray | None = None) -> PyTree[Inexact[Array, "batch ..."]]:
+    """What the cost makes of the output at `state`: the scores of the classes, or the output itself.
+
+    **Arguments:**
+
+    - `key`: by which readings are noisy; without one the output is known as it is.
+    """
+    return system.cost.scores(read_output(system, state, key))
+
+
+def correct(
+    system: System, state: PyTree, target: PyTree, *, key: PRNGKeyArray | None = None
+) -> Bool[Array, " batch"] | None:
+    """Whether the class decided on at `state` is that of the target, per sample; `None` where targets name no classes.
+
+    **Arguments:**
+
+    - `key`: as of `predict`.
+    """
+    return system.cost.correct(read_output(system, state, key), target)
 
 
 def flat_operator(build: Callable[[PyTree, Any], Operator], state: PyTree, injection: Any) -> FlatOperator:

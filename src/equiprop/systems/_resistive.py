@@ -194,6 +194,29 @@ class ResistiveNetwork(System):
     ) -> dict[str, Array] | None:
         return {name: h - displacement[name] for name, h in self._carried(response, only).items()}
 
+    def pseudo_power(self, voltages: dict[str, Float[Array, "batch nodes"]], x: Array) -> Float[Array, " batch"]:
+        """P = Σ_k A^(2(K−k))·(½·Σ g_ij·(A·v′_j − v_i)² + a·G_k·V·Σ (cosh(v_i/V) − 1)) of layers k = 1 … K; unit: of g times V².
+
+        Half of what the resistors dissipate, and the co-content of the diodes, both as from the output (Kendall et al. 2020,
+        arXiv 2006.01981). The net current into a node is −∂P/∂v·A^(−2(K−k)), so that P is stationary at equilibrium, and under a
+        nudge P + β·G_K·C is: dC/dg is how ∂P/∂g changes with β, over G_K.
+
+        **Arguments:**
+
+        - `voltages`: by layer, as `activity` gives them.
+        """
+        design, before, total = self.design, self.sources(x), 0.0
+        for k, (name, g) in enumerate(zip(self.layers, self.crossbars, strict=True)):
+            v = voltages[name]
+            drops = (design.amplification if k else 1.0) * before[:, :, None] - v[:, None, :]
+            power = 0.5 * jnp.sum(g * drops**2, axis=(1, 2))
+            if name != "output":
+                diodes = design.diode_current * design.nominal[k] * design.diode_voltage
+                power += diodes * jnp.sum(jnp.cosh(v / design.diode_voltage) - 1, axis=1)
+            total += design.amplification ** (2 * (len(self.layers) - 1 - k)) * power
+            before = v
+        return jnp.asarray(total)
+
     def updated(self, updates: PyTree, *, key: PRNGKeyArray) -> "ResistiveNetwork":
         del key
         design, moved = self.design, eqx.apply_updates(self, updates)

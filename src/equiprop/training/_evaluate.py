@@ -15,7 +15,7 @@ from equiprop._interrupts import doing
 from equiprop.diagnostics import alignment, certificate, symmetry, weight_angle
 from equiprop.estimators import CAUSES, Estimate, estimate
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, relax
-from equiprop.systems import System, correct, predict
+from equiprop.systems import System, predict, read_output
 from equiprop.training._components import Components
 from equiprop.training._metrics import Metric
 from equiprop.training._samples import Samples
@@ -23,6 +23,8 @@ from equiprop.training._samples import Samples
 # The free states of so many samples at a time: one program serves validation, the comparison with the exact gradient and the
 # certificate.
 _BATCH = 200
+# Readings of evaluations have a lot of their own.
+_READINGS = 10_001
 # So many mistakes are kept to be shown.
 _MISTAKES = 12
 
@@ -32,6 +34,11 @@ def _free(system: System, x: Any, solver: AbstractSolver) -> Equilibrium:
     return relax(system, x, solver)
 
 
+def _lot(start: int) -> Array:
+    """By which the readings of a batch are noisy: the same ones whenever it is evaluated."""
+    return jax.random.fold_in(jax.random.key(_READINGS), start)
+
+
 @eqx.filter_jit
 def _tally(
     system: System,
@@ -39,18 +46,19 @@ def _tally(
     y: Any,
     counts: Array,
     metrics: Mapping[str, Metric],
+    key: Array,
 ) -> tuple[dict[str, Any], dict[str, Array]]:
     """Sums over the samples of one batch that count; of the cost and the metrics over those that are finite. And its mistakes."""
     tally: dict[str, Any] = {s.name.lower(): jnp.sum(counts & (free.status == s)) for s in Status}
     tally["sweeps"] = jnp.sum(jnp.where(counts, free.steps, 0))
-    right = correct(system, free.state, y)
-    prediction, mistakes = predict(system, free.state), {}
+    output = read_output(system, free.state, key)
+    right, prediction, mistakes = system.cost.correct(output, y), system.cost.scores(output), {}
     if right is not None:
         decided = free.status != Status.DIVERGED
         tally["right"] = jnp.sum(counts & right & decided)
         tally |= _confused(prediction, y, counts, decided)
         mistakes = _mistaken(prediction, y, counts & decided)
-    values = {"loss": system.cost(system.output(system.activity(free.state)), y)}
+    values = {"loss": system.cost(output, y)}
     values |= {name: metric(prediction, y) for name, metric in metrics.items()}
     for name, value in values.items():
         known = counts & jnp.isfinite(value)
@@ -90,9 +98,9 @@ def evaluate(
     """Means over a split: `loss`, `error_percent` where targets name classes, and the metrics; the fractions `converged`,
     `oscillating`, `diverged`, `max_steps`, and mean `sweeps`.
 
-    A sample that did not converge is judged by the state in which it was left; a diverged one counts as wrong, and one whose
-    loss is not finite has no part in the mean, which is `None` where all have none. The last batch is filled up with samples that
-    do not count.
+    On a device whose readout is not perfect what is judged is what is read. A sample that did not converge is judged by the state
+    in which it was left; a diverged one counts as wrong, and one whose loss is not finite has no part in the mean, which is
+    `None` where all have none. The last batch is filled up with samples that do not count.
 
     **Arguments:**
 
@@ -108,7 +116,7 @@ def evaluate(
     for start in range(0, n, size):
         positions = start + jnp.arange(size)
         x, y = split.compiled_batch(jnp.minimum(positions, n - 1))
-        tally, mistaken = _tally(system, _free(system, x, solver), y, positions < n, metrics)
+        tally, mistaken = _tally(system, _free(system, x, solver), y, positions < n, metrics, _lot(start))
         tallies.append(tally)
         mistakes.append(mistaken)
     sums: dict[str, Any] = {name: np.sum([np.asarray(t[name]) for t in tallies], axis=0) for name in tallies[0]}
@@ -162,7 +170,7 @@ def predictions(system: System, split: Samples, solver: AbstractSolver, batch_si
     for start in range(0, n, size):
         positions = start + jnp.arange(size)
         free = _free(system, split.compiled_batch(jnp.minimum(positions, n - 1))[0], solver)
-        found = predict(system, free.state), free.converged
+        found = predict(system, free.state, key=_lot(start)), free.converged
         parts.append(jax.tree.map(lambda a, left=n - start: np.asarray(a)[:left], found))
     output, converged = jax.tree.map(lambda *a: np.concatenate(a), *parts)
     rows = isinstance(output, np.ndarray) and output.ndim == 2 and output.shape[1] > 1

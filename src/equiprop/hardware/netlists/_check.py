@@ -20,6 +20,9 @@ from equiprop.systems import Dynamics, Free, Nudged, System
 
 _POINTS = 50
 
+LIMITS = {"operating_point": 1e-4, "nudged_point": 1e-4, "error_vector": 1e-3, "transient": 1e-2}
+"""The largest differences at which a circuit and this library agree."""
+
 
 class CircuitCheck(Figures):
     """How far a simulated circuit and this library are from each other, on the worst of some samples.
@@ -41,11 +44,25 @@ class CircuitCheck(Figures):
     samples: int
     program: str = eqx.field(static=True)
 
+    @property
+    def found(self) -> dict[str, float]:
+        """What was compared, by name."""
+        compared = {name: getattr(self, name) for name in LIMITS}
+        return {name: value for name, value in compared.items() if value is not None}
+
+    @property
+    def beyond(self) -> list[str]:
+        """Those differences that exceed their limits, or are no numbers."""
+        return [name for name, value in self.found.items() if not value <= LIMITS[name]]
+
+    def to_mapping(self) -> dict[str, Any]:
+        """Plain values, for JSON: what was found, and at which limits and tolerance of the simulator."""
+        about = {"samples": self.samples, "program": self.program, "agrees": not self.beyond}
+        return {**self.found, **about, "limits": {name: LIMITS[name] for name in self.found}, "reltol": RELATIVE}
+
     def rows(self) -> Iterator[tuple[str, str]]:
-        for name in ("operating_point", "nudged_point", "error_vector", "transient"):
-            value = getattr(self, name)
-            if value is not None:
-                yield name.replace("_", " "), f"{value:.2g}"
+        for name, value in self.found.items():
+            yield f"{name.replace('_', ' ')} (at most {LIMITS[name]:g})", f"{value:.2g}"
         yield "relative tolerance of the simulator", f"{RELATIVE:g}"
 
 
