@@ -683,6 +683,15 @@ def test_another_kind_than_the_files_leaves_its_settings_behind(capsys, tmp_path
     )
 
 
+def test_no_option_or_a_device_alone_is_enough(tmp_path):
+    from equiprop.cli.train import _parse
+
+    assert _parse([])[1:] == ({}, {})
+    (tmp_path / "device.toml").write_text('kind = "device"\nmismatch.gain = 0.1\n')
+    _, given, _ = _parse(["--hardware", str(tmp_path / "device.toml")])
+    assert given == {"hardware.kind": "device", "hardware.mismatch.gain": 0.1}
+
+
 def test_options_of_version_01_are_read_and_their_new_names_said(capsys, tmp_path, no_steps, monkeypatch):
     monkeypatch.setattr(_legacy, "_told", set())
     with warnings.catch_warnings():

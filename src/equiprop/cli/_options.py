@@ -148,7 +148,7 @@ def given_files(arguments: list[str]) -> str | None:
 
 def values_of(option: str, arguments: list[str]) -> Iterator[str]:
     """What an option is given, each time that it is."""
-    for argument, following in zip(arguments, [*arguments[1:], None], strict=True):
+    for argument, following in zip(arguments, [*arguments, None][1:], strict=True):
         name, equals, value = argument.partition("=")
         if name.replace("_", "-") == option and (equals or following is not None):
             yield value if equals else str(following)
