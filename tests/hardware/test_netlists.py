@@ -175,6 +175,7 @@ def test_a_raw_file_that_is_cut_off_is_refused(end):
         (("No. Points: 1", "No. Points: many"), "does not say how many"),
         (("-2.5", "minus"), "what is no number"),
         ((" 0\t1.5", " 1\t1.5"), "out of order"),
+        (("v(r0)\tvoltage", ""), "does not name all"),
     ],
 )
 def test_a_raw_file_that_is_damaged_is_refused(change, message):

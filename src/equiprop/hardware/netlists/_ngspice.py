@@ -73,7 +73,10 @@ def read_raw(text: str) -> dict[str, np.ndarray]:
         raise InputError("the raw file does not say how many numbers it holds") from error
     if "real" not in flags:
         raise InputError(f"the raw file holds numbers of the kind {' '.join(flags)}, not real ones")
-    names = [line.split()[1] for line in header.partition("Variables:")[2].splitlines() if line.startswith("\t")]
+    rows = [line.split() for line in header.partition("Variables:")[2].splitlines() if line.startswith("\t")]
+    if any(len(row) < 2 for row in rows):
+        raise InputError("the raw file does not name all of its variables")
+    names = [row[1] for row in rows]
     try:
         numbers = np.array(values.split(), float)
     except ValueError as error:
