@@ -8,7 +8,7 @@ import pytest
 
 from equiprop import files
 from equiprop.errors import InputError, printable
-from equiprop.files import expanded, parse_json, parse_toml, read_json, read_toml, toml_value, write_atomically
+from equiprop.files import expanded, parse_json, parse_toml, read_json, read_text, read_toml, toml_value, write_atomically
 
 DEEP = "tables or lists are nested more than 64 deep"
 LONG = "a whole number has more than 64 bits"
@@ -63,6 +63,15 @@ def test_json_that_is_refused(tmp_path: Path, content: str | bytes, message: str
     with pytest.raises(InputError) as refused:
         read_json(path)
     assert str(refused.value).startswith(f"{path}: is not valid JSON ({message}")
+
+
+def test_text_that_is_none(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"\xef\xbb\xbfa\r\nb\xff")
+    with pytest.raises(InputError, match=r"a\.txt: is not valid text \(byte 7 is not UTF-8\); mend it$"):
+        read_text(path, "mend it")
+    path.write_bytes(path.read_bytes()[:-1])
+    assert read_text(path) == "a\nb"
 
 
 def test_what_is_read() -> None:

@@ -1819,8 +1819,8 @@ HARDWARE = (
     Mistake(
         "a study that measures again what it has measured",
         "studies/_work.py",
-        "    if file.is_file():\n        return read_json(file)",
-        "    if False:\n        return read_json(file)",
+        "    if file.is_file():\n        return _measured_before(file)",
+        "    if False:\n        return _measured_before(file)",
         "studies/test_studies.py",
     ),
     Mistake(

@@ -10,9 +10,11 @@ import tomllib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from equiprop.errors import InputError
+
+T = TypeVar("T")
 
 _UNFINISHED = ".unfinished-"
 
@@ -104,9 +106,12 @@ def read_json(path: str | Path, hint: str = "") -> dict[str, Any]:
     return _read(path, "JSON", LARGEST_JSON, parse_json, hint)
 
 
-def _read(
-    path: str | Path, language: str, largest: int, parse: Callable[[bytes], dict[str, Any]], hint: str
-) -> dict[str, Any]:
+def read_text(path: str | Path, hint: str = "") -> str:
+    """What is in a text file, with the ends of lines that Python has. Arguments and errors as of `read_toml`."""
+    return _read(path, "text", LARGEST_TOML, _decoded, hint).replace("\r\n", "\n")
+
+
+def _read(path: str | Path, language: str, largest: int, parse: Callable[[bytes], T], hint: str) -> T:
     content = read_bytes(path, largest)
     try:
         return parse(content)

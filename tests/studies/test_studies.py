@@ -230,6 +230,47 @@ def test_a_study_goes_on_where_it_stopped_and_ends_in_a_verdict(settings, tmp_pa
         run_study(Small(), settings(), other)
 
 
+ROWS = '[{"arm": "plain", "seed": 0, "size": 1}]'
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"digest": "0", "rows": ' + ROWS + "}",
+        '{"digset": "0", "rows": ' + ROWS + "}",
+        '{"rows": {"arm": "plain"}}',
+        '{"rows": [{"arm": "plain"}]}',
+        '{"rows": [1]}',
+        "{}",
+    ],
+)
+def test_rows_that_are_not_as_they_were_measured_are_refused(tmp_path, text):
+    file = tmp_path / "rows.json"
+    file.write_text(text)
+    with pytest.raises(InputError, match=r"rows\.json: does not hold what was measured; remove it"):
+        work._measured_before(file)
+    digest = work._digest(json.loads(ROWS))
+    for whole in ('{"rows": ' + ROWS + "}", json.dumps({"digest": digest, "rows": json.loads(ROWS)}, indent=1)):
+        file.write_text(whole)
+        assert work._measured_before(file) == [{"arm": "plain", "seed": 0, "size": 1}]
+
+
+def test_a_damaged_folder_of_a_study_is_refused(settings, tmp_path, monkeypatch):
+    file, mend = tmp_path / "study.toml", r"put study\.toml back as it was, or give another folder by out"
+    for content, message in ((b"\xff", "is not valid text"), (b"seeds = 1\n", "holds a study of other settings")):
+        file.write_bytes(content)
+        with pytest.raises(InputError, match=f"{message}.*; {mend}"):
+            run_study(Small(), settings(), tmp_path)
+    monkeypatch.setattr(work, "train_or_resume", lambda *_, **__: {"failed_seeds": 3})
+    with pytest.raises(InputError, match=r"plain/summary\.json: 'failed_seeds' is no table"):
+        run_study(Small(), settings(), tmp_path / "out")
+
+
+def test_what_is_no_number_is_in_no_difference():
+    rows = [{"arm": arm, "seed": seed, "x": x} for arm in "ab" for seed, x in enumerate([1.0, "2", None])]
+    assert Table("t", rows).difference("x", "a", "b").seeds == 1
+
+
 @pytest.mark.slow
 def test_an_arm_chooses_by_validation(tmp_path):
     file = tmp_path / "small.toml"

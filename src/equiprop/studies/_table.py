@@ -81,11 +81,12 @@ class Table:
         return Mean(float(found.mean()) if found.size else math.nan, deviation, found.size)
 
     def difference(self, name: str, arm: str, other: str) -> Difference:
-        """Of a column, `arm` less `other`, seed by seed."""
+        """Of a column, `arm` less `other`, seed by seed, over the rows that have a number there."""
         from scipy.stats import ttest_rel
 
         by_seed = [
-            {row["seed"]: row[name] for row in self.where(arm=each).rows if name in row} for each in (arm, other)
+            {row["seed"]: row[name] for row in self.where(arm=each).rows if isinstance(row.get(name), int | float)}
+            for each in (arm, other)
         ]
         seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]
         first, second = (np.asarray([each[seed] for seed in seeds], float) for each in by_seed)

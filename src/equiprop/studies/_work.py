@@ -1,5 +1,6 @@
 """The work of a study: trains, measures, concludes, and goes on where it stopped."""
 
+import hashlib
 import importlib.metadata
 import json
 import math
@@ -16,7 +17,7 @@ from equiprop.data import load as load_dataset
 from equiprop.errors import InputError
 from equiprop.experiment import RunDirectory, load, seed_folders, train_or_resume
 from equiprop.experiment.sweeps import Sweep
-from equiprop.files import read_json, write_atomically
+from equiprop.files import read_json, read_text, write_atomically
 from equiprop.reporting import STUDY, STUDY_SETTINGS, SUMMARY, draw_png, flatten
 from equiprop.studies._settings import Arm, StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
@@ -70,8 +71,9 @@ def _opened(settings: StudySettings, out: Path) -> Iterator[None]:
     file, text = out / STUDY_SETTINGS, settings.to_toml()
     if out.exists() and not file.is_file() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: exists already, and is no study", hint="give another folder by out")
-    if file.is_file() and file.read_text(encoding="utf-8") != text:
-        raise InputError(f"{out}: holds a study of other settings", hint="give another folder by out")
+    mend = f"put {STUDY_SETTINGS} back as it was, or give another folder by out"
+    if file.is_file() and read_text(file, mend) != text:
+        raise InputError(f"{out}: holds a study of other settings", hint=mend)
     try:
         out.mkdir(parents=True, exist_ok=True)
         if not file.is_file():
@@ -102,7 +104,11 @@ def _arm(
         failed[arm.name] = str(error)
         tell(f"  failed: {error}")
         return
-    failed |= {f"{arm.name}, seed {seed}": reason for seed, reason in summary.get("failed_seeds", {}).items()}
+    given_up = summary.get("failed_seeds", {})
+    if not isinstance(given_up, dict):
+        hint = "restore it, or remove the folder to train it again"
+        raise InputError("'failed_seeds' is no table", path=str(folder / SUMMARY), hint=hint)
+    failed |= {f"{arm.name}, seed {seed}": reason for seed, reason in given_up.items()}
     runs = seed_folders(folder, config) if settings.seeds > 1 else [folder]
     for run in map(RunDirectory.open, runs):
         if not run.is_finished:
@@ -146,13 +152,29 @@ def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Pat
         return []
     file = out / "measured" / f"{arm.name}-seed-{seed}.json"
     if file.is_file():
-        return read_json(file)["rows"]
+        return _measured_before(file)
     forget_programs()
     about = {"arm": arm.name, "seed": seed, **arm.values}
     rows: list[Row] = [{**about, **row} for row in study.measure(load(path), settings.measure)]
     file.parent.mkdir(exist_ok=True)
-    write_atomically(file, json.dumps({"rows": rows}, indent=1) + "\n")
+    write_atomically(file, json.dumps({"digest": _digest(rows), "rows": rows}, indent=1) + "\n")
     return rows
+
+
+def _measured_before(file: Path) -> list[Row]:
+    """The rows as they were written. Raises `InputError` for others: a study concludes from them without looking twice."""
+    hint = "remove it, and it is measured again"
+    kept = read_json(file, hint)
+    rows = kept.get("rows")
+    whole = isinstance(rows, list) and all(isinstance(row, dict) and {"arm", "seed"} <= row.keys() for row in rows)
+    # Earlier versions wrote no digest.
+    if not whole or kept.keys() - {"digest", "rows"} or kept.get("digest", _digest(rows)) != _digest(rows):
+        raise InputError("does not hold what was measured", path=str(file), hint=hint)
+    return rows
+
+
+def _digest(rows: list[Row]) -> str:
+    return hashlib.sha256(json.dumps(rows).encode()).hexdigest()
 
 
 def _write(
