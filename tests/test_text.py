@@ -8,7 +8,16 @@ import pytest
 
 from equiprop import files
 from equiprop.errors import InputError, printable
-from equiprop.files import expanded, parse_json, parse_toml, read_json, read_text, read_toml, toml_value, write_atomically
+from equiprop.files import (
+    expanded,
+    parse_json,
+    parse_toml,
+    read_json,
+    read_text,
+    read_toml,
+    toml_value,
+    write_atomically,
+)
 
 DEEP = "tables or lists are nested more than 64 deep"
 LONG = "a whole number has more than 64 bits"

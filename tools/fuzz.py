@@ -19,7 +19,9 @@ import multiprocessing
 import pickle
 import random
 import resource
+import shutil
 import signal
+import sqlite3
 import struct
 import sys
 import tarfile
@@ -31,7 +33,7 @@ import warnings
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -264,7 +266,8 @@ def _csv() -> bytes:
     return b"a,b,label\n" + b"".join(b"%d,%d.5,%s\n" % (i, i, b"xyz"[i % 3 : i % 3 + 1]) for i in range(40))
 
 
-_CONFIG = (Path(__file__).parents[1] / "experiments" / "digits_homeostasis.toml").read_bytes()
+_ROOT = Path(__file__).parents[1]
+_CONFIG = (_ROOT / "experiments" / "digits_homeostasis.toml").read_bytes()
 _TOPOLOGY = b"""output = "out"
 
 [populations]
@@ -370,6 +373,183 @@ def _checkpoint() -> Files:
     return {"epoch-0001-step-000000.safetensors": save(arrays, about | {"digest": of._digest(arrays, about)})}
 
 
+_DEVICE = b"""kind = "device"
+seed = 3
+full_scale = 1.5
+
+[quantisation]
+bits = 6
+
+[mismatch]
+gain = 0.1
+offset = 0.02
+
+[timing]
+spread = 0.2
+delay = 0.1
+delay_stages = 2
+"""
+
+_RAW = b"""Title: a circuit
+Plotname: Transient Analysis
+Flags: real
+No. Variables: 3
+No. Points: 2
+Variables:
+\t0\ttime\ttime
+\t1\tv(x1)\tvoltage
+\t2\ti(v1)\tcurrent
+Values:
+ 0\t0.000000000000000e+00
+\t1.000000000000000e+00
+\t-2.500000000000000e-03
+
+ 1\t1.000000000000000e-03
+\t9.000000000000000e-01
+\t-2.250000000000000e-03
+
+"""
+_TRACKED = {"MLflow('equiprop')": "0a1b2c", "TensorBoard": "tensorboard"}
+
+
+def _stored(name: str) -> Files:
+    """The files of a folder that the tests keep."""
+    folder = _ROOT / "tests" / "experiment" / name
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def _several() -> Files:
+    """The directory of two seeds."""
+    files = _stored("stored_run")
+    config, manifest = files["config.toml"].decode(), files["manifest.json"]
+    whole = config.replace("\nseeds = 1\n", "\nseeds = 2\n")
+    assert whole != config
+    found = {"config.toml": whole.encode(), "manifest.json": manifest}
+    for seed in (0, 1):
+        own = files | {"config.toml": config.replace("\nseed = 0\n", f"\nseed = {seed}\n").encode()}
+        found |= {f"seed-{seed}/{name}": content for name, content in own.items() if "checkpoints" not in name}
+    return found | {name: files[name] for name in ("metrics.jsonl", "summary.json")}
+
+
+_STUDY = """
+[config]
+dataset = "digits"
+system = {hidden = [4]}
+training = {epochs = 1, diagnostic_samples = 0}
+
+[arms.plain]
+
+[presets.quick]
+seeds = 2
+"""
+
+
+def _small_settings() -> Any:
+    from equiprop.studies import StudySettings
+
+    return StudySettings._of_tables("small", "quick", tomllib.loads(_STUDY), _ROOT, None)
+
+
+def _small_study() -> Any:
+    from equiprop.studies import AbstractStudy, Outcome, Table
+
+    class Small(AbstractStudy):
+        kind = "small"
+        question = "Why?"
+
+        def conclude(self, trained: Any, measured: Any, settings: Any) -> Any:
+            del settings
+            sizes = measured.over_seeds(("size",), ("norm",))
+            apart = trained.difference("test_error_percent", "plain", "plain")
+            largest = max(row["size"] + row["norm"] for row in measured.rows)
+            return Outcome(
+                [f"{apart} {largest:.3g}"], [trained.over_seeds(("arm",), ("seconds",)), Table("s", sizes.rows)]
+            )
+
+    return Small()
+
+
+def _going_study() -> Files:
+    """The folder of a study that is trained, and measured, and has no end yet."""
+    from safetensors.numpy import save
+
+    from equiprop.experiment import _checkpoint as of
+    from equiprop.experiment._seeds import of_each_seed
+    from equiprop.studies import _work
+
+    settings = _small_settings()
+    config = settings.config_of(settings.arms["plain"])
+    arrays = of._arrays(_STATE)
+    about = {
+        "format": of._FORMAT,
+        "epoch": "1",
+        "step": "0",
+        "seconds": "1.5",
+        "config": json.dumps(config.to_mapping()),
+    }
+    summary = {"test_error_percent": 8.25, "seconds": 4.5, "cosine_to_adjoint": {"total": 0.9}, "relaxation": [1, 2]}
+    found = {
+        "study.toml": settings.to_toml().encode(),
+        "plain/config.toml": config.to_toml().encode(),
+        "plain/summary.json": json.dumps(summary | {"failed_seeds": {"3": "why"}}).encode(),
+        "plain/checkpoints/epoch-0001-step-000000.safetensors": save(
+            arrays, about | {"digest": of._digest(arrays, about)}
+        ),
+    }
+    for seed, each in enumerate(of_each_seed(config)):
+        rows = [{"arm": "plain", "seed": seed, "size": size, "norm": 0.5 * size, "by": "x"} for size in (1, 2)]
+        found[f"plain/seed-{seed}/config.toml"] = each.to_toml().encode()
+        found[f"plain/seed-{seed}/summary.json"] = json.dumps(summary).encode()
+        kept = {"digest": _work._digest(rows), "rows": rows}
+        found[f"measured/plain-seed-{seed}.json"] = json.dumps(kept, indent=1).encode()
+    return found
+
+
+def _swept(out: Path, storage: str = "journal") -> Any:
+    from equiprop.experiment import Sweep
+    from equiprop.experiment.sweeps._space import Range, Values
+
+    space = {"estimator.nudge": Values((0.1, 0.2)), "optimizer.learning_rate": Range(0.01, 0.1, log=True)}
+    return Sweep({}, space, out, sampler="random", trials=5, storage=storage)
+
+
+def _going_sweep(storage: str) -> Files:
+    with tempfile.TemporaryDirectory() as folder:
+        sweep = _swept(Path(folder), storage)
+        trials = sweep.open()
+        for end in ("complete", "fail", "", ""):
+            claim = trials.claim(sweep.trials)
+            claim.report(0.5, 1)
+            if end == "complete":
+                claim.complete("validation_loss", 0.5)
+            elif end == "fail":
+                claim.fail("why")
+            claim.release()
+        return {path.name: path.read_bytes() for path in Path(folder).glob("study.*")}
+
+
+def _sqlite_dump() -> Files:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "study.db")
+        file.write_bytes(_going_sweep("sqlite")[file.name])
+        with closing(sqlite3.connect(file)) as database:
+            return {file.name: "\n".join(database.iterdump()).encode()}
+
+
+def _sqlite(statements: bytes) -> bytes:
+    """A database, as far as what is to make it can be understood."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder, "study.db")
+        with closing(sqlite3.connect(file)) as database:
+            database.execute("pragma synchronous = off")
+            for statement in statements.decode(errors="replace").split(";\n"):
+                with suppress(sqlite3.Error, ValueError):
+                    database.executescript(statement + ";")
+            with suppress(sqlite3.Error):
+                database.commit()
+        return file.read_bytes()
+
+
 # Readers
 
 
@@ -396,7 +576,7 @@ def _read_topology(folder: Path) -> Any:
 def _read_sweep(folder: Path) -> Any:
     from equiprop.experiment import Sweep
 
-    return Sweep.from_file(folder / "sweep.toml")
+    return Sweep.from_file(folder / "sweep.toml")._trials
 
 
 def _read_report(folder: Path) -> Any:
@@ -428,6 +608,100 @@ def _read_checkpoint(folder: Path) -> Any:
     checkpoints = Checkpoints(folder, Config.from_mapping({}))
     checkpoints.about()
     return checkpoints.newest(_STATE)
+
+
+def _read_device(folder: Path) -> Any:
+    from equiprop.cli._options import parse_config
+    from equiprop.cli.train import Options
+    from equiprop.experiment import Config, overlaid
+
+    _, given = parse_config(Options, "train", ["--hardware", str(folder / "device.toml")], "", {})
+    return Config.from_mapping(overlaid({}, given)).hardware.create()
+
+
+def _read_first_version(folder: Path) -> Any:
+    """A checkpoint of `mlp(2, (3,), 2)` as version 0.1 wrote it, by TensorStore; kept in tests/experiment/stored_first."""
+    import jax
+
+    from equiprop import mlp
+    from equiprop.experiment import Config
+    from equiprop.experiment._checkpoint import Checkpoints
+
+    checkpoints = Checkpoints(folder, Config.from_mapping({}))
+    for path in checkpoints.paths(best=False):
+        checkpoints.check(path)
+    return checkpoints.system(mlp(2, (3,), 2, key=jax.random.key(0), dtype="float32"))
+
+
+def _read_raw(folder: Path) -> Any:
+    from equiprop.hardware.netlists import read_raw
+
+    return read_raw((folder / "circuit.raw").read_text(encoding="ascii", errors="replace"))
+
+
+def _read_tracked(folder: Path) -> Any:
+    from equiprop.training.callbacks import _tracker
+
+    return _tracker._read(str(folder))
+
+
+def _verify(folder: Path) -> Any:
+    from equiprop.experiment import check_run
+
+    for finding in check_run(folder):
+        assert "\n" not in finding.fault, finding
+
+
+def _read_several(folder: Path) -> Any:
+    from equiprop.experiment._seeds import SeedsDirectory
+
+    several = SeedsDirectory.open(folder)
+    return [run.metrics_until(3) for run in several.runs]
+
+
+def _load_run(folder: Path) -> Any:
+    from equiprop import load
+
+    run = load(folder)
+    return run.solver, run.adjustment
+
+
+def _query(folder: Path) -> Any:
+    from equiprop.reporting import query_runs
+
+    table = query_runs(folder, where="test_error_percent < 50", sort="estimator.nudge", over_seeds=True)
+    return table.sql("select * from runs").rows(), table.columns().rows()
+
+
+def _read_page(folder: Path) -> Any:
+    from equiprop.reporting import find_runs, html_report
+
+    return html_report(find_runs(folder))
+
+
+def _go_on_with_study(folder: Path) -> Any:
+    from equiprop.studies import run_study
+
+    return run_study(_small_study(), _small_settings(), folder)
+
+
+def _go_on_with_sweep(folder: Path) -> Any:
+    """In a copy: who claims a trial writes to the storage."""
+    from equiprop.experiment.sweeps._trials import STORAGES
+
+    with tempfile.TemporaryDirectory() as copy:
+        shutil.copytree(folder, copy, dirs_exist_ok=True)
+        kept = [storage for storage, name in STORAGES.items() if (folder / name).is_file()]
+        sweep = _swept(Path(copy), *kept)
+        if kept:
+            (sweep.out / "sweep.toml").write_text(sweep.to_toml(), encoding="utf-8")
+        trials = sweep.open()
+        for _ in range(2):
+            claim = trials.claim(sweep.trials)
+            if claim is not None:
+                claim.report(0.5, 2)
+                claim.complete("validation_loss", 0.25)
+        return sweep.ranked(sweep.results(trials))
 
 
 def _imagenet(suffix: str) -> Callable[[Path], Any]:
@@ -498,10 +772,33 @@ READERS = (
         "topology-json", lambda: {"graph.json": json.dumps(tomllib.loads(_TOPOLOGY.decode())).encode()}, _read_topology
     ),
     Reader("sweep", lambda: {"sweep.toml": _SWEEP}, _read_sweep, weight=0.2),
+    Reader(
+        "sweep-grid",
+        lambda: {"sweep.toml": _SWEEP.replace(b"random", b"grid").replace(b"log = true", b"step = 0.01")},
+        _read_sweep,
+        weight=0.2,
+    ),
     Reader("report", _run, _read_report),
     Reader("study", _study, _read_study, weight=0.5),
     Reader("run", _run, _read_run_directory, weight=0.5),
     Reader("checkpoint", _checkpoint, _read_checkpoint),
+    Reader("device", lambda: {"device.toml": _DEVICE}, _read_device),
+    Reader("checkpoint-0.1", lambda: _stored("stored_first"), _read_first_version),
+    Reader("ngspice", lambda: {"circuit.raw": _RAW}, _read_raw),
+    Reader("tracked", lambda: {"trackers.json": json.dumps(_TRACKED).encode()}, _read_tracked),
+    Reader("verify", lambda: _stored("stored_run"), _verify, weight=0.2),
+    Reader("verify-seeds", _several, _verify, weight=0.2),
+    Reader("seeds", _several, _read_several, weight=0.2),
+    Reader("load", lambda: _stored("stored_run"), _load_run, weight=0.2),
+    Reader("query", _several, _query, weight=0.2),
+    Reader("page", _several, _read_page, weight=0.05),
+    Reader("study-going", _going_study, _go_on_with_study, weight=0.05),
+    Reader(
+        "sweep-going", lambda: {"sweep.toml": _swept(Path("out")).to_toml().encode()}, _go_on_with_sweep, weight=0.05
+    ),
+    Reader("sweep-sqlite", lambda: _going_sweep("sqlite"), _go_on_with_sweep, weight=0.05),
+    Reader("sweep-in-sqlite", _sqlite_dump, _go_on_with_sweep, _sqlite, weight=0.05),
+    Reader("sweep-journal", lambda: _going_sweep("journal"), _go_on_with_sweep, weight=0.05),
 )
 
 

@@ -16,6 +16,8 @@ import toy
 from equiprop.errors import InputError
 from equiprop.experiment import Config, load, overlaid, train
 from equiprop.experiment.sweeps import Sweep, _executors, execute
+from equiprop.experiment.sweeps._space import Range, Values, values_of
+from equiprop.experiment.sweeps._trials import StorageError
 from equiprop.reporting import find_runs, read_run
 
 DATA = toy.dataset()
@@ -411,3 +413,42 @@ def test_a_storage_that_is_none_or_of_another_sweep(random, place, tmp_path, sto
         (tmp_path / "out" / name).write_bytes((random[0].out / name).read_bytes())
         with pytest.raises(InputError, match="is the storage of another sweep"):
             swept(file)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{ from = 0.1, to = inf }", r"\.to = inf: must be a finite number"),
+        ("{ from = 0.1, to = 1.0, step = 1e-9 }", ": has more than 1,048,576 values; give a larger step"),
+    ],
+)
+def test_a_grid_without_end_is_refused(tmp_path, text, message):
+    file = tmp_path / "sweep.toml"
+    file.write_text(f'sampler = "grid"\n[parameters]\n"estimator.nudge" = {text}\n')
+    with pytest.raises(InputError, match=r"parameters\.estimator\.nudge" + message):
+        Sweep.from_file(file)
+
+
+def test_values_that_a_trial_cannot_have_been_given_are_refused():
+    space = {"estimator.nudge": Values((0.1, 0.2)), "optimizer.learning_rate": Range(0.01, 0.1)}
+    assert values_of(space, {"estimator.nudge": 0.2, "optimizer.learning_rate": 0.05})["estimator.nudge"] == 0.2
+    for stored, message in (
+        ({"estimator.nudge": 0.3}, r"estimator\.nudge = 0\.3: is none of its values"),
+        ({"optimizer.learning_rate": "many"}, "is no number"),
+        ({"estimator.points": 4}, "is nothing that this sweep varies"),
+    ):
+        with pytest.raises(InputError, match=message):
+            values_of(space, stored)
+
+
+@pytest.mark.parametrize("storage", ["journal", "sqlite"])
+def test_a_storage_that_is_damaged_under_way_is_named(tmp_path, storage):
+    sweep = Sweep({}, {"estimator.nudge": Values((0.1, 0.2))}, tmp_path, sampler="random", trials=3, storage=storage)
+    trials = sweep.open()
+    claim = trials.claim(3)
+    assert claim is not None
+    (file,) = tmp_path.glob("study.*")
+    file.write_bytes(b"this is no storage any more\n" * 500)
+    with pytest.raises(StorageError, match=rf"{file}: .*; put it back as it was, or give another folder by out"):
+        claim.complete("validation_loss", 0.5)
+    claim.release()

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +11,9 @@ from equiprop.errors import InputError, nearest, unknown_key
 from equiprop.experiment._config import SECTIONS, Config, all_keys, member_of, overlaid
 from equiprop.experiment._settings import TrainingSettings
 from equiprop.numerics.settings import settings_of
+
+_MOST = 2**20
+"""So many trainings nobody waits for; a grid of more is a slip, which would fill the memory."""
 
 _OF_RANGE = ("from", "to", "step", "log")
 
@@ -25,7 +29,11 @@ class Values:
         return optuna.distributions.CategoricalDistribution([_stored(value) for value in self.values])
 
     def value_of(self, stored: Any) -> Any:
-        return next(value for value in self.values if _stored(value) == stored)
+        """Raises `InputError` for what is none of them."""
+        for value in self.values:
+            if _stored(value) == stored:
+                return value
+        raise InputError("is none of its values", value=stored)
 
     def listed(self) -> list[Any]:
         return list(self.values)
@@ -56,14 +64,20 @@ class Range:
         return optuna.distributions.FloatDistribution(self.start, self.end, log=self.log, step=self.step)
 
     def value_of(self, stored: Any) -> Any:
+        """Raises `InputError` for what is no number."""
+        if not isinstance(stored, int | float):
+            raise InputError("is no number", value=stored)
         return stored
 
     def listed(self) -> list[Any]:
+        """Raises `InputError` where they have no end, or are more than `_MOST`."""
         if not self.whole and self.step is None:
             raise InputError("has no end of values", hint="give a list, or a step")
         step = self.step or 1
-        count = int((self.end - self.start) / step + 1e-9) + 1
-        return [self.start + i * step for i in range(count)]
+        count = (self.end - self.start) / step + 1e-9
+        if count >= _MOST:
+            raise InputError(f"has more than {_MOST:,} values", hint="give a larger step")
+        return [self.start + i * step for i in range(int(count) + 1)]
 
     def table(self) -> Any:
         given = {"from": self.start, "to": self.end, "step": self.step, "log": self.log or None}
@@ -119,8 +133,8 @@ def _values(given: Any) -> Values | Range:
         raise unknown_key((), unknown[0], _OF_RANGE)
     start, end, step, log = (given.get(name) for name in _OF_RANGE)
     for name, number in (("from", start), ("to", end), *([("step", step)] if step is not None else [])):
-        if not isinstance(number, int | float) or isinstance(number, bool):
-            raise InputError("must be a number", path=name, value=number)
+        if not isinstance(number, int | float) or isinstance(number, bool) or not math.isfinite(number):
+            raise InputError("must be a finite number", path=name, value=number)
     assert isinstance(start, int | float) and isinstance(end, int | float)
     if not start < end:
         raise InputError(f"must be above from = {start}", path="to", value=end)
@@ -157,7 +171,10 @@ def _require_taken(key: str, values: Values | Range, space: Mapping[str, Any], b
 
 
 def grid(space: Mapping[str, Values | Range]) -> list[dict[str, Any]]:
-    """Every combination, as it is stored; the last key changes fastest. Raises `InputError` for a range without an end."""
+    """Every combination, as it is stored; the last key changes fastest.
+
+    Raises `InputError` for a range without an end, and for more than `_MOST`.
+    """
     listed = []
     for key, values in space.items():
         try:
@@ -165,12 +182,27 @@ def grid(space: Mapping[str, Values | Range]) -> list[dict[str, Any]]:
         except InputError as error:
             raise error.within(key).within("parameters") from None
         listed.append([_stored(value) if isinstance(values, Values) else value for value in found])
+    if math.prod(map(len, listed)) > _MOST:
+        raise InputError(f"has more than {_MOST:,} combinations", path="parameters", hint="give fewer values")
     return [dict(zip(space, combination, strict=True)) for combination in itertools.product(*listed)]
+
+
+def values_of(space: Mapping[str, Values | Range], stored: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a trial, as a configuration has them. Raises `InputError` for those that it cannot have been given."""
+    found = {}
+    for key, value in stored.items():
+        if key not in space:
+            raise InputError("is nothing that this sweep varies", path=key, value=value)
+        try:
+            found[key] = space[key].value_of(value)
+        except InputError as error:
+            raise error.within(key) from None
+    return found
 
 
 def config_of(base: Mapping[str, Any], space: Mapping[str, Values | Range], stored: Mapping[str, Any]) -> Config:
     """The configuration of a trial. A key that its kind has no use for is left out of it. Raises `InputError`."""
-    given = {key: space[key].value_of(value) for key, value in stored.items()}
+    given = values_of(space, stored)
     tables = overlaid(base, {key: value for key, value in given.items() if key.endswith(".kind")})
     kinds = {section: tables.get(section, {}).get("kind", default) for section, (_, default) in SECTIONS.items()}
     taken = {}

@@ -13,10 +13,10 @@ from equiprop._jax import forget_programs
 from equiprop.errors import InputError, suggest, unknown_key
 from equiprop.experiment._config import Config, anchored, read_tables
 from equiprop.experiment._train import Interrupted
-from equiprop.experiment.sweeps._space import Range, Values, config_of, grid, space_of
+from equiprop.experiment.sweeps._space import Range, Values, config_of, grid, space_of, values_of
 from equiprop.experiment.sweeps._trials import LOCKS, Claim, Trial, Trials, optuna_library
 from equiprop.experiment.sweeps._work import Metric, train_trials
-from equiprop.files import read_toml, write_atomically
+from equiprop.files import read_text, read_toml, write_atomically
 
 FILE = "sweep.toml"
 
@@ -167,7 +167,7 @@ class Sweep:
             (self.out / LOCKS).mkdir(parents=True, exist_ok=True)
             text = self.to_toml()
             # Workers read it at any time.
-            if not file.is_file() or file.read_text(encoding="utf-8") != text:
+            if not file.is_file() or read_text(file) != text:
                 write_atomically(file, text)
         except OSError as error:
             raise InputError(f"{self.out}: cannot be written ({error.strerror})") from error
@@ -177,7 +177,7 @@ class Sweep:
     def results(self, trials: Trials | None = None) -> list[Trial]:
         """Every trial so far, by number."""
         trials = self.open() if trials is None else trials
-        return trials.all({key: values.value_of for key, values in self.space.items()})
+        return trials.all(lambda stored: values_of(self.space, stored))
 
     def ranked(self, results: Sequence[Trial]) -> list[Trial]:
         """Those that are complete, the best one first."""

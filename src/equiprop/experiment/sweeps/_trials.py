@@ -1,7 +1,7 @@
 """The trials of a sweep in Optuna's storage: who trains which, what came out, and what is tried next."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ LOCKS = ".locks"
 
 # A trial whose process was killed so often is given up: it may be what kills it.
 _ATTEMPTS = 3
+
+_MEND = "put it back as it was, or give another folder by out"
 
 
 def optuna_library() -> Any:
@@ -52,6 +54,10 @@ class Trial:
     reason: str = ""
 
 
+class StorageError(InputError):
+    """The storage of a sweep cannot be read or written, which is no fault of a trial."""
+
+
 class Claim:
     """A trial that this process trains, and nobody else as long as it lives."""
 
@@ -65,53 +71,57 @@ class Claim:
         return self
 
     def report(self, value: float | None, epoch: int) -> bool:
-        """Keeps what came out of an epoch; whether the trial is not worth going on with."""
-        known = self._trials.study.get_trials(deepcopy=False)[self.number].intermediate_values
-        if value is not None and epoch not in known:
-            self._trial.report(value, epoch)
-        pruned = bool(self._trial.should_prune())
-        if pruned:
-            self._trial.set_user_attr("pruned", epoch)
+        """Keeps what came out of an epoch; whether the trial is not worth going on with. Raises `StorageError`."""
+        with self._trials.storage():
+            known = self._trials.study.get_trials(deepcopy=False)[self.number].intermediate_values
+            if value is not None and epoch not in known:
+                self._trial.report(value, epoch)
+            pruned = bool(self._trial.should_prune())
+            if pruned:
+                self._trial.set_user_attr("pruned", epoch)
         return pruned
 
     def begun_again(self, epochs: int) -> bool:
         """Counts how often without an epoch in between; where that is too often the trial has failed."""
-        attempts, before = self._trial.user_attrs.get("attempts", (1, 0))
-        attempts = attempts + 1 if epochs == before else 2
-        self._trial.set_user_attr("attempts", (attempts, epochs))
+        with self._trials.storage():
+            attempts, before = self._trial.user_attrs.get("attempts", (1, 0))
+            attempts = attempts + 1 if epochs == before else 2
+            self._trial.set_user_attr("attempts", (attempts, epochs))
         if attempts > _ATTEMPTS:
             self.fail(f"its process was killed {_ATTEMPTS} times")
         return attempts <= _ATTEMPTS
 
     @property
     def is_pruned(self) -> bool:
-        return "pruned" in self._trial.user_attrs
+        with self._trials.storage():
+            return "pruned" in self._trial.user_attrs
 
     def complete(self, name: str, value: float) -> None:
         """With a metric of that name."""
-        self._trial.set_user_attr("metric", name)
-        self._end(value)
+        self._end(value, metric=name)
 
     def prune(self, name: str) -> None:
         """Before its end, by a metric of that name."""
-        self._trial.set_user_attr("metric", name)
-        self._end(None, self._trials.optuna.trial.TrialState.PRUNED)
+        self._end(None, self._trials.optuna.trial.TrialState.PRUNED, metric=name)
 
     def fail(self, reason: str) -> None:
-        self._trial.set_user_attr("reason", reason)
-        self._end(None, self._trials.optuna.trial.TrialState.FAIL)
+        self._end(None, self._trials.optuna.trial.TrialState.FAIL, reason=reason)
 
     def interrupt(self) -> None:
         """Leaves it to others, in good order: that is no attempt that failed."""
-        self._trial.set_user_attr("attempts", (0, -1))
+        with self._trials.storage():
+            self._trial.set_user_attr("attempts", (0, -1))
         self.release()
 
     def release(self) -> None:
         """Leaves it to others."""
         self._lock.release()
 
-    def _end(self, value: float | None, state: Any = None) -> None:
-        self._trials.study.tell(self.number, value, state=state)
+    def _end(self, value: float | None, state: Any = None, **said: str) -> None:
+        with self._trials.storage():
+            for name, text in said.items():
+                self._trial.set_user_attr(name, text)
+            self._trials.study.tell(self.number, value, state=state)
         self.release()
 
 
@@ -156,18 +166,33 @@ class Trials:
                 self._study = self._opened()
         return self._study
 
-    def _opened(self) -> Any:
-        file = self.path / STORAGES[self._storage]
-        storages = self.optuna.storages
+    @contextmanager
+    def storage(self, wrong: str = "is damaged, or cannot be written") -> Iterator[None]:
+        """A block that reads or writes the storage: what is wrong with that is a `StorageError`, not a fault of ours."""
         try:
+            yield
+        except StorageError:
+            raise
+        except Exception as error:
+            # Optuna, SQLAlchemy, Alembic and SQLite each raise their own, and stumble over records that they did not write.
+            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+            raise StorageError(f"{self._file}: {wrong} ({first})", hint=_MEND) from error
+
+    @property
+    def _file(self) -> Path:
+        return self.path / STORAGES[self._storage]
+
+    def _opened(self) -> Any:
+        storages = self.optuna.storages
+        with self.storage("is no storage of a sweep"):
             if self._storage == "sqlite":
                 from sqlalchemy.pool import NullPool
 
                 # A connection is closed when it has been used: who holds a sweep need not close it.
                 options = {"connect_args": {"timeout": 60}, "poolclass": NullPool}
-                storage = storages.RDBStorage(f"sqlite:///{file}", engine_kwargs=options)
+                storage = storages.RDBStorage(f"sqlite:///{self._file}", engine_kwargs=options)
             else:
-                storage = storages.JournalStorage(storages.journal.JournalFileBackend(str(file)))
+                storage = storages.JournalStorage(storages.journal.JournalFileBackend(str(self._file)))
             return self.optuna.create_study(
                 study_name="sweep",
                 storage=storage,
@@ -176,12 +201,6 @@ class Trials:
                 sampler=self.optuna.samplers.RandomSampler(),
                 pruner=self._made_pruner(),
             )
-        except Exception as error:
-            # Optuna, SQLAlchemy and SQLite each raise their own.
-            first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-            raise InputError(
-                f"{file}: is no storage of a sweep ({first})", hint="give another folder by out"
-            ) from error
 
     def _made_pruner(self) -> Any:
         pruners = self.optuna.pruners
@@ -199,16 +218,14 @@ class Trials:
     def begin(self, fingerprint: str, points: list[dict[str, Any]]) -> None:
         """Marks the storage as that of a sweep, and enqueues the points of a grid. Raises `InputError` for that of another."""
         study = self.study
-        with self._claiming:
+        with self._claiming, self.storage():
             known = study.user_attrs.get("sweep")
-            if known not in (None, fingerprint):
-                file = self.path / STORAGES[self._storage]
-                hint = "give another folder by out, or put the file back as it was"
-                raise InputError(f"{file}: is the storage of another sweep", hint=hint)
             if known is None:
                 for point in points:
                     study.enqueue_trial(point)
-                study.set_user_attr("sweep", fingerprint)
+                study.set_user_attr("sweep", known := fingerprint)
+        if known != fingerprint:
+            raise InputError(f"{self._file}: is the storage of another sweep", hint=_MEND)
 
     def folder(self, number: int) -> Path:
         """Where the run of a trial lies."""
@@ -217,7 +234,7 @@ class Trials:
     def claim(self, most: int) -> Claim | None:
         """A trial to train: one that a killed process left, or the next of at most so many; `None` if there is none."""
         states = self.optuna.trial.TrialState
-        with self._claiming:
+        with self._claiming, self.storage():
             trials = self.study.get_trials(deepcopy=False)
             for trial in trials:
                 if trial.state != states.RUNNING:
@@ -239,22 +256,21 @@ class Trials:
             return Claim(self, number, id, stored, lock)
         return None
 
-    def all(self, value_of: Mapping[str, Any]) -> list[Trial]:
+    def all(self, values_of: Callable[[Mapping[str, Any]], dict[str, Any]]) -> list[Trial]:
         """Every trial that there is, by number.
 
         **Arguments:**
 
-        - `value_of`: for each key, what makes a value of what is stored.
+        - `values_of`: what makes values of those that are stored of a trial, by key.
         """
 
         def of(trial: Any) -> Trial:
             metric = trial.value
             if metric is None and trial.intermediate_values:
                 metric = trial.intermediate_values[max(trial.intermediate_values)]
-            values = {key: value_of[key](stored) for key, stored in trial.params.items()}
-            name, reason = (trial.user_attrs.get(key, "") for key in ("metric", "reason"))
-            return Trial(
-                trial.number, trial.state.name.lower(), values, metric, name, self.folder(trial.number), reason
-            )
+            name, reason = (str(trial.user_attrs.get(key, "")) for key in ("metric", "reason"))
+            state, folder = trial.state.name.lower(), self.folder(trial.number)
+            return Trial(trial.number, state, values_of(trial.params), metric, name, folder, reason)
 
-        return [of(trial) for trial in self.study.get_trials(deepcopy=False)]
+        with self.storage():
+            return [of(trial) for trial in self.study.get_trials(deepcopy=False)]

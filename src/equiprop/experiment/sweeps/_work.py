@@ -11,7 +11,7 @@ from equiprop.experiment._recorded import run as run_recorded
 from equiprop.experiment._run_directory import RunDirectory
 from equiprop.experiment._train import Interrupted, is_begun, train_or_resume
 from equiprop.experiment._trainer import Trainer
-from equiprop.experiment.sweeps._trials import Claim
+from equiprop.experiment.sweeps._trials import Claim, StorageError
 from equiprop.systems import System
 from equiprop.training import AbstractRecord, Callback, Ending, Lanes, NonFinite, Plan, TrainState
 
@@ -28,6 +28,8 @@ def train_trials(claims: Sequence[Claim], config_of: Callable[[Claim], Config], 
     for claim in claims:
         try:
             summary = _train_one(claim, config_of(claim), metric)
+        except StorageError:
+            raise
         except (InputError, NonFinite) as error:
             claim.fail(str(error))
         else:
@@ -44,7 +46,7 @@ class Metric:
         self.name = name
 
     def of(self, found: Mapping[str, Any]) -> tuple[str, float | None]:
-        """What it is called, and the number; `None` where there is none."""
+        """What it is called, and the number; `None` where there is none, or what is there is none."""
         names = ("validation_error_percent", "validation_loss") if self.name == "auto" else (self.name,)
         # An epoch is not yet the best one.
         for name in (*names, *(each.removeprefix("best_") for each in names)):
@@ -52,7 +54,7 @@ class Metric:
             for part in name.split("."):
                 value = value.get(part) if isinstance(value, Mapping) else None
             if value is not None:
-                return name, float(value)
+                return name, (float(value) if isinstance(value, int | float) else None)
         return names[-1], None
 
 
