@@ -71,6 +71,10 @@ class Table:
         """Of one column, each once, in the order of the rows."""
         return list(dict.fromkeys(row[name] for row in self.rows if name in row))
 
+    def only(self, name: str) -> Any:
+        """What a column says that says one thing; `None` where there is nothing."""
+        return next(iter(self.values(name)), None)
+
     def mean(self, name: str) -> Mean:
         """Of a column over the rows that have a number there."""
         found = np.asarray([row[name] for row in self.rows if isinstance(row.get(name), int | float)], float)

@@ -30,12 +30,14 @@ def trained_table(
     shown: Mapping[str, str] = SHOWN,
     title: str = "Trained",
 ) -> Table:
-    """A row an arm: means over seeds, and of how many, with the published error where there is one."""
+    """A row an arm: means over seeds, and of how many, what was chosen, and the published error where there is one."""
     theirs = {row["arm"]: row for row in published_here(published, settings)}
     rows: list[Row] = []
     for name, arm in settings.arms.items():
         runs = trained.where(arm=name)
         row = {"method": arm.label, "seeds": len(runs.rows)}
+        if "chosen" in trained.columns:
+            row["chosen"] = runs.only("chosen")
         row |= {said: runs.mean(key) for said, key in shown.items() if any(key in each for each in trained.rows)}
         rows.append({**row, "published": theirs[name]["error %"]} if name in theirs else row)
     return Table(title, rows)

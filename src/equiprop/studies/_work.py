@@ -21,7 +21,7 @@ from equiprop.files import read_json, read_text, write_atomically
 from equiprop.reporting import STUDY, STUDY_SETTINGS, SUMMARY, draw_png, flatten
 from equiprop.studies._settings import Arm, StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, as_text
 from equiprop.training import NonFinite
 
 PAGE = "README.md"
@@ -96,7 +96,8 @@ def _arm(
 ) -> Iterator[tuple[Row, list[Row]]]:
     """Of each seed that was trained what its summary says, and what is measured."""
     forget_programs()
-    config = settings.config_of(arm, _chosen(settings, arm, out, tell))
+    choice = _chosen(settings, arm, out, tell)
+    config = settings.config_of(arm, choice)
     folder = out / arm.name
     try:
         summary = train_or_resume(config, folder, command=f"equiprop study {settings.name}, arm {arm.name}")
@@ -115,7 +116,7 @@ def _arm(
             continue
         path, seed = run.path, run.config.training["seed"]
         numbers = flatten(read_json(path / SUMMARY))
-        row = {"arm": arm.name, "seed": seed, **arm.values}
+        row = {"arm": arm.name, "seed": seed, **arm.values, **({"chosen": _said(choice)} if choice else {})}
         row |= {name: number for name, number in numbers.items() if not isinstance(number, list)}
         tell(f"  seed {seed}: {_told(row)}")
         yield row, _measured(study, settings, arm, path, seed, out)
@@ -143,8 +144,12 @@ def _chosen(settings: StudySettings, arm: Arm, out: Path, tell: Tell) -> dict[st
     best = sweep.best()
     if best is None:
         raise InputError(f"{sweep.out}: no trial was trained to its end", path=("arms", arm.name, "choose"))
-    tell(f"  chosen by validation: {', '.join(f'{key} = {value}' for key, value in best.values.items())}")
+    tell(f"  chosen by validation: {_said(best.values)}")
     return best.values
+
+
+def _said(values: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key.rpartition('.')[2].replace('_', ' ')} {as_text(value)}" for key, value in values.items())
 
 
 def _measured(study: AbstractStudy, settings: StudySettings, arm: Arm, path: Path, seed: int, out: Path) -> list[Row]:

@@ -25,16 +25,18 @@ class Imperfect(AbstractStudy):
             chips = trained.where(arm=name)
             if name.endswith(_IDEAL) or not chips.rows:
                 continue
-            gap = trained.difference(_ERROR, name, name + _IDEAL)
+            ideal = trained.where(arm=name + _IDEAL)
             rows.append(
                 {
                     "method": arm.label,
                     "test error %": chips.mean(_ERROR),
-                    "on the ideal device": trained.where(arm=name + _IDEAL).mean(_ERROR),
-                    "gap": gap,
-                    "against none": trained.difference(_ERROR, name, "none"),
+                    "on the ideal device": ideal.mean(_ERROR),
+                    "gap": trained.difference(_ERROR, name, name + _IDEAL),
+                    "against none": None if name == "none" else trained.difference(_ERROR, name, "none"),
+                    "chosen": chips.only("chosen"),
+                    "chosen, ideal": ideal.only("chosen"),
                     "cosine": chips.mean(_COSINE),
-                    "cosine, ideal": trained.where(arm=name + _IDEAL).mean(_COSINE),
+                    "cosine, ideal": ideal.mean(_COSINE),
                     "gradient bar": chips.mean("gradient_bar"),
                     **{f"of it {cause}": chips.mean(f"gradient_bar_causes.{cause}") for cause in _CAUSES},
                     "excluded": chips.mean("excluded_fraction"),
