@@ -47,8 +47,14 @@ def test_a_frequency_is_safe_that_is_so_on_every_seed(cosine, follows):
     for seed, (safe, late) in enumerate([(0.02, 0.1), (0.005, 0.06), (0.01, 0.2)]):
         about = {"arm": "phases", "seed": seed, "level": "none"}
         rows.append({**about, "by": "safe", "frequency": safe, "tracking": late, "error": 0.05})
-        for frequency in (0.005, 0.01, 0.05):
-            figures = {"norm_ratio": 1.0, "tracking": 0.1, "error": 0.05, "excluded": 0.0, "noise": 0.01}
+        for frequency in (0.005, 0.01, 0.05, 0.1):
+            figures = {
+                "norm_ratio": 1.0,
+                "tracking": frequency,
+                "error": 3 * frequency**1.5,
+                "excluded": 0.0,
+                "noise": 0.01,
+            }
             # What is above the safe frequency of its own seed does not count.
             figures["cosine"] = cosine if frequency <= safe else 0.1
             rows += [
@@ -56,9 +62,13 @@ def test_a_frequency_is_safe_that_is_so_on_every_seed(cosine, follows):
                 for by in ("periodic state", "in time, with noise")
             ]
     outcome = concluded("substrate", trained({"phases": 4.0, "oscillating": 4.5}), rows)
-    assert outcome.facts == {
-        "late": [0.06, 0.2], "follows": follows, "least_cosine": cosine, "safe": {"none": 0.005},
-    }  # fmt: skip
+    assert {
+        "late": [0.06, 0.2],
+        "follows": follows,
+        "least_cosine": cosine,
+        "safe": {"none": 0.005},
+    }.items() <= outcome.facts.items()
+    assert (outcome.facts["factor"], outcome.facts["power"]) == pytest.approx((3, 1.5))
     assert outcome.verdict[0].startswith("Yes" if follows else "No") and "keep t below 0.06" in outcome.verdict[1]
 
 

@@ -16,9 +16,11 @@ from equiprop.reporting import Chart, Panel
 from equiprop.solvers import ODE, relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
-from equiprop.studies._table import Row, Table
+from equiprop.studies._table import Row, Table, power_law
 from equiprop.studies._trained import of_training, trained_table
 
+# Errors within so many times of the tolerance say how it grows there.
+_NEAR = 5
 # The cosine above which a gradient is followed.
 _FOLLOWS = 0.99
 _PERIODIC, _IN_TIME = "periodic state", "in time, with noise"
@@ -60,6 +62,8 @@ class Substrate(AbstractStudy):
             level: min(row["frequency"] for row in limits.where(level=level).rows) for level in limits.values("level")
         }
         late = [row["tracking"] for row in limits.rows]
+        near = [row for row in periodic.rows if tolerance / _NEAR < row["error"] < tolerance * _NEAR]
+        factor, power = power_law([row["tracking"] for row in near], [row["error"] for row in near])
         least = _least_cosine(periodic, limits)
         follows = least > _FOLLOWS
         said = [
@@ -68,11 +72,19 @@ class Substrate(AbstractStudy):
             + ", ".join(f"{frequency:.2g} with {level} parasitics" for level, frequency in slowest.items())
             + f"; up to there its cosine to the exact one is {least:.4f} at least.",
             f"A device reads the part t of the response that comes late, which is {min(late):.2g} to {max(late):.2g} where the "
-            f"gradient is off by {100 * tolerance:g} %: keep t below {min(late):.2g}.",
+            f"gradient is off by {100 * tolerance:g} %: keep t below {min(late):.2g}. Near there the error is "
+            f"about {factor:.2g}·t^{power:.2g}.",
         ]
         said += list(_of_noise(noisy, settings))
         said += list(of_training(trained, settings, "phases", "phases"))
-        facts = {"late": [min(late), max(late)], "follows": follows, "least_cosine": least, "safe": slowest}
+        facts = {
+            "late": [min(late), max(late)],
+            "factor": factor,
+            "power": power,
+            "follows": follows,
+            "least_cosine": least,
+            "safe": slowest,
+        }
         tables = [
             Table("Safe frequency", safe.rows),
             Table("Periodic state", curves.rows),
