@@ -30,7 +30,7 @@ test: $(VENV)/.dev  ## the test suite but for what is slow, in five minutes on t
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not slow"
 
 test-all: $(VENV)/.dev  ## the whole test suite
-	$(BIN)/python -m pytest -n 2 --dist worksteal
+	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 40
 
 lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every mistake can be planted
 	$(BIN)/ruff check --no-cache .
