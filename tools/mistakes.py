@@ -176,6 +176,13 @@ NUMERICS = (
         "progress",
         "numerics/test_schedules.py",
     ),
+    Mistake(
+        "a setting that has no effect, accepted",
+        "numerics/settings.py",
+        "return isinstance(value, str) and value == wanted",
+        "return isinstance(value, str)",
+        "numerics/test_settings.py",
+    ),
 )
 
 SYSTEMS = (
@@ -920,6 +927,13 @@ ESTIMATORS = (
         "ddof=1) if",
         "estimators/test_continuous_time.py",
     ),
+    Mistake(
+        "rounding that no bar is put down to",
+        "estimators/_estimate.py",
+        "(self.rounding > 0) & (2 * self.rounding >= self.error_bar)",
+        "(self.rounding > 0) & (self.rounding >= 2 * self.error_bar)",
+        "estimators/test_differences.py",
+    ),
 )
 
 HOMEOSTASIS = (
@@ -1187,6 +1201,20 @@ TRAINING = (
         "for metrics in plan.history:",
         "for metrics in plan.history[:0]:",
         "training/test_model_checkpoint.py",
+    ),
+    Mistake(
+        "processes that adjust each by itself",
+        "training/_loop.py",
+        "everywhere(of_primary(self.states[lane].adjustment))",
+        "everywhere(self.states[lane].adjustment)",
+        "user/test_user_devices.py",
+    ),
+    Mistake(
+        "errors of activities that nobody reads",
+        "training/_evaluate.py",
+        "output = read_output(system, free.state, key)",
+        "output = read_output(system, free.state, None)",
+        "hardware/test_chip.py experiment/test_runs_on_hardware.py",
     ),
 )
 
@@ -1872,6 +1900,27 @@ HARDWARE = (
         "    noise = 0 * excess * within[:, :1] * sums[:, 0]\n",
         "hardware/test_chip.py",
     ),
+    Mistake(
+        "cells without an end",
+        "hardware/weight_range.py",
+        "return jnp.clip(weight, *ends)",
+        "return jnp.clip(weight, None, *list(ends)[1:])",
+        "hardware/test_cells.py",
+    ),
+    Mistake(
+        "one lot for every part of a chip",
+        "hardware/_chip.py",
+        "jax.random.fold_in(key, zlib.crc32(name.encode()))",
+        "jax.random.fold_in(key, zlib.crc32(name[:0].encode()))",
+        "hardware",
+    ),
+    Mistake(
+        "a circuit that agrees with anything",
+        "hardware/netlists/_check.py",
+        "if not value <= LIMITS[name]",
+        "if value <= 0 * LIMITS[name]",
+        "hardware/test_netlists.py cli/test_cli.py",
+    ),
 )
 
 STUDIES = (
@@ -1902,6 +1951,27 @@ STUDIES = (
         'return looks + times(jnp.einsum("bij,bid->bjd", a, q), w["key"].T)',
         "return looks",
         "studies/test_fields.py",
+    ),
+    Mistake(
+        "a frequency that is safe on one seed",
+        "studies/substrate.py",
+        'level: min(row["frequency"]',
+        'level: max(row["frequency"]',
+        "studies/test_hardware_verdicts.py",
+    ),
+    Mistake(
+        "measurements that anybody may change",
+        "studies/_work.py",
+        'kept != {"digest": _digest(rows), "rows": rows}',
+        'kept.keys() != {"digest", "rows"}',
+        "studies/test_studies.py",
+    ),
+    Mistake(
+        "a gap to the ideal device of the other sign",
+        "studies/imperfect.py",
+        "trained.difference(_ERROR, name, name + _IDEAL)",
+        "trained.difference(_ERROR, name + _IDEAL, name)",
+        "studies/test_hardware_verdicts.py",
     ),
 )
 

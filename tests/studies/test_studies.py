@@ -171,6 +171,8 @@ each.nudge = { "estimator.nudge" = [0.3] }
             r"presets\.quick\.each.*b",
         ),
         ('[arms.a]\nchosen_by = "b"\n[arms.b]\n', "quick", r"arms\.a\.chosen_by = 'b'"),
+        ("", "quick", "arms: names no arm"),
+        ("[arms.a]\n[measure]\narms = []\n", "quick", r"measure\.arms: names no arm"),
     ],
 )
 def test_settings_that_are_wrong_are_refused(text, preset, message, tmp_path):
@@ -253,6 +255,28 @@ def test_rows_that_are_not_as_they_were_measured_are_refused(tmp_path, text):
     rows = json.loads(ROWS)
     file.write_text(json.dumps({"digest": work._digest(rows), "rows": rows}, indent=1))
     assert work._measured_before(file) == rows
+
+
+@pytest.mark.parametrize(
+    ("failing", "message"),
+    [
+        (
+            ("plain", "exact"),
+            "no arm was trained to its end, and nothing follows; plain: it diverged; exact: it diverged",
+        ),
+        (("plain",), "no arm that is measured was trained to its end, and nothing follows; plain: it diverged"),
+    ],
+)
+def test_nothing_follows_from_arms_that_failed(failing, message, settings, tmp_path, monkeypatch):
+    def trained(study, settings, arm, out, failed, tell):
+        if arm.name in failing:
+            failed[arm.name] = "it diverged"
+        else:
+            yield {"arm": arm.name, "seed": 0}, []
+
+    monkeypatch.setattr(work, "_arm", trained)
+    with pytest.raises(InputError, match=message):
+        run_study(Small(), settings(), tmp_path / "out")
 
 
 def test_a_damaged_folder_of_a_study_is_refused(settings, tmp_path, monkeypatch):

@@ -137,6 +137,9 @@ class StudySettings:
                     "is no arm of this preset that chooses", path=("arms", arm.name, "chosen_by"), value=arm.chosen_by
                 )
         measure = {**tables.get("measure", {}), **own.get("measure", {})}
+        for path, named in (("arms",), families), (("measure", "arms"), measure.get("arms", families)):
+            if not named:
+                raise InputError("names no arm", path=path)
         for each in measure.get("arms", ()):
             if each not in (*families, *chosen):
                 raise suggest(("measure", "arms"), each, [*families, *chosen])

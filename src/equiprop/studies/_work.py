@@ -50,9 +50,18 @@ def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Te
             for row, more in _arm(study, settings, arm, out, failed, tell):
                 trained.append(row)
                 measured += more
+        _require_rows(study, trained, measured, failed)
         outcome = study.conclude(Table("Trained", trained), Table("Measured", measured), settings)
         _write(study, settings, outcome, trained, measured, failed, out)
     return outcome
+
+
+def _require_rows(study: AbstractStudy, trained: list[Row], measured: list[Row], failed: Mapping[str, str]) -> None:
+    measures = type(study).measure is not AbstractStudy.measure
+    if not trained or (measures and not measured):
+        what = "that is measured was trained" if trained else "was trained"
+        reasons = "".join(f"; {name}: {reason}" for name, reason in failed.items())
+        raise InputError(f"no arm {what} to its end, and nothing follows{reasons}", path="arms")
 
 
 def _check_arms(settings: StudySettings, out: Path) -> None:
