@@ -12,10 +12,10 @@ import pytest
 import toy
 from equiprop.errors import InputError
 from equiprop.experiment import Interrupted, load, resume, train
-from equiprop.hardware import Chip, Device, Mismatch, PhaseCoding
+from equiprop.hardware import Chip, Device, Mismatch, PhaseCoding, Readout
 from equiprop.solvers import relax
 from equiprop.systems import predict
-from equiprop.training import SGD, Callback, _loop, diagnose, parameter_groups
+from equiprop.training import SGD, Callback, _loop, diagnose, evaluate, parameter_groups
 from networks import network
 
 DATA = toy.dataset()
@@ -79,6 +79,15 @@ def test_a_checkpoint_holds_the_chip(finished):
     np.testing.assert_array_equal(run.predict(DATA.test.x).output, again.predict(DATA.test.x).output)
     summary = json.loads((finished / "summary.json").read_text())
     assert run.evaluate("test")["error_percent"] == summary["test_error_percent"]
+
+
+def test_errors_are_those_of_what_is_read(finished):
+    run = load(finished, dataset=DATA)
+    quiet, noisy = (
+        evaluate(Device(readout=Readout(noise=noise)).instance(run.system.system, 0), run.samples("test"), run.solver)
+        for noise in (1e-6, 100.0)
+    )
+    assert noisy["loss"] > 10 * quiet["loss"] and noisy["error_percent"] > quiet["error_percent"]
 
 
 @pytest.mark.slow
