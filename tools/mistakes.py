@@ -1912,7 +1912,7 @@ HARDWARE = (
         "hardware/_chip.py",
         "jax.random.fold_in(key, zlib.crc32(name.encode()))",
         "jax.random.fold_in(key, zlib.crc32(name[:0].encode()))",
-        "hardware",
+        "hardware/test_chip.py",
     ),
     Mistake(
         "a circuit that agrees with anything",
