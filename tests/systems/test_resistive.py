@@ -1,5 +1,7 @@
 """Resistive networks against Kirchhoff's laws in NumPy, finite differences and ngspice."""
 
+from dataclasses import replace
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -14,6 +16,7 @@ from equiprop.data import load as load_dataset
 from equiprop.errors import InputError
 from equiprop.estimators import Adjoint, Centered, Holomorphic, estimate
 from equiprop.experiment import fit
+from equiprop.hardware import Device, Inputs, Mismatch, Stuck, Units, WeightRange
 from equiprop.hardware.netlists import check_circuit, netlist, transient
 from equiprop.homeostasis import NoHomeostasis
 from equiprop.numerics import voltage_beside_diodes
@@ -186,6 +189,19 @@ def test_ngspice_finds_the_same_voltages_and_responses(settings):
     found = check_circuit(network(**settings), 2 * X[:2], Y[:2], nudge=0.1, solver=SOLVER)
     assert found.operating_point < 1e-6 and found.nudged_point is not None and found.nudged_point < 1e-6
     assert found.error_vector is not None and found.error_vector < 1e-6
+
+
+@needs_ngspice
+def test_ngspice_finds_the_same_on_a_chip_whose_cells_have_no_sign():
+    signed = Device(mismatch=Mismatch(gain=0.3, offset=0.3), stuck=Stuck(at_zero=0.2), headroom=1.0)
+    device = replace(signed, weight_range=WeightRange(lowest=0.0), inputs=Inputs(bits=4, range=3.0))
+    least = [min(float(g.min()) for g in each.instance(network(), 3).programmed.crossbars) for each in (signed, device)]
+    assert least[0] < 0 == least[1]
+    found = check_circuit(device.instance(network(), 3), 2 * X[:2], Y[:2], nudge=0.1, solver=SOLVER)
+    assert max(found.found.values()) < 1e-6
+    uneven = Device(units=Units(gain=0.1)).instance(network(), 3, x=X)
+    with pytest.raises(InputError, match="wrong with its units has no circuit"):
+        netlist(uneven, X[:1])
 
 
 @pytest.mark.slow

@@ -3,6 +3,7 @@
 from typing import Any
 
 from equiprop.errors import InputError
+from equiprop.hardware._chip import Chip
 from equiprop.hardware.netlists._circuit import Circuit
 from equiprop.hardware.netlists._layered import of_layered
 from equiprop.hardware.netlists._resistive import of_resistive
@@ -22,7 +23,7 @@ def circuit_of(
     ohms: float = 1e3,
 ) -> Circuit:
     """The circuit of a system for one sample: of a layered network, perfect or on a chip with all that is wrong with it, or of a
-    resistive one.
+    resistive one, perfect or on a chip whose cells and inputs are not.
 
     **Arguments:**
 
@@ -43,17 +44,28 @@ def circuit_of(
         reason = "has complex states, of which no circuit is known here"
         raise InputError(reason, path="system", hint="give the system that is coded")
     inner = innermost(system)
-    known = isinstance(inner, LayeredNetwork) or isinstance(system, ResistiveNetwork)
-    if not known:
+    if not isinstance(inner, LayeredNetwork | ResistiveNetwork):
         reason = f"{type(inner).__name__} has no circuit that is known here"
         raise InputError(reason, path="system", hint="export a layered network or a resistive one")
     if trees.batch_size(system.initial_state(x)) != 1:
         raise InputError("must be one sample, as a circuit has one input", path="x")
-    if isinstance(system, ResistiveNetwork):
+    if isinstance(inner, ResistiveNetwork):
+        system, x = _without_chip(system, x)
         if couplings != COUPLINGS[0]:
             raise InputError("is of layered networks; this one is of resistors", path="couplings", value=couplings)
         return of_resistive(system, x, target=target, nudge=nudge, ohms=ohms)
     return of_layered(system, x, target=target, nudge=nudge, couplings=couplings, ohms=ohms)
+
+
+def _without_chip(system: System, x: Any) -> tuple[ResistiveNetwork, Any]:
+    """The network with the conductances that its cells hold, and the inputs that reach it."""
+    if isinstance(system, Chip):
+        if not system.device.units.is_off:
+            reason = "what is wrong with its units has no circuit in a resistive network"
+            raise InputError(reason, path="system", hint="give a device that leaves units out")
+        system, x = system.programmed, system.device.inputs.brought(x)
+    assert isinstance(system, ResistiveNetwork)
+    return system, x
 
 
 def netlist(system: System, x: Any, analysis: str = ".op", **options: Any) -> str:

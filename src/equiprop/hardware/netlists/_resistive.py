@@ -33,7 +33,8 @@ def of_resistive(
         nodes[name] = [f"v{k}_{i}" for i in range(design.sizes[k])]
         for j, line in enumerate(lines):
             for i, node in enumerate(nodes[name]):
-                circuit.resistor(f"{k}_{j}_{i}", line, node, ohms / crossbars[k][j, i])
+                if crossbars[k][j, i] != 0:
+                    circuit.resistor(f"{k}_{j}_{i}", line, node, ohms / crossbars[k][j, i])
         if name != layers[-1]:
             lines = [_hidden(circuit, system, k, i, node, ohms) for i, node in enumerate(nodes[name])]
     for name in sorted(layers):
