@@ -109,6 +109,7 @@ def test_means_and_differences_are_those_of_scipy():
     (first, _) = csv.DictReader(grouped.csv().splitlines())
     assert set(first) == {"arm", "x", "x_std", "x_seeds"} and float(first["x_seeds"]) == 6
     assert grouped.markdown().splitlines()[3] == f"| b | {mean} |"
+    assert Table("t", [{"of |β|": "N = 1, |β| = 0.5"}]).markdown().splitlines()[2] == r"| N = 1, \|β\| = 0.5 |"
     one = Table("t", rows[:1]).difference("x", "a", "b")
     assert one.seeds == 0 and np.isnan(one.mean)
 

@@ -139,8 +139,8 @@ class Table:
         return {"title": self.title, "columns": self.columns, "cells": cells}
 
     def markdown(self) -> str:
-        columns = self.columns
-        lines = [columns, ["---"] * len(columns), *self.printed()["cells"]]
+        rows = [[cell.replace("|", r"\|") for cell in line] for line in (self.columns, *self.printed()["cells"])]
+        lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
         return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
