@@ -179,5 +179,7 @@ def test_what_else_could_be_asymmetric_than_pairs(connections, paired):
     assert Topology(populations, line + connections).paired == paired
 
 
-def test_tied_weights_alone_are_no_pairs():
-    assert not chain((4, 3, 2), activation="tanh", feedback="tied").paired
+@pytest.mark.parametrize(("feedback", "paired"), [("tied", True), ("none", False)])
+def test_of_what_has_no_pairs_tied_weights_alone_are_symmetric(feedback, paired):
+    topology = chain((4, 3, 2), activation="tanh", feedback=feedback)
+    assert topology.paired == paired and not topology.pairs

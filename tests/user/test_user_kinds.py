@@ -26,7 +26,7 @@ SYSTEMS = {
     "loop": ("--system.hidden", 4, 4),
     "cnn": ("--system.preset", "tiny"),
     "network": (),
-    "resistive": ("--system.hidden", 4, "--homeostasis", "none"),
+    "resistive": ("--system.hidden", 4),
 }
 
 

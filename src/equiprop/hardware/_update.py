@@ -26,19 +26,22 @@ class Update(Settings):
         "doi:10.1073/pnas.2319718121",
     )
 
-    step: Number | None = size_setting("s, the change by one pulse; 0 for any change.")
+    step: Number | None = size_setting("s, the change by one pulse, in units of full scale; 0 for any change.")
     most_pulses: int = count(0, "Pulses of one update at most; 0 for any number.", at_least=1, word=0, needs=("step",))
     asymmetry: Number | None = number(
-        0.0, "a: by how much pulses up are larger than the mean, and pulses down smaller.", above=-1, below=1, word=0.0
+        0.0, "a: by which part of the mean pulses up are larger, and pulses down smaller.", above=-1, below=1, word=0.0
     )
     nonlinearity: Number | None = size_setting(
-        "k: by how much pulses are smaller at full scale, where they lead further out."
+        "k: by which part pulses are smaller at full scale, where they lead further out."
     )
     spread: Number | None = size_setting("σ_d, the standard deviation of the gains of cells about 1, up and down each.")
     variation: Number | None = size_setting(
-        "σ_c, the standard deviation of one pulse about its mean; of n pulses, by √n less; without pulses, of the update."
+        "σ_c, the standard deviation of one pulse about its mean, as part of that; of n pulses, by √n less; without pulses, of "
+        "the update."
     )
-    bias: Number | None = size_setting("σ_b, the standard deviation of what each cell adds of its own to every update.")
+    bias: Number | None = size_setting(
+        "σ_b, the standard deviation of what each cell adds of its own to every update, in units of full scale."
+    )
 
     @property
     def is_off(self) -> bool:

@@ -86,7 +86,8 @@ class AbstractJacobianHomeostasis(AbstractHomeostasis):
         return own, loss, skipped
 
     def decide(self, system: System) -> "AbstractJacobianHomeostasis":
-        feedback_only = system.fully_paired if self.feedback_only == "auto" else bool(self.feedback_only)
+        alone = bool(system.pairs) and system.fully_paired
+        feedback_only = alone if self.feedback_only == "auto" else bool(self.feedback_only)
         decided: dict[str, Any] = {
             "feedback_only": feedback_only,
             "shared_updates": bool(system.pairs) if self.shared_updates == "auto" else bool(self.shared_updates),

@@ -5,8 +5,8 @@ from typing import ClassVar
 from jaxtyping import Array, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.homeostasis._batch import Batch
+from equiprop.homeostasis._homeostasis import AbstractHomeostasis
 from equiprop.homeostasis._of_jacobian import (
-    AbstractJacobianHomeostasis,
     feedback_only_setting,
     jacobian_strength_setting,
     probes_setting,
@@ -16,13 +16,15 @@ from equiprop.homeostasis._of_jacobian import (
 from equiprop.homeostasis._papers import LABORIEUX_2024
 from equiprop.homeostasis.antisymmetric import AntisymmetricHomeostasis
 from equiprop.homeostasis.jacobian import JacobianHomeostasis
+from equiprop.homeostasis.none import NoHomeostasis
 from equiprop.numerics import Number
 from equiprop.systems import System
 
 
-class AutoHomeostasis(AbstractJacobianHomeostasis):
+class AutoHomeostasis(AbstractHomeostasis):
     """`AntisymmetricHomeostasis` where untied pairs of forward and feedback weights are all that could be asymmetric, and
-    `JacobianHomeostasis` elsewhere: what `docs/closing-the-gap.md` found best."""
+    `JacobianHomeostasis` elsewhere: what `docs/closing-the-gap.md` found best. Where nothing could be asymmetric, as with tied
+    weights, none, unless it is told what to do."""
 
     kind: ClassVar[str] = "auto"
     citation: ClassVar[tuple[str, ...]] = (LABORIEUX_2024,)
@@ -33,13 +35,27 @@ class AutoHomeostasis(AbstractJacobianHomeostasis):
     shared_updates: bool | str = shared_updates_setting()
     feedback_only: bool | str = feedback_only_setting("auto")
 
-    def decide(self, system: System) -> AbstractJacobianHomeostasis:
+    def decide(self, system: System) -> AbstractHomeostasis:
         given = {name: getattr(self, name) for name in ("probes", "samples", "shared_updates", "feedback_only")}
-        strength = "auto" if self.strength is None else self.strength
-        chosen = AntisymmetricHomeostasis if system.fully_paired else JacobianHomeostasis
-        return chosen(strength, **given).decide(system)
+        untold = AutoHomeostasis()
+        if system.fully_paired and not system.pairs:
+            if self.strength is None and all(value == getattr(untold, name) for name, value in given.items()):
+                return NoHomeostasis()
+            chosen = JacobianHomeostasis
+        else:
+            chosen = AntisymmetricHomeostasis if system.fully_paired else JacobianHomeostasis
+        return chosen("auto" if self.strength is None else self.strength, **given).decide(system)
 
-    def gradient_of_usable(
+    def check(self, system: System) -> None:
+        self.decide(system).check(system)
+
+    def gradient(
         self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
-        return self.decide(system).gradient_of_usable(system, batch, key=key)
+        return self.decide(system).gradient(system, batch, key=key)
+
+    def prepare(self, gradient: PyTree, system: System) -> PyTree:
+        return self.decide(system).prepare(gradient, system)
+
+    def mask(self, gradient: PyTree, system: System) -> PyTree:
+        return self.decide(system).mask(gradient, system)

@@ -109,7 +109,7 @@ class System(eqx.Module):
 
     @property
     def fully_paired(self) -> bool:
-        """Whether the weights of `pairs` are all that could make the Jacobian asymmetric."""
+        """Whether the weights of `pairs` are all that could make the Jacobian asymmetric; without pairs, that nothing could."""
         return False
 
     # What is other than for a system that is computed where one is built.

@@ -214,9 +214,9 @@ class Topology:
 
     @property
     def paired(self) -> bool:
-        """Whether there are such pairs and nothing else that could be asymmetric: no one-way and no untied lateral connection."""
-        back = [c.feedback if not c.lateral else f"lateral {c.feedback}" for c in self.connections if c.source != INPUT]
-        return "untied" in back and set(back) <= {"untied", "tied", "lateral tied"}
+        """Whether nothing but such pairs could be asymmetric: there is no one-way and no untied lateral connection."""
+        back = {c.feedback if not c.lateral else f"lateral {c.feedback}" for c in self.connections if c.source != INPUT}
+        return back <= {"untied", "tied", "lateral tied"}
 
     def _check_reach(self, names: list[str]) -> None:
         forward, backward = self.neighbours(), self.neighbours(reverse=True)
