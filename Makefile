@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test test-all lint bench mistakes fuzz clean
+.PHONY: run test test-all lint docs bench mistakes fuzz clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -39,6 +39,9 @@ lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every m
 	$(BIN)/lint-imports
 	$(BIN)/python tools/write_keys.py --check
 	$(BIN)/python tools/plant_mistakes.py --check
+
+docs: $(VENV)/.dev  ## the documentation as a site in site/, every link checked; open site/README.html or site/index.html
+	$(BIN)/zensical build --strict
 
 bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)
 	$(BIN)/equiprop bench --config experiments/digits_homeostasis.toml
