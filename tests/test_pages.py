@@ -1,6 +1,6 @@
 """What the pages of the documentation tell to type does what they say, in the order in which they say it.
 
-Blocks of Python run, and commands (`sh`); Python and tables that begin with the name of a file (`# my_solver.py`) become that file.
+Blocks of Python run, and commands (`sh`); Python and tables that begin with the name of a file (`# my_solver.py`) become it.
 A block after `<!-- printed -->` is what the Python before it prints. A block after `<!-- not run: why -->` does not run.
 """
 
@@ -47,9 +47,7 @@ def test_what_is_printed_is_compared():
     assert not same("a ±2.4e-01", "a ±2.1e-01") and not same("b 2.1", "a 2.1")
 
 
-@pytest.mark.parametrize(
-    "page", [p for p in PAGES if {"python", "sh"} & dict(blocks(p)).keys()], ids=lambda p: p.stem
-)
+@pytest.mark.parametrize("page", [p for p in PAGES if {"python", "sh"} & dict(blocks(p)).keys()], ids=lambda p: p.stem)
 def test_page(page, tmp_path):
     code, printed = [], {}
     for kind, text in blocks(page):
