@@ -43,6 +43,13 @@ def test_predict_and_export(run, tmp_path):
     assert (tmp_path / "weights.safetensors").stat().st_size > 1000
 
 
+def test_doctor():
+    said = {each["part"]: each for each in json.loads(equiprop("doctor", "--json"))["findings"]}
+    assert said["gradient"]["holds"].startswith("as by linear algebra, to ")
+    assert said["two devices"]["holds"] == "a training on two is that on one"
+    assert not any(each["fault"] for each in said.values())
+
+
 def test_several_seeds(tmp_path):
     equiprop("train", *SMALL, *UNDIAGNOSED, "--seeds", 2, "--out", tmp_path / "run")
     assert "2 seeds: error" in equiprop("evaluate", tmp_path / "run")

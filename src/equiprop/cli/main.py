@@ -28,6 +28,7 @@ COMMANDS = {
     "report": "runs side by side: a table and one self-contained HTML page",
     "bench": "time and memory of training steps and their parts, side by side",
     "data": "list, fetch and verify datasets",
+    "doctor": "versions, devices, caches and data that are here, and whether they do what they should",
 }
 
 

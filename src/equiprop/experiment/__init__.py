@@ -15,6 +15,7 @@ from equiprop.experiment._config import differences as differences
 from equiprop.experiment._config import not_taken as not_taken
 from equiprop.experiment._config import overlaid as overlaid
 from equiprop.experiment._config import read_tables as read_tables
+from equiprop.experiment._doctor import examine as examine
 from equiprop.experiment._fit import FitResult as FitResult
 from equiprop.experiment._fit import fit as fit
 from equiprop.experiment._fit import fit_lanes as fit_lanes
