@@ -1,0 +1,39 @@
+"""What is handed out: one version everywhere, and archives that are the same whenever they are built."""
+
+import hashlib
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+import equiprop as ep
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_one_version():
+    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M).group(1) == ep.__version__
+    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M).group(1) == ep.__version__
+
+
+def built(folder, when):
+    environment = os.environ | {"SOURCE_DATE_EPOCH": when}
+    command = [sys.executable, "-m", "hatchling", "build", "-d", str(folder)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True)
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in folder.iterdir()}
+
+
+@pytest.mark.slow
+def test_archives_are_reproducible_and_whole(tmp_path):
+    archives = built(tmp_path / "a", "1700000000")
+    assert archives == built(tmp_path / "b", "1700000000") and len(archives) == 2
+    (wheel,) = (tmp_path / "a").glob("*.whl")
+    held = set(zipfile.ZipFile(wheel).namelist())
+    sources = {f"equiprop/{p.relative_to(ROOT / 'src/equiprop').as_posix()}" for p in (ROOT / "src/equiprop").rglob("*.py")}
+    settings = {f"equiprop/studies/settings/{p.name}" for p in (ROOT / "experiments/studies").glob("*.toml")}
+    assert sources | settings | {"equiprop/py.typed"} <= held
+    assert all(name.startswith(("equiprop/", f"equiprop-{ep.__version__}.dist-info/")) for name in held)
