@@ -15,9 +15,9 @@ import equiprop as ep
 ROOT = Path(__file__).parents[1]
 
 
-def test_one_version():
-    assert re.search(r"^version: (.+)$", (ROOT / "CITATION.cff").read_text("utf-8"), re.M).group(1) == ep.__version__
-    assert re.search(r"^## (\S+)", (ROOT / "CHANGELOG.md").read_text("utf-8"), re.M).group(1) == ep.__version__
+@pytest.mark.parametrize(("file", "says"), [("CITATION.cff", r"^version: (.+)$"), ("CHANGELOG.md", r"^## (\S+)")])
+def test_one_version(file, says):
+    assert re.findall(says, (ROOT / file).read_text("utf-8"), re.M)[0] == ep.__version__
 
 
 def built(folder, when):
@@ -33,7 +33,9 @@ def test_archives_are_reproducible_and_whole(tmp_path):
     assert archives == built(tmp_path / "b", "1700000000") and len(archives) == 2
     (wheel,) = (tmp_path / "a").glob("*.whl")
     held = set(zipfile.ZipFile(wheel).namelist())
-    sources = {f"equiprop/{p.relative_to(ROOT / 'src/equiprop').as_posix()}" for p in (ROOT / "src/equiprop").rglob("*.py")}
+    sources = {
+        f"equiprop/{p.relative_to(ROOT / 'src/equiprop').as_posix()}" for p in (ROOT / "src/equiprop").rglob("*.py")
+    }
     settings = {f"equiprop/studies/settings/{p.name}" for p in (ROOT / "experiments/studies").glob("*.toml")}
     assert sources | settings | {"equiprop/py.typed"} <= held
     assert all(name.startswith(("equiprop/", f"equiprop-{ep.__version__}.dist-info/")) for name in held)
