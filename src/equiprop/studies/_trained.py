@@ -95,5 +95,6 @@ def order(trained: Table, settings: StudySettings, published: Sequence[Row]) -> 
     if len(pairs) > 1:
         ours, theirs = zip(*pairs, strict=True)
         tau = kendalltau(ours, theirs).statistic  # pyright: ignore[reportAttributeAccessIssue]
-        same = "the published one" if tau == 1 else f"not quite the published one (Kendall's τ = {tau:.2g})"
-        yield f"The order of these {len(pairs)} methods by error is {same}."
+        same = "" if tau == 1 else "not quite " if tau > 0 else "not "
+        measured = "" if tau == 1 else f" (Kendall's τ = {tau:.2g})"
+        yield f"The order of these {len(pairs)} methods by error is {same}the published one{measured}."
