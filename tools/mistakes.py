@@ -222,6 +222,13 @@ SYSTEMS = (
         "systems/test_layered.py",
     ),
     Mistake(
+        "parameters that are put where others belong",
+        "training/_parameter_files.py",
+        "[one(name, leaf) for name, leaf in zip(names, leaves, strict=True)]",
+        "[one(name, leaf) for name, leaf in zip(sorted(names), leaves, strict=True)]",
+        "training/test_with_parameters.py",
+    ),
+    Mistake(
         "a doctor who believes every gradient",
         "experiment/_doctor.py",
         "if not off[worst] < 1e-4:",

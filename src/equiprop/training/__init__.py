@@ -25,6 +25,7 @@ from equiprop.training._metrics import METRICS as METRICS
 from equiprop.training._metrics import Metric as Metric
 from equiprop.training._metrics import metrics_of as metrics_of
 from equiprop.training._parameter_files import named_parameters as named_parameters
+from equiprop.training._parameter_files import with_parameters as with_parameters
 from equiprop.training._parameter_files import write_parameters as write_parameters
 from equiprop.training._placement import Placement as Placement
 from equiprop.training._processes import ProcessLost as ProcessLost

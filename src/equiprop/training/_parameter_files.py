@@ -4,14 +4,16 @@ import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save
 
-from equiprop.errors import InputError
+from equiprop.errors import InputError, suggest
 from equiprop.files import write_atomically
 from equiprop.numerics import trees
 from equiprop.systems import System
@@ -56,6 +58,37 @@ def named_parameters(system: System) -> dict[str, np.ndarray]:
     """The parameters of a system, by their paths in it."""
     parameters = eqx.filter(system, eqx.is_inexact_array)
     return dict(zip(trees.paths(parameters), map(np.asarray, jax.tree.leaves(parameters)), strict=True))
+
+
+def with_parameters(system: System, parameters: Mapping[str, Any]) -> System:
+    """The system with other parameters, such as those of a file that `write_parameters` wrote.
+
+    **Arguments:**
+
+    - `parameters`: every parameter by its path in the system, as `named_parameters` names them, in anything that NumPy makes an
+      array of: what `np.load(...)` and `safetensors.numpy.load_file(...)` give, tensors of PyTorch on a CPU. They take the
+      precision of the system.
+
+    Raises `InputError` for names that are missing or unknown, other shapes, and what are no real numbers.
+    """
+    theirs = eqx.filter(system, eqx.is_inexact_array)
+    names, (leaves, structure) = trees.paths(theirs), jax.tree.flatten(theirs)
+    for name in parameters:
+        if name not in names:
+            raise suggest("parameter", name, names)
+    if missing := [name for name in names if name not in parameters]:
+        raise InputError(f"has no {', '.join(missing)}", path="parameters")
+
+    def one(name: str, leaf: Any) -> Any:
+        values = np.asarray(parameters[name])
+        if values.shape != leaf.shape:
+            raise InputError(f"has the shape {values.shape}, and the system's {leaf.shape}", path=name)
+        if values.dtype.kind not in "fiu":
+            raise InputError(f"must be real numbers, not {values.dtype}", path=name)
+        return jnp.asarray(values, leaf.dtype)
+
+    taken = jax.tree.unflatten(structure, [one(name, leaf) for name, leaf in zip(names, leaves, strict=True)])
+    return eqx.combine(taken, system)
 
 
 def _encoded(suffix: str, named: dict[str, np.ndarray], about: Mapping[str, str]) -> bytes:
