@@ -229,6 +229,13 @@ SYSTEMS = (
         "training/test_with_parameters.py",
     ),
     Mistake(
+        "a training that is judged by fewer samples than were asked for",
+        "experiment/_trainer.py",
+        "return split[:most] if 0 < most < len(split) else split",
+        "return split[: most - 1] if 0 < most < len(split) else split",
+        "experiment/test_trained_run.py",
+    ),
+    Mistake(
         "a doctor who believes every gradient",
         "experiment/_doctor.py",
         "if not off[worst] < 1e-4:",

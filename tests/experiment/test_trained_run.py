@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 import equiprop as ep
 from equiprop.data import Dataset, _load
 from equiprop.errors import InputError
-from equiprop.experiment import RunDirectory, load, train
+from equiprop.experiment import RunDirectory, Trainer, load, train
 from equiprop.reporting import read_run
 from equiprop.solvers import relax
 from equiprop.systems import predict
@@ -234,3 +234,17 @@ def test_the_peak_memory_of_evaluate_is_without_the_training_samples(tmp_path: P
     without, test, whole = peak(), peak("test"), peak("validation")
     assert test < without + 60
     assert whole > test + 140
+
+
+@pytest.mark.slow
+def test_a_training_is_judged_by_as_many_samples_as_are_asked_for(run: Path, tmp_path: Path) -> None:
+    """A run by itself still has them all."""
+    settings = load(run).config.changed({"training.evaluation_limit": 7, "training.epochs": 2})
+    trainer = Trainer(settings)
+    assert len(trainer.validation) == len(trainer.test) == 7
+    summary = train(settings, tmp_path / "run")
+    found, split = load(tmp_path / "run"), dataset(7).test
+    label = found.predict(split.x).label
+    assert summary["test_error_percent"] == pytest.approx(100 * np.mean(label[:7] != split.y[:7]))
+    assert found.evaluate("test")["error_percent"] == pytest.approx(100 * np.mean(label != split.y))
+    assert sum(map(sum, read_run(tmp_path / "run").confusion["test"].counts)) == 7

@@ -223,7 +223,9 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             plural = "" if plan.epochs == 1 else "s"
             seeds = f", {plan.lanes} seeds side by side" if plan.lanes > 1 else ""
             epochs = f"{plan.epochs} epoch{plural} of {plan.samples_told}"
-            return f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds} -> {out}"
+            most = config.training["evaluation_limit"]
+            judged = f", judged by the first {most} validation and test samples" if most else ""
+            return f"{config.dataset}: {config.estimator.label} with {homeostasis}, {epochs}{seeds}{judged} -> {out}"
 
         def on_start(self, plan: Plan) -> None:
             super().on_start(plan)

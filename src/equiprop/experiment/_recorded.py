@@ -56,7 +56,7 @@ class Recorded:
 
     @classmethod
     def of(cls, trainer: Trainer) -> "Recorded":
-        return cls(trainer, trainer.config, trainer.dataset.info, trainer.dataset.test)
+        return cls(trainer, trainer.config, trainer.dataset.info, trainer.test)
 
     @property
     def seed(self) -> int:

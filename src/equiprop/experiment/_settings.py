@@ -61,6 +61,11 @@ class TrainingSettings(Settings):
         0, "Stop when validation has not improved for so many epochs; 0 to train all of them.", at_least=0
     )
     limit: int = count(0, "Use only the first so many training samples; 0 for all.", at_least=0)
+    evaluation_limit: int = count(
+        0,
+        "Look only at the first so many validation samples, and of the test samples at the end; 0 for all.",
+        at_least=0,
+    )
     diagnostic_samples: int = count(
         200,
         "Validation samples on which the gradient is compared with the exact one after every epoch; 0 for never.",

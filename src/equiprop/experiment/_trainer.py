@@ -82,7 +82,9 @@ class Trainer(Training):
             feed=feed,
             key=key,
             dtype=dtype,
-            validation=on_device(dataset.validation, dataset, dtype) if beside is None else beside.validation,
+            validation=on_device(self._looked_at(dataset.validation), dataset, dtype)
+            if beside is None
+            else beside.validation,
             transforms=_transforms(training, dataset.n_classes),
             diagnostic_samples=training.diagnostic_samples,
             audit_samples=training.audit_samples,
@@ -90,6 +92,15 @@ class Trainer(Training):
             seed=training.seed,
             warm_start=training.warm_start,
         )
+
+    @property
+    def test(self) -> Split:
+        """What the trained system is evaluated on at the end."""
+        return self._looked_at(self.dataset.test)
+
+    def _looked_at(self, split: Split) -> Split:
+        most = self.settings.evaluation_limit
+        return split[:most] if 0 < most < len(split) else split
 
     @property
     def judged_by(self) -> str:
