@@ -252,8 +252,8 @@ SYSTEMS = (
     Mistake(
         "settings of a homeostasis that are not heard where weights are tied",
         "homeostasis/auto.py",
-        "if self.strength is None and all(",
-        "if self.strength is None or all(",
+        "told = self.strength is not None or any(",
+        "told = self.strength is not None and any(",
         "experiment/test_trainer.py",
     ),
     Mistake(

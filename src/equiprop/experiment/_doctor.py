@@ -22,8 +22,6 @@ from equiprop.experiment._fit import fit
 from equiprop.solvers import GaussSeidel
 from equiprop.systems import from_force, mlp
 
-# What circuits are compared by.
-_PROGRAMS = ("ngspice",)
 # Seconds for two devices that are pretended, compilation included.
 _PATIENCE = 300
 
@@ -35,7 +33,7 @@ def examine() -> Iterator[Finding]:
     yield from _packages()
     yield Finding("devices", ", ".join(f"{d.device_kind} ({d.platform})" for d in jax.devices()))
     yield _cache()
-    yield from _programs()
+    yield Finding("ngspice", shutil.which("ngspice") or "not here: circuits can be written, and not compared")
     yield _datasets()
     yield _tried("gradient", _gradient)
     yield _tried("two devices", _two_devices)
@@ -71,11 +69,6 @@ def _cache() -> Finding:
         return Finding("compiled programs", "are not kept from command to command: no folder for them can be written")
     size = sum(file.stat().st_size for file in Path(folder).glob("*") if file.is_file())
     return Finding("compiled programs", f"{size / 2**20:.0f} MiB in {folder}")
-
-
-def _programs() -> Iterator[Finding]:
-    for name in _PROGRAMS:
-        yield Finding(name, shutil.which(name) or "not here: circuits can be written, and not compared")
 
 
 def _datasets() -> Finding:

@@ -37,13 +37,11 @@ class AutoHomeostasis(AbstractHomeostasis):
 
     def decide(self, system: System) -> AbstractHomeostasis:
         given = {name: getattr(self, name) for name in ("probes", "samples", "shared_updates", "feedback_only")}
-        untold = AutoHomeostasis()
-        if system.fully_paired and not system.pairs:
-            if self.strength is None and all(value == getattr(untold, name) for name, value in given.items()):
-                return NoHomeostasis()
-            chosen = JacobianHomeostasis
-        else:
-            chosen = AntisymmetricHomeostasis if system.fully_paired else JacobianHomeostasis
+        usual = AutoHomeostasis()
+        told = self.strength is not None or any(value != getattr(usual, name) for name, value in given.items())
+        if system.fully_paired and not system.pairs and not told:
+            return NoHomeostasis()
+        chosen = AntisymmetricHomeostasis if system.fully_paired and system.pairs else JacobianHomeostasis
         return chosen("auto" if self.strength is None else self.strength, **given).decide(system)
 
     def check(self, system: System) -> None:
@@ -53,9 +51,3 @@ class AutoHomeostasis(AbstractHomeostasis):
         self, system: System, batch: Batch, *, key: PRNGKeyArray
     ) -> tuple[PyTree, Float[Array, ""], Int[Array, ""]]:
         return self.decide(system).gradient(system, batch, key=key)
-
-    def prepare(self, gradient: PyTree, system: System) -> PyTree:
-        return self.decide(system).prepare(gradient, system)
-
-    def mask(self, gradient: PyTree, system: System) -> PyTree:
-        return self.decide(system).mask(gradient, system)
