@@ -245,6 +245,7 @@ def test_a_training_is_judged_by_as_many_samples_as_are_asked_for(run: Path, tmp
     summary = train(settings, tmp_path / "run")
     found, split = load(tmp_path / "run"), dataset(7).test
     label = found.predict(split.x).label
+    assert label is not None
     assert summary["test_error_percent"] == pytest.approx(100 * np.mean(label[:7] != split.y[:7]))
     assert found.evaluate("test")["error_percent"] == pytest.approx(100 * np.mean(label != split.y))
     assert sum(map(sum, read_run(tmp_path / "run").confusion["test"].counts)) == 7
