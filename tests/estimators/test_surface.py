@@ -37,7 +37,7 @@ PRINTED = [
     (GaussSeidel(), "GaussSeidel(damping='auto', low_precision_start='none')"),
     (GaussSeidel(tolerance=1e-6, max_steps=10), "GaussSeidel(tolerance=1e-06, max_steps=10"),
     (FixedIterations(damping=0.1), "FixedIterations(damping=0.1)"),
-    (Anderson(depth=5), "Anderson(depth=5, safeguard=1.0)"),
+    (Anderson(depth=5), "Anderson(depth=5, relaxation=1.0, safeguard=1.0)"),
     (JacobianHomeostasis(), "strength='auto', probes=5, samples=5"),
     (AntisymmetricHomeostasis(strength=3), "strength=3.0"),
     (JacobianHomeostasis(strength=Controlled(target=0.9)), "'target': 0.9"),

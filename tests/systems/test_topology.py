@@ -126,16 +126,17 @@ def test_bad_files(tmp_path, name, text):
         read_topology(tmp_path / name)
 
 
-def test_chain_alternates_and_loop_needs_three():
-    assert chain((4, 3, 3, 3, 2), activation="tanh").colouring() == (("hidden_1", "hidden_3"), ("hidden_2", "output"))
-    assert len(loop((4, 3, 3, 2), activation="tanh").colouring()) == 3
+def test_a_sweep_goes_from_the_input_to_the_output():
+    along = ("hidden_1",), ("hidden_2",), ("hidden_3",), ("output",)
+    assert chain((4, 3, 3, 3, 2), activation="tanh").in_turn() == along
+    assert len(loop((4, 3, 3, 2), activation="tanh").in_turn()) == 3
     with pytest.raises(InputError, match="at least two hidden"):
         loop((4, 3, 2), activation="tanh")
 
 
 @given(data=st.data())
-def test_colouring_of_any_graph(data):
-    """Each population once, and no edge inside a colour (lateral connections aside)."""
+def test_turns_in_any_graph(data):
+    """Each population once, and no edge inside a group (lateral connections aside)."""
     n = data.draw(st.integers(1, 7))
     names = [f"p{i}" for i in range(n)] + ["output"]
     extra = data.draw(st.lists(st.tuples(st.sampled_from(names), st.sampled_from(names)), unique=True, max_size=12))
@@ -144,11 +145,11 @@ def test_colouring_of_any_graph(data):
     connections = [Connection("input", name, "none") for name in names]
     connections += [Connection(a, b, data.draw(st.sampled_from(["tied", "untied", "none"]))) for a, b in sorted(pairs)]
     graph = Topology(tuple(Population(name, 1) for name in ["input", *names]), tuple(connections))
-    colours = graph.colouring()
-    assert sorted(name for colour in colours for name in colour) == sorted(names)
-    where = {name: i for i, colour in enumerate(colours) for name in colour}
+    groups = graph.in_turn()
+    assert sorted(name for group in groups for name in group) == sorted(names)
+    where = {name: i for i, group in enumerate(groups) for name in group}
     assert all(where[a] != where[b] for a, b in pairs)
-    assert len(colours) <= n + 1
+    assert len(groups) <= n + 1
 
 
 def test_general_example_is_legal():

@@ -15,14 +15,18 @@ ESTIMATORS = {"small": ep.Centered(0.05), "large": ep.Centered(0.5)}
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "homeostasis"),
-    [({"feedback_gain": 0.05}, ep.AntisymmetricHomeostasis(100.0, feedback_only=True)), ({"feedback": "tied"}, None)],
+    # At a gain of 1 rounding decides whether a tied network is near a fold half way, and with it how much it learns.
+    [
+        ({"feedback_gain": 0.05}, ep.AntisymmetricHomeostasis(100.0, feedback_only=True)),
+        ({"feedback_gain": 0.5, "feedback": "tied"}, None),
+    ],
     ids=["weak and homeostatic", "strong and tied"],
 )
 def test_they_hold_and_are_near(options, homeostasis):
     data = ep.data.load("digits")
     system = jax.tree.map(
         lambda a: a.astype(jnp.float32),
-        ep.mlp(64, (32, 32), 10, key=jax.random.key(0), **({"feedback_gain": 1.0} | options)),
+        ep.mlp(64, (32, 32), 10, key=jax.random.key(0), **options),
     )
     found = ep.fit(system, data, optimizer=ep.SGD(0.05), homeostasis=homeostasis, epochs=10, batch_size=20, quiet=True)
     assert found.history[-1]["validation_error_percent"] < 40

@@ -26,7 +26,8 @@ class AdjointDynamics(AbstractField):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return self.field.blocks
+        # An error begins at the output and travels the other way.
+        return self.field.blocks[::-1]
 
 
 class RecurrentBackprop(AbstractEstimator):

@@ -52,6 +52,12 @@ class Anderson(AbstractSolver):
     )
 
     depth: int = count(3, "Differences between sweeps that are remembered.")
+    relaxation: Number = number(
+        1.0,
+        "ω of the sweeps, u ← u + ω·F block after block; above 1 they are over-relaxed, which pays in chains of many layers.",
+        above=0,
+        below=2,
+    )
     safeguard: Number = number(
         1.0,
         "A sample whose change grew by more than this factor forgets what it remembers; inf for off.",
@@ -60,7 +66,7 @@ class Anderson(AbstractSolver):
     )
 
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:
-        return block_by_block(field, state)
+        return block_by_block(field, state, jnp.asarray(self.relaxation))
 
     def init(self, field: AbstractField, state: PyTree) -> History:
         del field

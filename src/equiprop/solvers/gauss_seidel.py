@@ -13,8 +13,8 @@ from equiprop.systems import AbstractField
 class GaussSeidel(AbstractPaced):
     """u_c ← u_c + ω·F_c(u) for one block c of the system after the other, each seeing the new state of the last.
 
-    The blocks are the colour classes of the network's graph, so that within a block no unit acts on another: for a chain, the
-    even and the odd layers. With symmetric weights every such update at 0 < ω < 2 descends the energy.
+    Within a block no unit acts on another: of a chain each layer is one, from the input to the output; nudged phases begin at the
+    output. With symmetric weights every such update at 0 < ω < 2 descends the energy.
 
     With `damping = "auto"` every sample settles that settles with `damping = 0`, in fewer sweeps on average (docs/solvers.md
     has the measurement). Steps are u ← u + ω·(G(u) − u) with G the sweep at ω = 1, and ω for every sample by itself:

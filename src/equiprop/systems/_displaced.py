@@ -143,7 +143,8 @@ class Displaced(AbstractField):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return self.field.blocks
+        # A nudge begins at the output and travels the other way.
+        return self.field.blocks[::-1]
 
     def norm(self, force: PyTree) -> Any:
         if self.sensitivity is None:

@@ -132,7 +132,8 @@ class Nudged(AbstractField):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return self.field.blocks
+        # A nudge begins at the output and travels the other way.
+        return self.field.blocks[::-1]
 
     @property
     def dynamics(self) -> Dynamics | None:

@@ -114,7 +114,7 @@ class LayeredNetwork(System):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return self.topology.colouring()
+        return self.topology.in_turn()
 
     @property
     def holomorphic(self) -> bool | None:

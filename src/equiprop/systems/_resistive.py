@@ -126,9 +126,8 @@ class ResistiveNetwork(System):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """Every other layer. Nodes of a layer do not act on each other, and hardly on themselves."""
-        found = tuple(names for names in (self.layers[-1::-2], self.layers[-2::-2]) if names)
-        return found if len(found) > 1 else (None,)
+        """Layer after layer. Nodes of a layer do not act on each other, and hardly on themselves."""
+        return tuple((name,) for name in self.layers) if len(self.layers) > 1 else (None,)
 
     def sources(self, x: Inexact[Array, "batch ..."]) -> Inexact[Array, "batch lines"]:
         """The voltages of the source lines: x, −x, 1, −1. Raises `InputError` for inputs of another size."""

@@ -83,7 +83,11 @@ class System(eqx.Module):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        """A partition of the state such that no block acts on itself, updated in turn by Gauss–Seidel sweeps."""
+        """A partition of the state such that no block acts on itself, updated in turn by Gauss–Seidel sweeps.
+
+        In the order in which an input travels through them, so that one sweep carries it to the output. Nudged phases take the
+        reverse order.
+        """
         return (None,)
 
     @property

@@ -247,22 +247,22 @@ class Topology:
     def population(self, name: str) -> Population:
         return next(p for p in self.populations if p.name == name)
 
-    def colouring(self) -> tuple[tuple[str, ...], ...]:
-        """The relaxing populations in groups within which none acts on another, in the order of a sweep.
+    def in_turn(self) -> tuple[tuple[str, ...], ...]:
+        """The relaxing populations in groups within which none acts on another, in the order in which an input reaches them.
 
-        Greedy in breadth-first order from the input, so that a chain gets two groups, the first of which sees the input.
-        A lateral connection cannot be resolved by grouping: such a population sees its own previous activity.
+        That is breadth first from the input; those that follow each other and do not act on each other are one group. A
+        lateral connection cannot be resolved by grouping: such a population sees its own previous activity.
         """
         forward, backward = self.neighbours(), self.neighbours(reverse=True)
         order = _breadth_first(INPUT, forward)
         order += [p.name for p in self.populations if p.name not in order]
-        colours: dict[str, int] = {}
-        for name in order:
-            if name != INPUT:
-                taken = {colours.get(other) for other in forward[name] | backward[name] if other != name}
-                colours[name] = next(c for c in range(len(order)) if c not in taken)
-        groups = range(max(colours.values()) + 1)
-        return tuple(tuple(name for name in order if colours.get(name) == group) for group in groups)
+        groups: list[list[str]] = []
+        for name in order[1:]:
+            if groups and not (forward[name] | backward[name]).intersection(groups[-1]):
+                groups[-1].append(name)
+            else:
+                groups.append([name])
+        return tuple(map(tuple, groups))
 
 
 def _breadth_first(start: str, neighbours: Mapping[str, Iterable[str]]) -> list[str]:

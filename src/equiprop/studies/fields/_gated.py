@@ -64,7 +64,7 @@ class GatedNetwork(System):
 
     @property
     def blocks(self) -> tuple[Block, ...]:
-        return (("hidden_1", "output"), ("hidden_2",))
+        return ("hidden_1",), ("hidden_2",), ("output",)
 
     @property
     def holomorphic(self) -> bool:
