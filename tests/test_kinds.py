@@ -72,6 +72,11 @@ class Slow(GaussSeidel):
     patience: float = number(2.0, "Not used.", above=0)
 
 
+class Named(GaussSeidel):
+    kind = "named"
+    label = "sweeps that say what they are called"
+
+
 @dataclass(frozen=True)
 class Shifted(AbstractOperation):
     """Each unit to the one that is `by` places further, times a weight of its own."""
@@ -235,6 +240,18 @@ def test_members_of_installed_packages_are_found_by_their_entry_point(own, monke
         sys.modules.pop(own.stem, None)
 
 
+@pytest.mark.parametrize("value", ["own_members:Named", "own_members:Slow"])
+def test_a_class_of_an_installed_package_is_named_by_its_entry_point(own, monkeypatch, value):
+    """Whatever it calls itself: it is found by no other name."""
+    points = importlib.metadata.EntryPoints([EntryPoint("lazy", value, "equiprop.solver")])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda **how: points.select(**how))
+    monkeypatch.syspath_prepend(own.parent)
+    try:
+        assert kind_of(SOLVERS.find("lazy")) == "lazy"
+    finally:
+        sys.modules.pop(own.stem, None)
+
+
 @pytest.mark.parametrize("where", ["file", "module"])
 def test_a_class_without_a_kind_is_named_by_where_it_is_and_found_there(where, request):
     reference = str(request.getfixturevalue({"file": "own", "module": "module"}[where]))
@@ -243,6 +260,12 @@ def test_a_class_without_a_kind_is_named_by_where_it_is_and_found_there(where, r
         assert kind_of(member) == f"{reference}:{name}" and label_of(member) == label
         assert load_reference(kind_of(member)) is member
     assert kind_of(Centered) == kind_of(Centered()) == "centered"
+
+
+@pytest.mark.parametrize("where", ["file", "module"])
+def test_a_class_that_says_its_kind_but_is_not_installed_is_named_by_where_it_is(where, request):
+    reference = str(request.getfixturevalue({"file": "own", "module": "module"}[where])) + ":Named"
+    assert kind_of(load_reference(reference)) == kind_of(load_reference(reference)()) == reference
 
 
 def test_a_class_below_one_that_has_a_kind_does_not_take_its_name(own):

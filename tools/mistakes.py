@@ -16,6 +16,13 @@ class Mistake:
 
 NUMERICS = (
     Mistake(
+        "a class that is not installed named by what it calls itself",
+        "kinds.py",
+        'if kind and cls.__module__.partition(".")[0] == __package__:',
+        "if kind:",
+        "test_kinds.py",
+    ),
+    Mistake(
         "pooling without its temperature",
         "numerics/pooling.py",
         "(windows - largest) / temperature",

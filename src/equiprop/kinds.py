@@ -90,10 +90,23 @@ class Family:
 
 
 def kind_of(member: Any) -> str:
-    """The name under which configurations find a class, or the class of an object."""
+    """The name under which configurations find a class, or the class of an object.
+
+    A class of a user's own may say its `kind`, as those of the library do, but only those that are installed are found by it.
+    """
     cls = _class_of(member)
-    if kind := vars(cls).get("kind"):
+    kind = vars(cls).get("kind")
+    if kind and cls.__module__.partition(".")[0] == __package__:
         return kind
+    reference = place_of(cls)
+    groups = (group for group in importlib.metadata.entry_points().groups if group.startswith("equiprop."))
+    points = (point for group in groups for point in importlib.metadata.entry_points(group=group))
+    return next((point.name for point in points if point.value == reference), reference)
+
+
+def place_of(member: Any) -> str:
+    """Where a class, or the class of an object, is written: `module:Class`, or `path/to/file.py:Class`."""
+    cls = _class_of(member)
     place = sys.modules[cls.__module__].__file__ if cls.__module__.startswith(_OF_FILE) else cls.__module__
     return f"{place}:{cls.__qualname__}"
 

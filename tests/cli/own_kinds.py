@@ -14,8 +14,9 @@ from equiprop.solvers import AbstractSolver
 
 
 class Damped(AbstractSolver):
-    """Synchronous steps along the force."""
+    """Synchronous steps along the force, which say what they are called as the kinds of the library do."""
 
+    kind: ClassVar[str] = "damped"
     label: ClassVar[str] = "damped steps"
     citation: ClassVar[tuple[str, ...]] = ("Solver, A journal 2026",)
     rate: ep.Number = number(0.5, "Of the force, in a step.", above=0)

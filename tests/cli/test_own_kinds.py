@@ -54,6 +54,7 @@ def test_none_is_longer_than_25_lines():
 def test_what_is_recorded(runs):
     written = tomllib.loads((runs / "kinds" / "config.toml").read_text())
     assert written["estimator"]["kind"] == f"{runs / 'mine.py'}:Iterated" and written["estimator"]["terms"] == 200
+    assert written["solver"]["kind"] == f"{runs / 'mine.py'}:Damped"
     assert written["solver"]["rate"] == 0.6 and written["homeostasis"]["strength"] == 1e-3
     manifest = json.loads((runs / "kinds" / "manifest.json").read_text())
     papers = ("Solver", "Estimator", "Homeostasis", "Activation")

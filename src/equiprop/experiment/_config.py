@@ -16,7 +16,7 @@ from equiprop.experiment._settings import TrainingSettings
 from equiprop.files import read_toml
 from equiprop.hardware import DEVICES
 from equiprop.homeostasis import HOMEOSTASES
-from equiprop.kinds import Family, kind_of, label_of, load_reference
+from equiprop.kinds import Family, kind_of, label_of, load_reference, place_of
 from equiprop.numerics import Settings, text
 from equiprop.numerics.settings import build, decode, defaults_of, encode, idle, keys_of, settings_of
 from equiprop.reporting import flatten
@@ -110,7 +110,7 @@ class Choice:
                 found = None
             if found is not None and found.member is of:
                 return found
-        name = vars(of).get("label") or f"{of.__module__}:{of.__qualname__}"
+        name = vars(of).get("label") or place_of(of)
         return cls(section, Given.kind, Given, {"object": name})
 
     @property
