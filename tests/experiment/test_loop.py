@@ -602,7 +602,7 @@ COMBINATIONS = [
     ({"kind": "adjoint"}, {"kind": "jacobian", "norm_term": False}),
     ({"kind": "coupled_learning"}, {"kind": "antisymmetric"}),
     ({"kind": "contrastive_hebbian"}, {"kind": "antisymmetric"}),
-    ({"kind": "clamped_response"}, {"kind": "antisymmetric"}),
+    ({"kind": "clamped_response"}, {"kind": "response", "probes": 2, "linear_solver": {"restart": 10}}),
 ]
 
 

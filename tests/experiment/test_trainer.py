@@ -75,8 +75,8 @@ REFUSED = [
     ),
     ({"system": {"feedback_gain": 0.0}}, "system.feedback_gain = 0.0: must be a finite number above 0"),
     (
-        {"system": {"kind": "loop", "feedback_gain": 0.5}},
-        "^system.feedback_gain: is not used by system.kind = 'loop'",
+        {"system": {"kind": "loop", "feedback": "tied"}},
+        "^system.feedback: is not used by system.kind = 'loop'",
     ),
     ({"system": {"hidden": (4, 0)}}, r"system.hidden = \[4, 0\]: every population needs at least 1 unit"),
     (

@@ -13,6 +13,7 @@ from equiprop.homeostasis.jacobian import JacobianHomeostasis as JacobianHomeost
 from equiprop.homeostasis.kolen_pollack import KolenPollack as KolenPollack
 from equiprop.homeostasis.local import LocalHomeostasis as LocalHomeostasis
 from equiprop.homeostasis.none import NoHomeostasis as NoHomeostasis
+from equiprop.homeostasis.response import ResponseHomeostasis as ResponseHomeostasis
 from equiprop.homeostasis.rotation import RotationHomeostasis as RotationHomeostasis
 from equiprop.homeostasis.weight_mirror import WeightMirror as WeightMirror
 from equiprop.kinds import Family

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from equiprop.errors import InputError
@@ -45,14 +45,24 @@ def chain(
     )
 
 
-def loop(sizes: Iterable[int], *, activation: str) -> Topology:
-    """input → hidden_1 → … → output → hidden_1: a cycle in which no connection has a partner (arXiv 2309.02214, fig. 3)."""
+def loop(sizes: Iterable[int], *, activation: str, feedback_gain: float = 1.0) -> Topology:
+    """input → hidden_1 → … → output → hidden_1: a cycle in which no connection has a partner (arXiv 2309.02214, fig. 3).
+
+    **Arguments:**
+
+    - `feedback_gain`: the factor on what the output sends back, and the mobility of all hidden layers.
+    """
     line = chain(sizes, activation=activation, feedback="none")
-    relaxing = [p.name for p in line.relaxing]
-    if len(relaxing) < 3:
+    first, *_, last = line.relaxing
+    if len(line.relaxing) < 3:
         hidden = [p.units for p in line.relaxing[:-1]]
         raise InputError("a loop needs at least two hidden populations", path="hidden", value=hidden)
-    return Topology(line.populations, (*line.connections, Connection(relaxing[-1], relaxing[0], "none")))
+    if not 0 < feedback_gain < math.inf:
+        raise InputError("must be a finite number above 0", path="feedback_gain", value=feedback_gain)
+    hidden = (
+        replace(p, mobility=feedback_gain) if p in line.relaxing and p is not last else p for p in line.populations
+    )
+    return Topology(tuple(hidden), (*line.connections, Connection(last.name, first.name, "none")))
 
 
 @dataclass(frozen=True)

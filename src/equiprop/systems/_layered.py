@@ -37,8 +37,8 @@ class LayeredNetwork(System):
     """Populations with elementwise activations, connected by weights in any directed graph (arXiv 2309.02214, section 3).
 
     The force on population p is F_p = Σ_q W_qp·r_q + b_p + (input) − u_p with r = φ(u); what leads back along a connection from
-    p to q is multiplied by μ_p/μ_q, the ratio of their mobilities. A state is a dictionary from the name of each relaxing
-    population to `[batch, size]` or `[batch, height, width, channels]`.
+    p to q is multiplied by μ_p/μ_q, the ratio of their mobilities, and so is what goes one way, to where the mobility is lower.
+    A state is a dictionary from the name of each relaxing population to `[batch, size]` or `[batch, height, width, channels]`.
 
     **Fields:**
 
@@ -224,7 +224,9 @@ def _edges(topology: Topology, connection: Connection) -> list[Edge]:
         case "untied" if not connection.lateral:
             edges = [forward, replace(backward, parameter=connection.feedback_name)]
         case _:
-            edges = [forward]
+            # One way: what comes from where the cost reads to where it does not is feedback, whatever it passes.
+            relaxing = connection.source != INPUT
+            edges = [replace(forward, factor=min(1.0, target.mobility / source.mobility)) if relaxing else forward]
     if connection.residual:
         carry = Identity(source.shape, target.shape)
         edges += [replace(edge, parameter=None, operation=carry) for edge in edges]

@@ -25,13 +25,17 @@ class Loop(AbstractRecipe):
         "softmax_readout", "softmax_readout (trainable), softmax_cross_entropy or squared_error; or file.py:Class."
     )
     gain: float = constant(1.0, "Weights start uniform in ±gain/√inputs.", above=0)
+    feedback_gain: float = constant(
+        1.0, "Factor on what the output sends back; responses stay exact (see System.mobility).", above=0
+    )
 
     def create(self, inputs: Shape, outputs: int, *, key: PRNGKeyArray, dtype: Any = None) -> LayeredNetwork:
         for size in self.hidden:
             if size < 1:
                 raise InputError("every population needs at least 1 unit", path="hidden", value=list(self.hidden))
         try:
-            topology = loop((units(inputs), *self.hidden, outputs), activation=self.activation)
+            sizes = (units(inputs), *self.hidden, outputs)
+            topology = loop(sizes, activation=self.activation, feedback_gain=self.feedback_gain)
         except InputError as error:
             raise error.innermost() from None
         return LayeredNetwork.create(topology, classes=outputs, key=key, cost=self.cost, gain=self.gain, dtype=dtype)
@@ -44,6 +48,6 @@ def loop_network(
 
     **Arguments:**
 
-    - `settings`: the other fields of `Loop`: `activation`, `cost`, `gain`.
+    - `settings`: the other fields of `Loop`: `activation`, `cost`, `gain`, `feedback_gain`.
     """
     return Loop(tuple(hidden), **settings).create((inputs,), outputs, key=key, dtype=dtype)
