@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test test-all lint docs bench mistakes fuzz clean
+.PHONY: run test test-all lint docs bench mistakes fuzz compat clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -51,6 +51,9 @@ mistakes: $(VENV)/.dev  ## plant known mistakes one at a time; a test must notic
 
 fuzz: $(VENV)/.dev  ## damage 100,000 files of every kind that is read; each must be read or refused (some minutes)
 	$(BIN)/python tools/fuzz.py
+
+compat:  ## the tests on the oldest and the newest versions of everything, on the oldest and the newest Python (an hour)
+	$(PYTHON) tools/compatibility.py
 
 clean:  ## remove the environment and the caches
 	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .cache .import_linter_cache

@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from compatibility import OLDEST, PROJECT, constraints, lower_bounds
 
 import equiprop as ep
 
@@ -18,6 +19,15 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize(("file", "says"), [("CITATION.cff", r"^version: (.+)$"), ("CHANGELOG.md", r"^## (\S+)")])
 def test_one_version(file, says):
     assert re.findall(says, (ROOT / file).read_text("utf-8"), re.M)[0] == ep.__version__
+
+
+def test_everything_that_is_needed_has_a_lower_bound_that_can_be_tried():
+    """`make compat` installs just those."""
+    bounds = lower_bounds(PROJECT["dependencies"])
+    assert len(bounds) == len(PROJECT["dependencies"]) and "jax" in bounds
+    assert constraints(OLDEST, "newest") == ""
+    assert constraints(OLDEST, "oldest").splitlines() == [f"{name}=={version}" for name, version in bounds.items()]
+    assert constraints((3, 99), "oldest") == f"jax=={bounds['jax']}\n"
 
 
 def built(folder, when):
