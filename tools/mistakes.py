@@ -1660,6 +1660,13 @@ OTHERS = (
         "test_text.py",
     ),
     Mistake(
+        "a shell that is not told what kinds there are",
+        "cli/completion.py",
+        "command.add_argument(*names, choices=words or None)",
+        "command.add_argument(*names)",
+        "cli/test_completion.py",
+    ),
+    Mistake(
         "names taken for markup",
         "cli/_console.py",
         "highlight=False, markup=False, emoji=False",

@@ -110,7 +110,7 @@ def _in_todays_names(arguments: list[str]) -> list[str]:
         if name.startswith("--") and asked and equals:
             argument = f"{name}={renamed_kind(asked, value)}"
         elif name.startswith("--") and renamed_key(key) != key:
-            argument = f"--{_dashed(renamed_key(key))}{equals}{value}"
+            argument = f"--{dashed(renamed_key(key))}{equals}{value}"
         section = "" if equals else asked
         found.append(argument)
     return found
@@ -199,7 +199,8 @@ def _nested(prefix: str, settings: Mapping[str, Any], values: Mapping[str, Any])
             yield f"{prefix}.{name}", _Option(setting, values.get(name))
 
 
-def _dashed(key: str) -> str:
+def dashed(key: str) -> str:
+    """As an option is spelled."""
     return key.replace("_", "-")
 
 
@@ -208,15 +209,13 @@ def _refuse_unknown(
 ) -> None:
     from equiprop.experiment import all_keys, not_taken
 
-    everything = {f"--{_dashed(key)}": key for key in all_keys()} | {alias: key for key, alias in ALIASES.items()}
-    known = (
-        {f"--{_dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
-    )
+    everything = {f"--{dashed(key)}": key for key in all_keys()} | {alias: key for key, alias in ALIASES.items()}
+    known = {f"--{dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
     for field in dataclasses.fields(kind):
-        name = _dashed(field.name.removesuffix("_"))  # a word that Python keeps for itself
+        name = dashed(field.name.removesuffix("_"))  # a word that Python keeps for itself
         known |= {f"--{name}", f"--no-{name}"}
     for argument in arguments:
-        name = _dashed(argument.partition("=")[0])
+        name = dashed(argument.partition("=")[0])
         if not name.startswith("--") or len(name) == 2 or name in known or name.startswith("--processes."):
             continue
         if name in everything:

@@ -29,6 +29,7 @@ COMMANDS = {
     "bench": "time and memory of training steps and their parts, side by side",
     "data": "list, fetch and verify datasets",
     "doctor": "versions, devices, caches and data that are here, and whether they do what they should",
+    "completion": "what a shell needs to complete all of this",
 }
 
 
