@@ -6,10 +6,12 @@ import re
 import subprocess
 import sys
 import zipfile
+from importlib import metadata
 from pathlib import Path
 
 import pytest
 from compatibility import OLDEST, PROJECT, constraints, lower_bounds
+from packaging.requirements import Requirement
 
 import equiprop as ep
 
@@ -28,6 +30,59 @@ def test_everything_that_is_needed_has_a_lower_bound_that_can_be_tried():
     assert constraints(OLDEST, "newest") == ""
     assert constraints(OLDEST, "oldest").splitlines() == [f"{name}=={version}" for name, version in bounds.items()]
     assert constraints((3, 99), "oldest") == f"jax=={bounds['jax']}\n"
+
+
+PERMISSIVE = {
+    *(
+        "0BSD",
+        "Apache-2.0",
+        "BSD-2-Clause",
+        "BSD-3-Clause",
+        "CC0-1.0",
+        "ISC",
+        "MIT",
+        "MIT-0",
+        "MIT-CMU",
+        "PSF-2.0",
+        "Zlib",
+    ),
+    # Of files, not of the programs that use them.
+    "MPL-2.0",
+    # As packages say it that have no SPDX expression yet.
+    *("Apache Software License", "Apache 2.0", "BSD License", "3-Clause BSD License", "MIT License", "Public Domain"),
+    *("Mozilla Public License 2.0 (MPL 2.0)", "Python Software Foundation License", "ISC License (ISCL)"),
+}
+EXTRAS = {*PROJECT["optional-dependencies"]} - {"test", "lint", "bench"}
+
+
+def licences(name, extras, found):
+    """What each distribution below one says of itself, by name: every part of an expression, or names of which one is enough."""
+    try:
+        about = metadata.distribution(name)
+    except metadata.PackageNotFoundError:
+        return
+    key = (name, *sorted(extras))
+    if key in found:
+        return
+    said = about.metadata.get("License-Expression")
+    trove = [line.rpartition(":: ")[2] for line in about.metadata.get_all("Classifier", []) if "License :: " in line]
+    if trove and not said:
+        found[key] = [{one} for one in trove]
+    else:
+        expression = said or (about.metadata.get("License") or "").partition("\n")[0]
+        found[key] = [set(re.split(r" AND | OR ", re.sub(r"[()]", "", expression)))]
+    for needed in map(Requirement, about.requires or ()):
+        if needed.marker is None or any(needed.marker.evaluate({"extra": each}) for each in extras or {""}):
+            licences(needed.name, needed.extras, found)
+
+
+@pytest.mark.parametrize("extra", ["", *sorted(EXTRAS)])
+def test_whatever_is_installed_with_it_may_be_used_by_everyone(extra):
+    found = {}
+    licences("equiprop", {extra}, found)
+    assert len(found) > 30
+    for name, choice in found.items():
+        assert any(each <= PERMISSIVE for each in choice), (name, choice)
 
 
 def built(folder, when):
