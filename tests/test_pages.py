@@ -15,7 +15,7 @@ import pytest
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[1]
-PAGES = (*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md")
+PAGES = (*sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "docs/extending").glob("*.md")), ROOT / "README.md")
 # Data sets that are not everywhere.
 ELSEWHERE = ("fashion_mnist",)
 NUMBER = r"[-+±]?\d+(?:\.\d+)?(?:e[-+]\d+)?"
@@ -47,7 +47,11 @@ def test_what_is_printed_is_compared():
     assert not same("a ±2.4e-01", "a ±2.1e-01") and not same("b 2.1", "a 2.1")
 
 
-@pytest.mark.parametrize("page", [p for p in PAGES if {"python", "sh"} & dict(blocks(p)).keys()], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if {"python", "sh"} & dict(blocks(p)).keys()],
+    ids=lambda p: p.relative_to(ROOT).as_posix(),
+)
 def test_page(page, tmp_path):
     code, printed = [], {}
     for kind, text in blocks(page):
