@@ -78,7 +78,7 @@ PRESETS = [
     (GoodCMOS, "inputs", {"bits": 5}),
     (GoodCMOS, "readout", {"bits": 8}),
     (PoorMemristor, "programming", {"noise": 0.1}),
-    (PoorMemristor, "update", {"step": 0.00135, "asymmetry": 0.26, "spread": 0.2, "variation": 5.0}),
+    (PoorMemristor, "update", {"step": 0.0017, "asymmetry": -0.14, "spread": 0.2, "variation": 5.0}),
 ]
 
 

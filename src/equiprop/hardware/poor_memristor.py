@@ -11,9 +11,11 @@ from equiprop.numerics import part
 class PoorMemristor(Device):
     """Filamentary resistive memory, as the exponential-step model of aihwkit is fitted to Gong et al. 2018.
 
-    In units of full scale: pulses of 0.00135, by 0.26 larger up than down (`ReRamESPresetDevice`: `dw_min`, `up_down`), with
-    gains of cells that scatter by 0.2 (`dw_min_dtod`) and single pulses by five times themselves (`dw_min_std`); what is held
-    scatters by 75 pulses about what was written, 0.1 (`write_noise_std`). That steps grow near one end is left out.
+    In units of full scale: pulses of 0.0017, by 0.14 of that smaller up than down, as the mean of twenty pulses of
+    `ReRamESPresetDevice` from the middle of the range is without scatter (1.094 and 1.442 of its `dw_min` of 0.00135, aihwkit
+    1.2.0: its `up_down` shortens the step down, its exponential term lengthens both). Gains of cells scatter by 0.2
+    (`dw_min_dtod`) and single pulses by five times themselves (`dw_min_std`); what is held scatters by 75 `dw_min` about what
+    was written, 0.1 (`write_noise_std`). That steps grow near one end is left out.
     """
 
     kind: ClassVar[str] = "poor_memristor"
@@ -26,4 +28,4 @@ class PoorMemristor(Device):
     )
 
     programming: Programming = part(Programming, "Noise of writing.", noise=0.1)
-    update: Update = part(Update, "What becomes of updates.", step=0.00135, asymmetry=0.26, spread=0.2, variation=5.0)
+    update: Update = part(Update, "What becomes of updates.", step=0.0017, asymmetry=-0.14, spread=0.2, variation=5.0)
