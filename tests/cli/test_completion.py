@@ -1,12 +1,13 @@
 """Bash itself completes what the script tells it."""
 
 import json
-import shutil
 import subprocess
 
 import pytest
+import shtab
 from test_cli import call
 
+from equiprop.cli.completion import _parser
 from equiprop.cli.main import COMMANDS
 from equiprop.estimators import ESTIMATORS
 
@@ -22,13 +23,7 @@ echo "${{COMPREPLY[*]}}"
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
-    if shutil.which("bash") is None:
-        pytest.skip("there is no bash")
-    from equiprop.cli.completion import _parser
-
     path = tmp_path_factory.mktemp("completion") / "equiprop"
-    import shtab
-
     path.write_text(shtab.complete(_parser(), "bash"))
     return path
 
@@ -65,6 +60,7 @@ def test_bash(script, words, expected):
 def test_it_is_printed(capsys, shell):
     code, out, err = call(capsys, "completion", shell)
     assert code == 0 and not err and "equiprop" in out and "kolen_pollack" in out
+    assert call(capsys, "completion", shell, "--quiet") == (0, "", "")
     code, printed, _ = call(capsys, "completion", shell, "--json")
     assert code == 0 and json.loads(printed) == {"shell": shell, "script": out.removesuffix("\n")}
 

@@ -185,16 +185,17 @@ def _settings(kinds: Mapping[str, str], base: Mapping[str, Any]) -> Iterator[tup
         chosen = getattr(config, section)
         doc = f"{', '.join(family.members())}; or module:Class, or file.py:Class, for one of your own."
         yield f"{section}.kind", _Option(Setting("text", doc), chosen.kind)
-        yield from _nested(section, settings_of(chosen.member), chosen.values)
-    yield from _nested("training", settings_of(TrainingSettings), config.training)
+        yield from nested(section, settings_of(chosen.member), chosen.values)
+    yield from nested("training", settings_of(TrainingSettings), config.training)
 
 
-def _nested(prefix: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, _Option]]:
+def nested(prefix: str, settings: Mapping[str, Any], values: Mapping[str, Any]) -> Iterator[tuple[str, _Option]]:
+    """Each setting of a class by its dotted key, those of its parts as well."""
     from equiprop.numerics.settings import settings_of
 
     for name, setting in settings.items():
         if setting.type == "part":
-            yield from _nested(f"{prefix}.{name}", settings_of(setting.part), values[name])
+            yield from nested(f"{prefix}.{name}", settings_of(setting.part), values[name])
         else:
             yield f"{prefix}.{name}", _Option(setting, values.get(name))
 

@@ -9,7 +9,7 @@ from typing import Any, Literal, get_args, get_type_hints
 import tyro
 
 from equiprop.cli._console import print_json
-from equiprop.cli._options import ALIASES, Output, dashed, parse
+from equiprop.cli._options import ALIASES, Output, dashed, nested, parse
 
 DESCRIPTION = """Prints what a shell needs to complete the commands, options and kinds of equiprop.
 
@@ -40,7 +40,7 @@ def run(arguments: list[str]) -> None:
     script = shtab.complete(_parser(), options.shell)
     if options.json:
         print_json({"shell": options.shell, "script": script})
-    else:
+    elif not options.quiet:
         print(script)
 
 
@@ -101,25 +101,18 @@ def _words(name: str, hint: Any) -> list[str]:
 
 
 def _configuration() -> Iterator[tuple[str, list[str]]]:
-    """Every key of a configuration, and what may stand for it, where that is known."""
+    """Every key of a configuration, of whatever kinds, and what may stand for it, where that is known."""
     from equiprop.data import names
     from equiprop.experiment import SECTIONS, TrainingSettings
-    from equiprop.numerics.settings import settings_of
+    from equiprop.numerics.settings import defaults_of, settings_of
 
-    yield "dataset", list(names())
-    found: dict[str, list[str]] = {}
+    members = [("training", TrainingSettings)]
+    words = {"dataset": list(names())}
     for section, (family, _) in SECTIONS.items():
-        found[f"{section}.kind"] = list(family.members())
-        for member in family.members().values():
-            found = dict(_settings(section, settings_of(member))) | found
-    yield from (found | dict(_settings("training", settings_of(TrainingSettings)))).items()
-
-
-def _settings(prefix: str, settings: Any) -> Iterator[tuple[str, list[str]]]:
-    from equiprop.numerics.settings import settings_of
-
-    for name, setting in settings.items():
-        if setting.type == "part":
-            yield from _settings(f"{prefix}.{name}", settings_of(setting.part))
-        else:
-            yield f"{prefix}.{name}", ["true", "false"] if setting.type == "flag" else list(setting.options)
+        words[f"{section}.kind"] = list(family.members())
+        members += [(section, member) for member in family.members().values()]
+    for section, member in members:
+        for key, option in nested(section, settings_of(member), defaults_of(member)):
+            setting = option.setting
+            words.setdefault(key, ["true", "false"] if setting.type == "flag" else list(setting.options))
+    yield from words.items()

@@ -72,7 +72,9 @@ class ResponseHomeostasis(AbstractJacobianHomeostasis):
             lost = jax.tree.map(jnp.zeros_like, w) if leak is None else jax.tree.map(jnp.multiply, leak, w)
             r = jax.tree.map(lambda a, b, s: jnp.where(s, a - b, 0), arrived, lost, seen)
             scales = jax.tree.map(
-                jnp.add, _sensitivities(pullback, seen, normal_like(w, key=probe_key)), _squares(w, counted)
+                jnp.add,
+                _sensitivities(pullback, seen, normal_like(w, key=probe_key)),
+                jax.tree.map(lambda a: mean_over_usable(trees.squared_norm(a), counted), w),
             )
             pushed = jax.tree.map(lambda r, scale: r / jnp.maximum(scale, jnp.finfo(r.dtype).tiny), r, scales)
             return trees.add(total, pullback(pushed)[0]), trees.inner(r, pushed).sum() / 2
@@ -107,12 +109,3 @@ def _sensitivities(pullback: Callable[[PyTree], tuple[PyTree]], seen: PyTree, dr
 
     squares = jax.lax.map(square, jnp.eye(len(leaves), dtype=leaves[0].dtype)) / entries.astype(leaves[0].dtype)
     return jax.tree.unflatten(structure, list(squares))
-
-
-def _squares(w: PyTree, counted: Bool[Array, " batch"]) -> PyTree:
-    """The mean over the samples that count of ‖w_p‖², of every leaf."""
-
-    def one(a: Array) -> Array:
-        return mean_over_usable(jnp.sum(a.reshape(len(a), -1) ** 2, axis=1), counted)
-
-    return jax.tree.map(one, w)
