@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(shell date +%Y%m%d-%H%M%S)
 
-.PHONY: run test test-all lint docs bench mistakes fuzz compat clean
+.PHONY: run test test-all coverage lint docs bench mistakes fuzz compat clean
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -32,6 +32,9 @@ test: $(VENV)/.dev  ## the test suite but for what is slow, in five minutes on t
 test-all: $(VENV)/.dev  ## the whole test suite
 	$(BIN)/python -m pytest -n 2 --dist worksteal --durations 40
 
+coverage: $(VENV)/.dev  ## the whole test suite, and the lines and branches of the library that it leaves out; at most 5 %
+	$(BIN)/python -m pytest -n 2 --dist worksteal --cov
+
 lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every mistake can be planted
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --check .
@@ -56,4 +59,4 @@ compat:  ## the tests on the oldest and the newest versions of everything, on th
 	$(PYTHON) tools/compatibility.py
 
 clean:  ## remove the environment and the caches
-	rm -rf $(VENV) .pytest_cache .ruff_cache .hypothesis .cache .import_linter_cache
+	rm -rf $(VENV) .pytest_cache .ruff_cache .coverage .hypothesis .cache .import_linter_cache
