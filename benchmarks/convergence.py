@@ -23,10 +23,10 @@ def summary(sweeps: np.ndarray) -> str:
 
 
 def main(run: str, samples: int = 1000) -> None:
-    restored = ep.experiment.restore(run)
-    system = restored.system
-    x, labels = restored.trainer.samples.batch(jnp.arange(samples))
-    nudge = restored.trainer.config.estimator.values.get("nudge", "auto")
+    trained = ep.load(run)
+    system = trained.system
+    x, labels = trained.batch("train", np.arange(samples))
+    nudge = trained.config.estimator.values.get("nudge", "auto")
     estimator = ep.Centered(nudge=nudge if isinstance(nudge, float) else 0.5, clip=2.0)
     print("mean; 90th; 99th percentile; largest")
     for name, solver in SOLVERS.items():

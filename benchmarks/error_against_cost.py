@@ -55,9 +55,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=100)
     parser.add_argument("--out", default="docs/images/error_against_cost.svg")
     options = parser.parse_args()
-    restored = ep.experiment.restore(options.run)
-    system = jax.tree.map(lambda a: a.astype(jnp.float64), restored.system)
-    x, labels = restored.trainer.validation.batch(jnp.arange(options.samples))
+    run = ep.load(options.run)
+    system = jax.tree.map(lambda a: a.astype(jnp.float64), run.system)
+    x, labels = run.batch("validation", np.arange(options.samples))
     x = x.astype(jnp.float64)
     free = ep.relax(system, x, TIGHT)
     response, exact = (

@@ -48,9 +48,13 @@ def ratio(count: int) -> tuple[float, float]:
     return statistics.median(r[0] for r in rounds), statistics.median(r[1] for r in rounds)
 
 
-if __name__ == "__main__":
-    for count in [int(a) for a in sys.argv[1:]] or [2, 4, 6]:
+def main(*counts: int) -> None:
+    for count in counts:
         beside, after = ratio(count)
         print(
             f"{count} seeds: {beside:.2f} s side by side, {after:.2f} s one after the other: {after / beside:.2f} times"
         )
+
+
+if __name__ == "__main__":
+    main(*([int(a) for a in sys.argv[1:]] or [2, 4, 6]))

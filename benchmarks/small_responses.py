@@ -1,10 +1,12 @@
 """Whether single precision reads small responses: deep convolutional networks beside themselves in double precision.
 
-    python benchmarks/small_responses.py
+    python benchmarks/small_responses.py [PRESET...]
 
 With weak feedback the response of the first of 20 layers is some 1e-14 of that of the output. Prints for each estimator the worst
 cosine over layers between the error vectors in single and in double precision, and the median error bars in both.
 """
+
+import sys
 
 import equinox as eqx
 import jax
@@ -16,9 +18,9 @@ import equiprop as ep
 jax.config.update("jax_enable_x64", True)
 
 
-def main() -> None:
+def main(*presets: str) -> None:
     x, y = jax.random.normal(jax.random.key(1), (4, 32, 32, 3)), jnp.arange(4)
-    for preset in ("deep_10", "deep_15", "deep_20"):
+    for preset in presets:
         double = ep.cnn((32, 32, 3), 10, preset=preset, key=jax.random.key(0))
         single = jax.tree.map(lambda a: a.astype(jnp.float32) if eqx.is_inexact_array(a) else a, double)
         smallest = min(population.mobility for population in double.topology.relaxing)
@@ -37,4 +39,4 @@ def _cosine(a: jax.Array, b: jax.Array) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    main(*(sys.argv[1:] or ["deep_10", "deep_15", "deep_20"]))

@@ -47,6 +47,10 @@ def cases():
     yield Case(f"nudged sweep, {2 * BATCH} rows", repeated(sweep), (trees.broadcast_batch(state, 2), nudged), SWEEPS)
 
 
-if __name__ == "__main__":
+def main() -> None:
     for timing in measure(cases(), rounds=7):
         print(f"{timing.name:26s} {1000 * timing.milliseconds:8.1f} µs")
+
+
+if __name__ == "__main__":
+    main()

@@ -232,12 +232,9 @@ class Equilibria:
 
 
 def equilibria(run: Path, samples: int) -> Equilibria:
-    import jax.numpy as jnp
-
-    restored = ep.experiment.restore(run)
-    system, solver = restored.system, restored.trainer.components.solver
-    x, labels = restored.trainer.samples.batch(jnp.arange(samples))
-    return Equilibria(system, solver, x, labels, ep.relax(system, x, solver))
+    trained = ep.load(run)
+    x, labels = trained.batch("train", np.arange(samples))
+    return Equilibria(trained.system, trained.solver, x, labels, ep.relax(trained.system, x, trained.solver))
 
 
 def rows(tree: Any) -> Any:
@@ -252,8 +249,8 @@ def bias(run: Path, samples: int = 20_000, batch: int = 1000) -> None:
     import jax
     import jax.numpy as jnp
 
-    restored = ep.experiment.restore(run)
-    images, solver, system = restored.trainer.samples, restored.trainer.components.solver, restored.system
+    trained = ep.load(run)
+    images, solver, system = trained.samples("train"), trained.solver, trained.system
     estimators = {
         "exact": ep.Adjoint(clip=math.inf),
         "exact, clipped": ep.Adjoint(clip=2.0),

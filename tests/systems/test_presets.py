@@ -35,10 +35,25 @@ def test_the_published_network():
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_takes_images_of_32_by_32_and_the_tiny_one_of_8_by_8(preset):
     pixels = 8 if preset == "tiny" else 32
+    family, _, number = preset.partition("_")
     system = jax.eval_shape(lambda: cnn((pixels, pixels, 3), 10, key=jax.random.key(0), preset=preset))
-    layers, side = (int(preset[5:]), 8) if preset.startswith("deep") else (2 if preset == "tiny" else 4, 1)
+    layers = int(number) if family == "deep" else {"tiny": 2, "residual": 13}.get(family, 4)
+    side = 8 if family == "deep" else 1
     assert len(system.topology.relaxing) == layers
     assert system.topology.population("output").shape[:2] == (side, side)
+
+
+@pytest.mark.slow
+def test_every_layer_of_thirteen_sees_the_image_and_they_converge_from_the_start():
+    system = cnn((32, 32, 3), 10, key=jax.random.key(0), preset="residual_13_small")
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(4, 32, 32, 3)))
+    free = relax(system, x, GaussSeidel(max_steps=30))
+    assert free.converged.all()
+    varies = {name: float(jnp.std(u, axis=0).mean()) for name, u in free.state.items()}
+    assert len(varies) == 13 and all(0.1 < v < 1 for v in varies.values()), varies
+    shapes = [p.shape for p in system.topology.relaxing]
+    assert shapes[::3] == [(32, 32, 8), (16, 16, 16), (8, 8, 32), (4, 4, 64), (1, 1, 64)]
+    assert [c.residual for c in system.topology.connections] == [False, True, True] * 4 + [False]
 
 
 @pytest.mark.slow

@@ -37,6 +37,19 @@ def _deep(layers: int, feedback_gain: float) -> Preset:
     return Preset(stages, activation="tanh", gain=0.5, feedback_gain=feedback_gain)
 
 
+def _residual(width: int) -> Preset:
+    """Thirteen layers, of `width` channels up to eight times as many: four of three, all but the first of each residual, and one.
+
+    At this gain activities of all layers differ between images by 0.15 to 0.9.
+    """
+    stages = [Stage(width)]
+    for channels in (width, 2 * width, 4 * width, 8 * width):
+        widens = [Stage(channels, pool=2)] if channels > width else []
+        stages += [*widens, Stage(channels, residual=True), Stage(channels, residual=True)]
+    stages.append(Stage(8 * width, padding="valid", pool=2))
+    return Preset(tuple(stages), activation="tanh", gain=2.0, feedback_gain=0.15)
+
+
 PRESETS = {
     "published": _pooled(128, 256, 512, 512),
     "small": _pooled(16, 32, 64, 64),
@@ -46,9 +59,11 @@ PRESETS = {
     "deep_10": _deep(10, 0.15),
     "deep_15": _deep(15, 0.15),
     "deep_20": _deep(20, 0.2),
+    "residual_13": _residual(64),
+    "residual_13_small": _residual(8),
 }
 """Convolutional chains by name: that of arXiv 2309.02214 for images of 32 by 32, one of an eighth of its width, one for images of
-8 by 8, and deep ones."""
+8 by 8, deep ones, and thirteen layers that widen as they shrink, at full and at an eighth of the width."""
 
 
 class CNN(AbstractRecipe):
@@ -59,10 +74,11 @@ class CNN(AbstractRecipe):
     preset: str = choice(
         "published",
         "published (128, 256, 512 and 512 channels), small (16, 32, 64 and 64), tiny (8 and 16, for images of 8 by 8), or "
-        "deep_2, deep_5, deep_10, deep_15 and deep_20 (as many layers, all but the first residual).",
+        "deep_2, deep_5, deep_10, deep_15 and deep_20 (as many layers, all but the first residual), or residual_13 (64 to 512 "
+        "channels) and residual_13_small (8 to 64).",
         *PRESETS,
     )
-    activation: str = text("auto", "As of mlp; auto: that of the preset, dsilu, or tanh where it is deep.")
+    activation: str = text("auto", "As of mlp; auto: that of the preset, dsilu, or tanh where it is deep or residual.")
     feedback: str = choice(
         "untied",
         "Weights that lead back: untied (of their own), tied (the transpose) or none.",
@@ -73,7 +89,7 @@ class CNN(AbstractRecipe):
     weight_angle: float = constant(90.0, "Initial angle in degrees between feedback and forward weights where untied.")
     feedback_gain: float | str = constant(
         "auto",
-        "Factor on all feedback, as of mlp; auto: that of the preset, 1, or 0.15 to 0.2 where it is deep.",
+        "Factor on all feedback, as of mlp; auto: that of the preset, 1, or 0.15 to 0.2 where it is deep or residual.",
         word="auto",
         above=0,
     )
@@ -82,7 +98,7 @@ class CNN(AbstractRecipe):
     )
     gain: float | str = constant(
         "auto",
-        "Weights start uniform in ±gain/√inputs; auto: that of the preset, 1, or 0.5 where it is deep.",
+        "Weights start uniform in ±gain/√inputs; auto: that of the preset, 1, or 0.5 where it is deep, 2 where residual.",
         word="auto",
         above=0,
     )

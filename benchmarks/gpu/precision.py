@@ -1,6 +1,6 @@
 """What an accelerator makes of a relaxing convolutional network: sweeps by the precision of products, against its own ceilings.
 
-    python benchmarks/accelerator.py [PRESET [BATCH]]
+    python benchmarks/gpu/precision.py [PRESET [BATCH]]
 
 Ceilings: a product of two square matrices, and adding one to a large vector (bytes read and written). A sweep: the time between
 relaxations of 20 and of 60 sweeps, medians of five; its operations are those that XLA counts in the program of one sweep. Full
