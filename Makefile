@@ -43,7 +43,7 @@ lint: $(VENV)/.dev  ## style, types, the order of the packages, and that every m
 	$(BIN)/python tools/write_keys.py --check
 	$(BIN)/python tools/plant_mistakes.py --check
 
-docs: $(VENV)/.dev  ## the documentation as a site in site/, every link checked; open site/README.html or site/index.html
+docs: $(VENV)/.dev  ## the documentation as a site in site/, every link checked; python -m http.server -d site shows it
 	$(BIN)/zensical build --strict
 
 bench: $(VENV)/.base  ## time and memory of a training step and its parts (benchmarks/ has more)

@@ -110,3 +110,14 @@ def test_the_reference_tells_settings_that_a_class_has_from_another(site):
     page = (site / "reference/estimators.html").read_text("utf-8")
     centered = page[page.index('id="equiprop.Centered"') : page.index('id="equiprop.Holomorphic"')]
     assert "divide_by" in centered and "0.05" in centered
+
+
+@pytest.mark.slow
+def test_formulas_are_not_taken_for_markup(site):
+    """Not `(r)` for a trademark, nor carets and asterisks for raised and slanted text; and nothing is fetched elsewhere."""
+    for page in site.rglob("*.html"):
+        text = page.read_text("utf-8")
+        assert not re.search("®|<su[bp]>", text), page.name
+        slanted = re.findall(r"<em>([^<]*)</em>", text)
+        assert not [words for words in slanted if re.search(r"[‖(){}|=−·]", words)], (page.name, slanted)
+        assert not re.findall(r"<(?:script|img|iframe)[^>]+src=\"?https?:|unpkg", text), page.name

@@ -1971,6 +1971,20 @@ HARDWARE = (
         "studies/test_studies.py",
     ),
     Mistake(
+        "labels that are no classes are not looked at",
+        "systems/_verify.py",
+        "if low < 0 or high >= classes:",
+        "if False:",
+        "numerics/test_given.py",
+    ),
+    Mistake(
+        "what a study needs is missed after it has trained",
+        "studies/_work.py",
+        "    for need in study.needs:\n        need()\n",
+        "",
+        "studies/test_studies.py",
+    ),
+    Mistake(
         "differences of seeds that do not pair",
         "studies/_table.py",
         "seeds = [seed for seed in by_seed[0] if seed in by_seed[1]]",

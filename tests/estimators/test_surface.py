@@ -2,6 +2,7 @@
 
 import warnings
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import jaxtyping
@@ -11,7 +12,7 @@ import pytest
 from equiprop.errors import ExclusionWarning, InputError
 from equiprop.estimators import Adjoint, Centered, ContinuousTime, Holomorphic, Layer, _estimate, estimate
 from equiprop.homeostasis import AntisymmetricHomeostasis, Controlled, JacobianHomeostasis
-from equiprop.numerics import Schedule
+from equiprop.numerics import Schedule, SquaredError
 from equiprop.solvers import GMRES, Anderson, FixedIterations, GaussSeidel, Jacobi, relax
 from equiprop.systems import FunctionSystem, LayeredNetwork, from_energy, from_force, mlp
 
@@ -162,13 +163,20 @@ def test_that_many_samples_are_excluded_is_said_once_for_each_kind(monkeypatch):
     assert warned(Adjoint(), Centered(), Adjoint()) == [said[0].replace("Centered", "Adjoint")]
 
 
+class Undefined(SquaredError):
+    """Of no number where the target is 9, with a gradient all the same."""
+
+    def __call__(self, output, target):
+        return super().__call__(output, target) + jnp.where(target[:, 0] == 9, jnp.nan, 0)
+
+
 def test_samples_without_a_number_are_said_to_have_none(monkeypatch):
     monkeypatch.setattr(_estimate, "_warned", set())
     with pytest.warns(
         ExclusionWarning, match=r"1 of 3 .* \(whose cost or response is no finite number\); this is said once"
     ):
-        # Of a class that there is not.
-        estimate(mlp(2, (3,), 2, key=jax.random.key(0)), X, jnp.asarray([0, 9, 1]), Centered())
+        system = eqx.tree_at(lambda s: s.cost, mlp(2, (3,), 2, key=jax.random.key(0)), Undefined())
+        estimate(system, X, jnp.asarray([[1.0, 0.0], [9.0, 0.0], [0.0, 1.0]]), Centered())
 
 
 @pytest.mark.slow

@@ -253,10 +253,14 @@ def test_what_had_no_effect_in_an_old_run_is_not_kept():
         ("a = " + "[" * 1000, r"is not valid TOML \(tables or lists are nested"),
         ("[training]\nseed = " + "9" * 400, r"is not valid TOML \(a whole number has more than 64 bits\)"),
         ("[training]\nepochs = 4294967296", r"epochs = 4294967296: must be below 2\^32"),
+        (
+            "[hardware.quantisation]\nbits = 8",
+            r"hardware\.quantisation: is not used by hardware\.kind = 'perfect'.* or choose device",
+        ),
         ("[system]\nhidden = [4294967296]", r"system\.hidden = .*: must be a list of whole numbers below 2\^32"),
         ('"a\\nb" = 1', r"there is no key 'a\\nb'"),
     ],
-    ids=range(5),
+    ids=range(6),
 )
 def test_hostile_configurations_are_refused_in_one_line(tmp_path, text, message):
     (tmp_path / "c.toml").write_text(text)

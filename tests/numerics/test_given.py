@@ -64,6 +64,16 @@ def test_a_target_that_is_no_number(target):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("labels", "told"), [([0, 1, 2, 0, 1], "from 0 to 2"), ([0, 1, -1, 0, 1], "from -1 to 1")])
+def test_a_label_that_is_no_class(labels, told):
+    message = f"^target: labels go {told}; the cost tells 2 classes apart: give labels from 0 to 1"
+    with pytest.raises(InputError, match=message):
+        ep.estimate(SYSTEM, X, np.array(labels), ep.Centered())
+    # Inside of a compiled function they are not known, and their samples are excluded.
+    compiled = jax.jit(lambda y: ep.estimate(SYSTEM, X, y, ep.Centered()).excluded)
+    assert compiled(np.array(labels)).tolist() == [False, False, True, False, False]
+
+
 def test_a_cost_of_ones_own_may_compare_with_nothing():
     class Small(ep.AbstractCost):
         def __call__(self, output, target):

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -334,6 +335,14 @@ def test_an_arm_that_no_system_can_be_made_of_is_refused_before_any_is_trained(t
     with pytest.raises(InputError, match=message):
         run_study(Small(), StudySettings.read("small", "quick", path=file), tmp_path / "out")
     assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == []
+
+
+def test_what_is_not_installed_is_said_before_anything_is_trained(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "diffrax", None)
+    settings = StudySettings.read("substrate", "quick")
+    with pytest.raises(InputError, match=r"diffrax, which is not installed; pip install 'equiprop\[hardware\]'"):
+        run_study(STUDIES.find("substrate")(), settings, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_studies_are_listed(capsys):

@@ -43,7 +43,7 @@ def _sums(parts: int) -> np.ndarray:
 
 
 class GradientBar(Figures):
-    """The relative error ‖g − g*‖/‖g*‖ of the gradient g of a batch, as a few of its samples tell.
+    """The relative error `‖g − g*‖/‖g*‖` of the gradient g of a batch, as a few of its samples tell.
 
     Of each sample audited the linear equations are solved for how far its error vector is from δE = −J⁻¹∇C and from
     δ = −J⁻ᵀ∇C, and that is carried through ∂F/∂θ; all of them where a Newton step leads from the free state, so that what its

@@ -190,7 +190,7 @@ def _taken_by(section: str, kind: str, values: Mapping[str, Any]) -> dict[str, A
 def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputError:
     """An `InputError` for a key that a kind does not take, with the kinds that do."""
     family = SECTIONS[section][0]
-    others = [name for name, other in family.members().items() if key in keys_of(other)]
+    others = [name for name, other in family.members().items() if _has(other, key)]
     if others:
         return InputError(
             f"is not used by {section}.kind = {kind!r}, which takes {', '.join(takes) or 'no settings'}",
@@ -198,6 +198,11 @@ def not_taken(section: str, kind: str, key: str, takes: Iterable[str]) -> InputE
             hint=f"leave it out, or choose {' or '.join(others)}",
         )
     return unknown_key((section,), key, ["kind", *takes], all_keys())
+
+
+def _has(kind: Any, key: str) -> bool:
+    """Whether a kind takes a key, or a table of that name."""
+    return any(f"{known}.".startswith(f"{key}.") for known in keys_of(kind))
 
 
 def all_keys() -> list[str]:

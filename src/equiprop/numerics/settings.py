@@ -132,7 +132,7 @@ _TYPES: dict[str, tuple[Callable[[Any], bool], Callable[[Any], Any], str]] = {
     "counts": (
         lambda v: isinstance(v, list | tuple) and all(_is_count(n) and abs(n) < _MOST for n in v),
         tuple,
-        "a list of whole numbers below 2^32",
+        "a list of whole numbers below 2^32 (in a command: 32 16)",
     ),
     "numbers": (
         lambda v: isinstance(v, Mapping) and all(map(_is_number, v.values())),

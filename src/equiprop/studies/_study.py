@@ -1,7 +1,7 @@
 """What a study is, and what it ends with."""
 
 import abc
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -37,6 +37,8 @@ class AbstractStudy(abc.ABC):
     question: ClassVar[str]
     published: ClassVar[Sequence[Row]] = ()
     """What others have measured: rows that stand beside ours, with their `source`."""
+    needs: ClassVar[Sequence[Callable[[], Any]]] = ()
+    """Called before anything is trained: each raises `InputError` where something is not installed."""
 
     def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
         """What is measured of a run of an arm that `measure.arms` names, beside what every training says of itself.

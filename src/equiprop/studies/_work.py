@@ -39,8 +39,11 @@ def run_study(study: AbstractStudy, settings: StudySettings, out: Path, tell: Te
 
     - `tell`: is told of each step.
 
-    Raises `InputError` for a folder that holds something else, or a study of other settings; `Interrupted` after Ctrl-C.
+    Raises `InputError` for a folder that holds something else, a study of other settings, or what is not installed;
+    `Interrupted` after Ctrl-C.
     """
+    for need in study.needs:
+        need()
     with _opened(settings, out):
         tell = tell or (lambda _: None)
         _check_arms(settings, out)

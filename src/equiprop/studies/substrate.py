@@ -13,7 +13,7 @@ from equiprop.estimators import Adjoint, ContinuousTime, Estimate, HarmonicBalan
 from equiprop.experiment import TrainedRun
 from equiprop.hardware import Chip, Device, Timing, safe_frequency
 from equiprop.reporting import Chart, Panel
-from equiprop.solvers import ODE, relax
+from equiprop.solvers import ODE, diffrax, relax
 from equiprop.studies._settings import StudySettings
 from equiprop.studies._study import AbstractStudy, Outcome
 from equiprop.studies._table import Row, Table, power_law
@@ -32,6 +32,7 @@ class Substrate(AbstractStudy):
         "Does a circuit of resistors and capacitors, with parasitic poles, delays and noise, follow its equilibrium under a "
         "nudge that oscillates, so that it learns without phases, and how fast may that be?"
     )
+    needs: ClassVar = (diffrax,)
 
     def measure(self, run: TrainedRun, settings: Mapping[str, Any]) -> list[Row]:
         rows: list[Row] = []

@@ -54,6 +54,7 @@ from equiprop.systems._topology_file import topology_from_mapping as topology_fr
 from equiprop.systems._verify import is_holomorphic as is_holomorphic
 from equiprop.systems._verify import verify as verify
 from equiprop.systems._verify import verify_cost as verify_cost
+from equiprop.systems._verify import verify_labels as verify_labels
 from equiprop.systems._verify import verify_state as verify_state
 from equiprop.systems._wrapper import AbstractWrapper as AbstractWrapper
 from equiprop.systems._wrapper import innermost as innermost

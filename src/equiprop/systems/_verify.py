@@ -19,7 +19,7 @@ from jaxtyping import Array, PyTree
 from equiprop.errors import InputError
 from equiprop.numerics import AbstractCost, activation, require_numbers, trees
 from equiprop.systems._layered import LayeredNetwork
-from equiprop.systems._linearise import leak_slope, membrane_jacobian, slope
+from equiprop.systems._linearise import correct, leak_slope, membrane_jacobian, predict, slope
 from equiprop.systems._system import System
 from equiprop.systems._wrapper import innermost
 
@@ -62,8 +62,36 @@ def verify_cost(system: System, x: Any, target: Any) -> None:
     require_numbers(x, "x", real=True, may_be_empty=True)
     # A cost of a user's own may compare with nothing.
     require_numbers(target, "target", real=True, may_be_empty=not ours)
-    if not ours:
+    if ours:
+        verify_labels(system, x, target)
+    else:
         _once("cost", system, (x, target), lambda s, given: _verify_cost(s, *given))
+
+
+def verify_labels(system: System, x: Any, labels: Any, path: str | tuple[str, ...] = "target") -> None:
+    """Raises `InputError` for labels that are no classes of the cost. Inside of compiled functions they have no values."""
+    if not isinstance(getattr(system, "cost", None), AbstractCost) or isinstance(labels, Tracer):
+        return
+    if getattr(labels, "ndim", 0) != 1 or not len(labels) or not jnp.issubdtype(labels.dtype, jnp.integer):
+        return
+
+    def looked_at() -> tuple[Any, Any]:
+        state = system.initial_state(x)
+        return correct(system, state, labels), predict(system, state)
+
+    try:
+        decided, scores = jax.eval_shape(looked_at)
+    except InputError:
+        return  # Of something else, and said where it is used.
+    if decided is None:
+        return
+    values, classes = np.asarray(labels), scores.shape[-1]
+    low, high = int(values.min()), int(values.max())
+    if low < 0 or high >= classes:
+        hint = (
+            f"the cost tells {classes} classes apart: give labels from 0 to {classes - 1}, or real numbers as targets"
+        )
+        raise InputError(f"labels go from {low} to {high}", path=path, hint=hint)
 
 
 def verify_state(system: System, x: Any, state: Any, path: str = "state") -> None:
