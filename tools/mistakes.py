@@ -357,8 +357,8 @@ SYSTEMS = (
     Mistake(
         "a cost that is a mean unseen",
         "systems/_verify.py",
-        "    if not ours:",
-        "    if False:",
+        '    else:\n        _once("cost",',
+        '    elif False:\n        _once("cost",',
         "systems/test_verify.py",
     ),
     Mistake(
