@@ -43,6 +43,20 @@ def key() -> jax.Array:
     return jax.random.key(20)
 
 
+@pytest.fixture(scope="module")
+def _drawn_at_import(request):
+    rng = getattr(request.module, "RNG", None)
+    return rng if rng is None else (rng, rng.bit_generator.state)
+
+
+@pytest.fixture(autouse=True)
+def _numbers_do_not_depend_on_what_ran_before(_drawn_at_import):
+    """A module's `RNG` begins each test where the import left it: which tests share a process is chance."""
+    if _drawn_at_import is not None:
+        rng, state = _drawn_at_import
+        rng.bit_generator.state = state
+
+
 # A process may have about 65,000 memory mappings, of which every compiled program holds some, before XLA crashes. A module adds
 # 6,000 at most. What has been traced holds much more memory than that: a worker grew to nine gigabytes. Forgetting everything
 # takes ten seconds.

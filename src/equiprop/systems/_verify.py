@@ -75,12 +75,14 @@ def verify_labels(system: System, x: Any, labels: Any, path: str | tuple[str, ..
     if getattr(labels, "ndim", 0) != 1 or not len(labels) or not jnp.issubdtype(labels.dtype, jnp.integer):
         return
 
-    def looked_at() -> tuple[Any, Any]:
+    def looked_at(x: Any, labels: Any) -> tuple[Any, Any]:
         state = system.initial_state(x)
         return correct(system, state, labels), predict(system, state)
 
+    first = jax.tree.map(lambda a: a[:1] if jnp.ndim(a) else a, (x, labels))
+
     try:
-        decided, scores = jax.eval_shape(looked_at)
+        decided, scores = jax.eval_shape(looked_at, *first)
     except InputError:
         return  # Of something else, and said where it is used.
     if decided is None:
