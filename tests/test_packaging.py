@@ -23,6 +23,15 @@ def test_one_version(file, says):
     assert re.findall(says, (ROOT / file).read_text("utf-8"), re.M)[0] == ep.__version__
 
 
+def test_what_is_offered_is_there_and_is_ours():
+    offered = dir(ep)
+    assert {"mlp", "estimate", "InputError", "hardware", "__version__"} <= set(offered)
+    assert not {"Mapping", "inspect", "importlib", "Any", "printable"} & set(offered)
+    assert all(getattr(ep, name) is not None for name in offered)
+    with pytest.raises(AttributeError, match="has no attribute 'printable'"):
+        ep.printable  # noqa: B018
+
+
 def test_everything_that_is_needed_has_a_lower_bound_that_can_be_tried():
     """`make compat` installs just those."""
     bounds = lower_bounds(PROJECT["dependencies"])

@@ -1730,6 +1730,27 @@ OTHERS = (
         "cli/test_runs_command.py",
     ),
     Mistake(
+        "a part of another class accepted",
+        "numerics/settings.py",
+        "if setting.part is not None and not isinstance(value, setting.part):",
+        "if setting.part is None and not isinstance(value, object):",
+        "numerics/test_settings.py",
+    ),
+    Mistake(
+        "what is no key taken for one",
+        "numerics/given.py",
+        "any(jnp.issubdtype(key.dtype, kind) for kind in kinds)",
+        "key.size",
+        "numerics/test_given.py",
+    ),
+    Mistake(
+        "an option of a command that does not exist told in raw words",
+        "cli/_options.py",
+        "    _refuse_unknown(command, arguments, _own_options(kind))\n",
+        "",
+        "cli/test_cli.py",
+    ),
+    Mistake(
         "settings without effect accepted",
         "numerics/settings.py",
         "for name, needed in idle(type(self), values).items():",

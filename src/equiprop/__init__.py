@@ -67,19 +67,23 @@ _FLAT = (
 """The packages whose names are also here, in the order in which they are searched."""
 
 
+def _exported(package: str) -> dict[str, Any]:
+    """What a package offers: no modules, which importing it leaves behind, and where it says `__all__` no more than that."""
+    found = vars(importlib.import_module(f"equiprop.{package}"))
+    names = found.get("__all__", [name for name in found if not name.startswith("_")])
+    return {name: found[name] for name in names if not isinstance(found[name], ModuleType)}
+
+
 def __getattr__(name: str) -> Any:
     if name in _PACKAGES:
         return importlib.import_module(f"equiprop.{name}")
     if not name.startswith("_"):
         for package in _FLAT:
-            found = vars(importlib.import_module(f"equiprop.{package}")).get(name)
-            if found is not None and not isinstance(found, ModuleType):
-                return found
+            exported = _exported(package)
+            if name in exported:
+                return exported[name]
     raise AttributeError(f"module 'equiprop' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    names = {*globals(), *_PACKAGES}
-    for package in _FLAT:
-        names |= set(vars(importlib.import_module(f"equiprop.{package}")))
-    return sorted(name for name in names if not name.startswith("_") or name == "__version__")
+    return sorted({"__version__", *_PACKAGES}.union(*map(_exported, _FLAT)))

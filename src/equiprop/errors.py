@@ -5,6 +5,18 @@ import warnings
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 
+__all__ = [
+    "CheckpointWarning",
+    "EquipropError",
+    "EquipropWarning",
+    "ExclusionWarning",
+    "GradientWarning",
+    "InputError",
+    "RenamedWarning",
+    "ScheduleWarning",
+    "TrackerWarning",
+]
+
 _NOT_GIVEN = object()
 
 

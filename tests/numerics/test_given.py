@@ -9,7 +9,7 @@ import pytest
 
 import equiprop as ep
 from equiprop.errors import InputError
-from equiprop.numerics import require_numbers
+from equiprop.numerics import as_key, require_numbers
 
 SYSTEM = ep.mlp(3, (4,), 2, key=jax.random.key(0))
 X, Y = np.ones((5, 3)), np.zeros(5, int)
@@ -97,3 +97,23 @@ def test_a_state_that_is_not_of_the_inputs(look):
     ):
         with pytest.raises(InputError, match=message):
             getattr(ep, look)(SYSTEM, jnp.asarray(x), state, key=jax.random.key(0), **more)
+
+
+def test_a_seed_is_a_key():
+    made = ep.mlp(3, (4,), 2, key=0)
+    assert all(np.array_equal(a, b) for a, b in zip(jax.tree.leaves(made), jax.tree.leaves(SYSTEM), strict=True))
+    raw = jax.random.PRNGKey(0)
+    assert as_key(raw) is raw
+    for key in (None, True, "0", 1.0, jnp.zeros(2), np.zeros(2)):
+        with pytest.raises(InputError, match=r"^key.*: must be a whole number or a key such as jax.random.key\(0\)"):
+            as_key(key)
+    noisy = ep.ContinuousTime(periods=1, noise=0.1)
+    x, y = jnp.asarray(X), jnp.asarray(Y)
+    found = [ep.estimate(SYSTEM, x, y, noisy, key=key).error_vector for key in (3, jax.random.key(3))]
+    assert jax.tree.all(jax.tree.map(np.array_equal, *found))
+
+
+def test_hidden_is_any_sequence_of_whole_numbers():
+    assert ep.systems.recipes.MLP([4, 5]).hidden == ep.systems.recipes.MLP(range(4, 6)).hidden == (4, 5)
+    with pytest.raises(InputError, match=r"^hidden = 4: must be a list of whole numbers"):
+        ep.systems.recipes.MLP(4)

@@ -275,6 +275,12 @@ def test_what_is_out_of_range_in_a_part_is_refused_by_its_place():
         build(Outer, decode(Outer, {"inner": {"size": 0}}))
 
 
+@pytest.mark.parametrize("given", [8, None, {"size": 1.0}, Inner])
+def test_a_part_of_another_class_is_refused(given):
+    with pytest.raises(InputError, match=r"^inner = .*: must be an object such as Inner\(\)$"):
+        Outer(inner=given)
+
+
 def test_a_class_of_plain_annotated_fields():
     """A user's own needs none of the functions that make fields."""
 

@@ -311,7 +311,8 @@ X = jnp.ones((4, 3))
         (
             lambda p, u, x: x @ p - u,
             jnp.ones((4, 5)),
-            r"force: does not take state of shapes \[4, 3\] and x of shapes \[4, 5\] \(",
+            r"force: does not take state of shapes \[4, 3\] and x of shapes \[4, 5\] \(.*; an initial_state of "
+            "numbers is that of one sample",
         ),
         (lambda p, u, x: u + "a", X, r"force: does not take state of shapes .* \(.*"),
         (lambda p, u, x: jnp.ones((4, 3), int), X, "force: gives numbers of type int.* for a state of real ones"),

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -33,6 +33,11 @@ class Output:
 
 def parse(kind: type[T], command: str, arguments: list[str], description: str) -> T:
     """The options in `arguments` as a `kind`. Prints the help and exits if asked; raises `InputError` for anything else."""
+    _refuse_unknown(command, arguments, _own_options(kind))
+    return _parsed(kind, command, arguments, description)
+
+
+def _parsed(kind: type[T], command: str, arguments: list[str], description: str) -> T:
     complaint = io.StringIO()
     asked_for_help = any(a in ("-h", "--help") for a in arguments)
     try:
@@ -44,11 +49,18 @@ def parse(kind: type[T], command: str, arguments: list[str], description: str) -
         raise InputError(f"{command}: {_one_line(complaint.getvalue())}") from None
 
 
+_UNREAD = re.compile(r"Error parsing (--[\w.-]+): .*(?:base 10|string to float): ('.*?')")
+
+
 def _one_line(box: str) -> str:
     """The words of a drawn error box."""
     rows = [row.strip(" │|") for row in box.splitlines() if not re.match(r"^[╭╰]", row.strip())]
     words = [row.strip() for row in rows if row.strip() and not set(row.strip()) <= set("─-")]
     text = re.sub(r"\s+", " ", " ".join(words))
+    unread = _UNREAD.search(text)
+    if unread:
+        kind = "a number" if "string to float" in text else "a whole number"
+        return f"{unread[1]} = {unread[2]}: must be {kind}"
     return re.sub(r"For full helptext, (run|see):? ", "see ", text) or "the options cannot be read"
 
 
@@ -83,12 +95,18 @@ def parse_config(
 
     Raises `InputError` for an option that does not exist, with the nearest one of all sections and kinds.
     """
+    from equiprop.experiment import all_keys
+
     arguments, device = _device_file(_in_todays_names(arguments))
     base = {**base, "hardware": device} if device else base
     kinds = _chosen_kinds(arguments, base)
     settings = dict(_settings(kinds, base))
-    _refuse_unknown(kind, command, arguments, settings, kinds)
-    options = parse(_with_settings(kind, settings), command, arguments, description)
+    everything = {f"--{dashed(key)}": key for key in all_keys()} | {alias: key for key, alias in ALIASES.items()}
+    known = {f"--{dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES}
+    known |= _own_options(kind)
+    _refuse_not_taken([a for a in arguments if dashed(a.partition("=")[0]) not in known], settings, everything, kinds)
+    _refuse_unknown(command, arguments, known, everything)
+    options = _parsed(_with_settings(kind, settings), command, arguments, description)
     given = flatten({"hardware": device}) | dict(_given(options, settings))
     own = {f.name: getattr(options, f.name) for f in dataclasses.fields(kind)}  # pyright: ignore[reportArgumentType]
     return kind(**own), given
@@ -205,25 +223,35 @@ def dashed(key: str) -> str:
     return key.replace("_", "-")
 
 
-def _refuse_unknown(
-    kind: Any, command: str, arguments: list[str], settings: Mapping[str, _Option], kinds: Mapping[str, str]
-) -> None:
-    from equiprop.experiment import all_keys, not_taken
+def _own_options(kind: Any) -> set[str]:
+    """The options of a command, those of the configuration left out."""
+    named = {
+        dashed(field.name.removesuffix("_")): field.type for field in dataclasses.fields(kind)
+    }  # but for Python's words
+    flags = {f"--no-{name}" for name, hint in named.items() if hint in (bool, "bool")}
+    return {"--help", *(f"--{name}" for name in named), *flags}
 
-    everything = {f"--{dashed(key)}": key for key in all_keys()} | {alias: key for key, alias in ALIASES.items()}
-    known = {f"--{dashed(key)}" for key in settings} | {ALIASES[key] for key in settings if key in ALIASES} | {"--help"}
-    for field in dataclasses.fields(kind):
-        name = dashed(field.name.removesuffix("_"))  # a word that Python keeps for itself
-        known |= {f"--{name}", f"--no-{name}"}
+
+def _refuse_unknown(command: str, arguments: list[str], known: set[str], everything: Iterable[str] = ()) -> None:
+    """Raises `InputError` for the first argument that looks like an option and is none, with the nearest one."""
     for argument in arguments:
         name = dashed(argument.partition("=")[0])
-        if not name.startswith("--") or len(name) == 2 or name in known or name.startswith("--processes."):
-            continue
+        if name.startswith("--") and len(name) > 2 and name not in known and not name.startswith("--processes."):
+            raise InputError(f"{command}: there is no option {name}", hint=_nearest_option(name, [*known, *everything]))
+
+
+def _refuse_not_taken(
+    arguments: Iterable[str], settings: Iterable[str], everything: Mapping[str, str], kinds: Mapping[str, str]
+) -> None:
+    """Raises `InputError` for an option that the chosen kind does not take, and another one does."""
+    from equiprop.experiment import not_taken
+
+    for argument in arguments:
+        name = dashed(argument.partition("=")[0])
         if name in everything:
             section, _, key = everything[name].partition(".")
             takes = [k.removeprefix(f"{section}.") for k in settings if k.startswith(f"{section}.")]
             raise not_taken(section, kinds[section], key, [k for k in takes if k != "kind"])
-        raise InputError(f"{command}: there is no option {name}", hint=_nearest_option(name, [*known, *everything]))
 
 
 def _nearest_option(name: str, options: list[str]) -> str:

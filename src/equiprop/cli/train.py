@@ -238,4 +238,8 @@ def _printer(console: Console, bar: Any, out: Path) -> Any:
             done = (epoch - 1) * self.per_epoch + step
             bar.update(self.task, completed=done, description=f"epoch {epoch} loss {loss:.3f}")
 
+        def on_validation(self, metrics: Mapping[str, Any]) -> None:
+            super().on_validation(metrics)
+            bar.update(self.task, description=f"epoch {metrics['epoch']} judging the gradient")
+
     return Printer()

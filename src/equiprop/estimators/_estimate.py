@@ -16,7 +16,7 @@ from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, S
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.kinds import kind_of
-from equiprop.numerics import Figures, is_schedule, spread, trees
+from equiprop.numerics import Figures, as_key, is_schedule, spread, trees
 from equiprop.solvers import AbstractSolver, Equilibrium, Status, as_solver, relax
 from equiprop.systems import System, cost_gradient, verify, verify_cost, verify_state
 
@@ -132,7 +132,7 @@ def estimate(
     solver: AbstractSolver | None = None,
     equilibrium: Equilibrium | None = None,
     wrt_input: bool = False,
-    key: PRNGKeyArray | None = None,
+    key: PRNGKeyArray | int | None = None,
 ) -> Estimate:
     """Estimates the gradient of the mean cost over a batch, with an error bar, and one per sample. Compiled when first called.
 
@@ -147,7 +147,7 @@ def estimate(
     - `equilibrium`: the free equilibrium of this batch, if it is at hand. An estimator that needs no free phase starts there. A
       sample on which there is more force than that says, as after a change of the parameters or of x, counts as unconverged.
     - `wrt_input`: whether the gradient for the inputs is wanted, too.
-    - `key`: for estimators that draw random numbers.
+    - `key`: for estimators that draw random numbers; or a seed.
 
     Raises `InputError` where an argument is of another type, the estimator cannot serve the system, the cost does not give one
     number a sample, the samples of a batch act on each other, or the equilibrium is of another batch size.
@@ -162,6 +162,7 @@ def estimate(
     target = jax.tree.map(jnp.asarray, target)
     _check_equilibrium(equilibrium, system, x)
     estimator.check(system, x)
+    key = None if key is None else as_key(key)
     answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
     grounds = Grounds(

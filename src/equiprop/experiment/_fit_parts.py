@@ -17,7 +17,7 @@ from equiprop.experiment._config import Choice, Config
 from equiprop.experiment._recorded import Recorded
 from equiprop.experiment._trainer import feed_of
 from equiprop.homeostasis import AbstractHomeostasis, AutoHomeostasis
-from equiprop.numerics import trees
+from equiprop.numerics import as_key, trees
 from equiprop.solvers import AbstractSolver, GaussSeidel
 from equiprop.systems import System
 from equiprop.training import (
@@ -66,7 +66,7 @@ def source_of(data: Any, system: System, key: Any, given: Mapping[str, Any]) -> 
     if isinstance(data, Dataset):
         if validation is None and len(data.validation):
             validation = on_device(data.validation, data, dtype)
-        seed = key if isinstance(key, int) else int(jax.random.bits(key))
+        seed = key if isinstance(key, int) else int(jax.random.bits(as_key(key)))
         feed = feed_of(data, batch_size=size, seed=seed, dtype=dtype, placement=placement)
         return Source(feed, validation, data.info, data.test)
     if isinstance(data, tuple) and len(data) == 2:
@@ -122,7 +122,7 @@ def job_of(lane: Mapping[str, Any], source: Source, given: Mapping[str, Any]) ->
         components=components,
         spec=StepSpec(size, pieces, source.feed.steps_per_epoch, planned, placement),
         feed=source.feed,
-        key=jax.random.key(key) if isinstance(key, int) else key,
+        key=as_key(key),
         dtype=dtype,
         validation=source.validation,
         transforms=tuple(given["transforms"]),

@@ -3,7 +3,6 @@
 import abc
 from typing import Any, ClassVar
 
-import jax
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
@@ -23,7 +22,7 @@ from equiprop.hardware.programming import Programming
 from equiprop.hardware.quantisation import Quantisation
 from equiprop.hardware.stuck import Stuck
 from equiprop.hardware.weight_range import WeightRange
-from equiprop.numerics import Number, Settings, choice, count, number, part
+from equiprop.numerics import Number, Settings, as_key, choice, count, number, part
 from equiprop.systems import System
 
 
@@ -126,7 +125,7 @@ class Device(AbstractDevice):
             )
         if seed is None:
             seed = 0 if isinstance(self.seed, str) else self.seed
-        chip = Chip.make(self, system, jax.random.key(seed) if isinstance(seed, int) else seed, x)
+        chip = Chip.make(self, system, as_key(seed, "seed"), x)
         return chip if self.coding.is_off else self.coding.of(chip)
 
     def cited(self) -> tuple[str, ...]:

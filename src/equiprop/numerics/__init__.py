@@ -21,6 +21,7 @@ from equiprop.numerics.diodes import voltage_beside_diodes as voltage_beside_dio
 from equiprop.numerics.frozen import Frozen as Frozen
 from equiprop.numerics.frozen import freeze as freeze
 from equiprop.numerics.frozen import thaw as thaw
+from equiprop.numerics.given import as_key as as_key
 from equiprop.numerics.given import require_numbers as require_numbers
 from equiprop.numerics.hutchinson import ProbeMoments as ProbeMoments
 from equiprop.numerics.hutchinson import antisymmetric_moments as antisymmetric_moments

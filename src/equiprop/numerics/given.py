@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.numerics import trees
@@ -33,6 +34,16 @@ def require_numbers(tree: Any, path: str, *, real: bool = False, may_be_empty: b
             raise InputError("is a single number", path=where, hint=_HINT)
         if not array.shape[0]:
             raise InputError("the batch holds no sample; give at least one", path=where)
+
+
+def as_key(key: Any, path: str = "key") -> PRNGKeyArray:
+    """The key of a whole number, and a key itself. Raises `InputError` for what is neither."""
+    if isinstance(key, int | np.integer) and not isinstance(key, bool):
+        return jax.random.key(key)
+    kinds = (jax.dtypes.prng_key, jnp.uint32)
+    if not isinstance(key, jax.Array) or not any(jnp.issubdtype(key.dtype, kind) for kind in kinds):
+        raise InputError("must be a whole number or a key such as jax.random.key(0)", path=path, value=key)
+    return key
 
 
 def _as_array(leaf: Any, path: str) -> Any:

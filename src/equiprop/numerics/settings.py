@@ -8,7 +8,7 @@ them is a sweep, and a schedule may stand in their place. Everything else is str
 import dataclasses
 import inspect
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any, ClassVar, get_type_hints
 
@@ -194,8 +194,8 @@ def text(default: str, doc: str = "") -> Any:
 
 
 def counts(default: tuple[int, ...], doc: str = "") -> Any:
-    """A field that holds whole numbers and is part of the program."""
-    return _static(default, Setting("counts", doc))
+    """A field that holds whole numbers, given as any sequence of them, and is part of the program."""
+    return _static(default, Setting("counts", doc), converter=_hashable)
 
 
 def constant(default: float | str, doc: str = "", **rules: Any) -> Any:
@@ -209,8 +209,12 @@ def part(cls: type, doc: str = "", **usual: Any) -> Any:
     return eqx.field(default_factory=partial(cls, **usual), metadata={"setting": setting})
 
 
-def _static(default: Any, setting: Setting, kw_only: bool = False) -> Any:
-    return eqx.field(default=default, static=True, metadata={"setting": setting}, kw_only=kw_only)
+def _static(default: Any, setting: Setting, kw_only: bool = False, **options: Any) -> Any:
+    return eqx.field(default=default, static=True, metadata={"setting": setting}, kw_only=kw_only, **options)
+
+
+def _hashable(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value
 
 
 def _as_leaf(word: Any, value: Any) -> Any:
@@ -239,6 +243,8 @@ class Settings(eqx.Module):
         settings = settings_of(type(self))
         for name, setting in settings.items():
             value = getattr(self, name)
+            if setting.part is not None and not isinstance(value, setting.part):
+                raise InputError(f"must be an object such as {setting.part.__name__}()", path=name, value=value)
             if setting.type in ("part", "numbers") or isinstance(value, Tracer):
                 continue
             if setting.type == "number" and not isinstance(value, float | int | str):

@@ -25,7 +25,7 @@ def _shapes(tree: PyTree) -> PyTree:
     return jax.tree.map(lambda leaf: list(jnp.shape(leaf)), tree)
 
 
-def _taken(what: str, answer: Callable[[], PyTree], **given: PyTree) -> PyTree:
+def _taken(what: str, answer: Callable[[], PyTree], hint: str = "", **given: PyTree) -> PyTree:
     """What a function of the user gives. Raises `InputError` where it does not take what it is given; whether it takes complex
     numbers is for others to say.
     """
@@ -37,7 +37,7 @@ def _taken(what: str, answer: Callable[[], PyTree], **given: PyTree) -> PyTree:
         if any(map(jnp.iscomplexobj, jax.tree.leaves(given))):
             raise
         told = " and ".join(f"{name} of shapes {_shapes(tree)}" for name, tree in given.items())
-        raise InputError(f"{what}: does not take {told} ({error})") from error
+        raise InputError(f"{what}: does not take {told} ({error})", hint=hint) from error
 
 
 class FunctionSystem(System):
@@ -97,7 +97,11 @@ class FunctionSystem(System):
 
     def _force_like(self, state: PyTree, x: Any) -> PyTree:
         """What the force gives, as shapes. Raises `InputError` where the function does not take such a state and such inputs."""
-        return _taken("force", lambda: jax.eval_shape(lambda: self.force(state, self.injection(x))), state=state, x=x)
+        repeated = isinstance(self.start, _Repeated)
+        hint = "an initial_state of numbers is that of one sample, without the axis of samples" if repeated else ""
+        return _taken(
+            "force", lambda: jax.eval_shape(lambda: self.force(state, self.injection(x))), hint, state=state, x=x
+        )
 
     def activity(self, state: PyTree) -> PyTree:
         activity = _taken("activity", lambda: self.activation(state), state=state)

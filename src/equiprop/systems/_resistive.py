@@ -1,5 +1,6 @@
 """Networks of resistors, diodes and amplifiers: what relaxes is Kirchhoff's current law."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +65,7 @@ class ResistiveNetwork(System):
     def create(
         cls,
         inputs: int,
-        hidden: tuple[int, ...],
+        hidden: Sequence[int],
         outputs: int,
         *,
         classes: int,

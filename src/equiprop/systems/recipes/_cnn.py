@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import choice, constant, text
+from equiprop.numerics import as_key, choice, constant, text
 from equiprop.systems._chains import Stage, convolutional
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems.recipes._recipe import WEAK_FEEDBACK, AbstractRecipe, Shape, as_image, refuse_unused
@@ -130,13 +130,14 @@ class CNN(AbstractRecipe):
 
 
 def cnn(
-    image: tuple[int, int, int], classes: int, *, key: PRNGKeyArray, dtype: Any = None, **settings: Any
+    image: tuple[int, int, int], classes: int, *, key: PRNGKeyArray | int, dtype: Any = None, **settings: Any
 ) -> LayeredNetwork:
     """A chain of convolutions and softmax pooling; what leads back is the transpose of convolutions and pooling of its own.
 
     **Arguments:**
 
     - `image`: height, width and channels.
+    - `key`: of the first weights; or a seed.
     - `settings`: the fields of `CNN`: `preset`, `activation`, `feedback`, `weight_angle`, `feedback_gain`, `cost`, `gain`.
     """
-    return CNN(**settings).create(image, classes, key=key, dtype=dtype)
+    return CNN(**settings).create(image, classes, key=as_key(key), dtype=dtype)

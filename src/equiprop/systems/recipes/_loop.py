@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import constant, counts, text
+from equiprop.numerics import as_key, constant, counts, text
 from equiprop.systems._chains import loop
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems.recipes._recipe import AbstractRecipe, Shape, units
@@ -17,7 +17,7 @@ class Loop(AbstractRecipe):
 
     kind: ClassVar[str] = "loop"
 
-    hidden: tuple[int, ...] = counts((256, 256), "Units of each hidden population, two at least.")
+    hidden: Sequence[int] = counts((256, 256), "Units of each hidden population, two at least.")
     activation: str = text(
         "shifted_sigmoid", "shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid; or file.py:Class."
     )
@@ -42,12 +42,13 @@ class Loop(AbstractRecipe):
 
 
 def loop_network(
-    inputs: int, hidden: Sequence[int], outputs: int, *, key: PRNGKeyArray, dtype: Any = None, **settings: Any
+    inputs: int, hidden: Sequence[int], outputs: int, *, key: PRNGKeyArray | int, dtype: Any = None, **settings: Any
 ) -> LayeredNetwork:
     """input → hidden_1 → … → output → hidden_1: recurrent, and no connection has a reciprocal partner.
 
     **Arguments:**
 
+    - `key`: of the first weights; or a seed.
     - `settings`: the other fields of `Loop`: `activation`, `cost`, `gain`, `feedback_gain`.
     """
-    return Loop(tuple(hidden), **settings).create((inputs,), outputs, key=key, dtype=dtype)
+    return Loop(hidden, **settings).create((inputs,), outputs, key=as_key(key), dtype=dtype)

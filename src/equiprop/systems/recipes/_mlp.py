@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import choice, constant, counts, text
+from equiprop.numerics import as_key, choice, constant, counts, text
 from equiprop.systems._chains import chain
 from equiprop.systems._layered import LayeredNetwork
 from equiprop.systems.recipes._recipe import WEAK_FEEDBACK, AbstractRecipe, Shape, refuse_unused, units
@@ -17,7 +17,7 @@ class MLP(AbstractRecipe):
 
     kind: ClassVar[str] = "mlp"
 
-    hidden: tuple[int, ...] = counts((256, 256), "Units of each hidden population.")
+    hidden: Sequence[int] = counts((256, 256), "Units of each hidden population.")
     activation: str = text(
         "shifted_sigmoid", "shifted_sigmoid, dsilu, tanh, identity, relu or hard_sigmoid; or file.py:Class."
     )
@@ -64,13 +64,14 @@ class MLP(AbstractRecipe):
 
 
 def mlp(
-    inputs: int, hidden: Sequence[int], outputs: int, *, key: PRNGKeyArray, dtype: Any = None, **settings: Any
+    inputs: int, hidden: Sequence[int], outputs: int, *, key: PRNGKeyArray | int, dtype: Any = None, **settings: Any
 ) -> LayeredNetwork:
     """A chain input – hidden – … – output in which neighbouring layers act on each other.
 
     **Arguments:**
 
     - `inputs`, `hidden`, `outputs`: numbers of units; the output has as many units as there are classes.
+    - `key`: of the first weights; or a seed.
     - `settings`: the other fields of `MLP`: `activation`, `feedback`, `weight_angle`, `feedback_gain`, `cost`, `gain`.
     """
-    return MLP(tuple(hidden), **settings).create((inputs,), outputs, key=key, dtype=dtype)
+    return MLP(hidden, **settings).create((inputs,), outputs, key=as_key(key), dtype=dtype)

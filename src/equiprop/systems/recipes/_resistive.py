@@ -1,11 +1,12 @@
 """Networks of resistors and diodes."""
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from jaxtyping import PRNGKeyArray
 
 from equiprop.errors import InputError
-from equiprop.numerics import constant, counts, text
+from equiprop.numerics import as_key, constant, counts, text
 from equiprop.systems._resistive import ResistiveNetwork
 from equiprop.systems.recipes._recipe import AbstractRecipe, Shape, units
 
@@ -19,7 +20,7 @@ class Resistive(AbstractRecipe):
         "Kendall et al., Training end-to-end analog neural networks with equilibrium propagation, 2020, arXiv:2006.01981",
     )
 
-    hidden: tuple[int, ...] = counts((64,), "Nodes of each hidden layer.")
+    hidden: Sequence[int] = counts((64,), "Nodes of each hidden layer.")
     amplification: float = constant(
         4.0, "By how much voltages are higher for the next layer, and currents smaller for the one before.", above=0
     )
@@ -64,13 +65,14 @@ class Resistive(AbstractRecipe):
 
 
 def resistive(
-    inputs: int, hidden: tuple[int, ...], outputs: int, *, key: PRNGKeyArray, dtype: Any = None, **settings: Any
+    inputs: int, hidden: Sequence[int], outputs: int, *, key: PRNGKeyArray | int, dtype: Any = None, **settings: Any
 ) -> ResistiveNetwork:
     """A network of resistors, diodes and amplifiers, which relaxes by Kirchhoff's laws.
 
     **Arguments:**
 
+    - `key`: of the first weights; or a seed.
     - `settings`: the other fields of `Resistive`: `amplification`, `diode_current`, `diode_voltage`, `smallest`, `largest` and
       `cost`.
     """
-    return Resistive(tuple(hidden), **settings).create((inputs,), outputs, key=key, dtype=dtype)
+    return Resistive(hidden, **settings).create((inputs,), outputs, key=as_key(key), dtype=dtype)

@@ -26,11 +26,11 @@ class Progress(Callback):
         print(text.encode(encoding, "replace").decode(encoding), end=end, flush=True)  # noqa: T201
 
     def on_start(self, plan: Plan) -> None:
-        self._epochs, self._first, self._began = plan.epochs, plan.epoch + 1, time.perf_counter()
+        self._epochs, self._first = plan.epochs, plan.epoch + 1
         heading = self.heading(plan)
         if heading:
             self.say(heading)
-        self.say("compiling ...", end=" ")
+        self._begin("compiling ...")
 
     def heading(self, plan: Plan) -> str:
         """What is said before all; empty for nothing."""
@@ -39,15 +39,13 @@ class Progress(Callback):
     def on_steps(self, epoch: int, step: int, loss: float) -> None:
         del epoch, step, loss
         # The first call compiles.
-        if self._began is not None:
-            self.say(f"{time.perf_counter() - self._began:.1f} s")
-            self._began = None
+        self._ended()
 
     def on_validation(self, metrics: Mapping[str, Any]) -> None:
         # The first time it is compiled.
         if metrics["epoch"] == self._first:
-            waiting = "compiling what tells how good the gradient is ..."
-            self.say("  ".join([*_progress(metrics, self._epochs), waiting]))
+            self.say("  ".join(_progress(metrics, self._epochs)))
+            self._begin("compiling what tells how good the gradient is ...")
 
     def on_end(self, reason: str) -> None:
         del reason
@@ -56,9 +54,19 @@ class Progress(Callback):
 
     def on_epoch(self, metrics: Mapping[str, Any], system: System) -> None:
         del system
+        self._ended()
         epoch = metrics["epoch"]
         if self._epochs <= 20 or epoch in (1, self._epochs) or epoch % 5 == 0:
             self.say(epoch_line(metrics, self._epochs))
+
+    def _begin(self, waiting: str) -> None:
+        self._began = time.perf_counter()
+        self.say(waiting, end=" ")
+
+    def _ended(self) -> None:
+        if self._began is not None:
+            self.say(f"{time.perf_counter() - self._began:.1f} s")
+            self._began = None
 
 
 def epoch_line(metrics: Mapping[str, Any], epochs: int) -> str:
