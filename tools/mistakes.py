@@ -1751,6 +1751,13 @@ OTHERS = (
         "cli/test_cli.py",
     ),
     Mistake(
+        "a title that leaves its panel",
+        "reporting/_canvas.py",
+        "int((width - 0.3) / 0.085)",
+        "int(width / 0.04)",
+        "reporting/test_reporting_figures.py",
+    ),
+    Mistake(
         "settings without effect accepted",
         "numerics/settings.py",
         "for name, needed in idle(type(self), values).items():",

@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[1] / "docs" / "keys.md"
 HEAD = """# Configuration keys
 
 Written by `python tools/write_keys.py` from the classes themselves. How files and options are read is in
-[configuration.md](configuration.md). `dataset` is the one key outside of the sections. Every number
+[Configuration](configuration.md). `dataset` is the one key outside of the sections. Every number
 that is no count may be a [schedule](configuration.md#schedules), except those of the system.
 """
 

@@ -7,10 +7,12 @@ from xml.etree import ElementTree
 
 import matplotlib
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from reporting_runs import epoch_line, write_run_into
 
 from equiprop.reporting import Chart, Curve, Map, Panel, Run, charts, read_run
-from equiprop.reporting._canvas import DARK, LIGHT, PALETTE
+from equiprop.reporting._canvas import DARK, LIGHT, PALETTE, _figure, _house_style
 from equiprop.reporting._chart import spoken
 from equiprop.reporting._page import _notes
 
@@ -55,6 +57,19 @@ def test_figures_are_well_formed_and_name_what_they_show(runs: list[Run]) -> Non
             assert root.tag == "{http://www.w3.org/2000/svg}svg"
             assert all(panel.title in text for panel in chart.panels) and "epoch" in text
             assert LIGHT in chart.svg and DARK not in chart.svg
+
+
+def test_a_long_title_stays_above_its_panel() -> None:
+    title = "Error of the summed gradient to the exact response, of every sample and of every layer"
+    with _house_style():
+        figure = _figure([Panel(title, "", [Curve(0, [1, 2], [1.0, 2.0])])] * 4, ["a"], legend=True)
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+    for axes in figure.axes:
+        told = axes.get_title(loc="left")
+        (drawn,) = [text for text in axes.findobj(Text) if text.get_text() == told]
+        assert told.replace("\n", " ") == title
+        assert drawn.get_window_extent(renderer).x1 < axes.get_window_extent(renderer).x1
 
 
 def test_the_same_runs_give_the_same_bytes_whatever_the_user_has_set(runs: list[Run]) -> None:

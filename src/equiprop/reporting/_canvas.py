@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 from equiprop.errors import printable
@@ -138,6 +139,8 @@ def _figure(panels: Sequence[Panel | Map], labels: Sequence[str], *, legend: boo
     figure.set_layout_engine("constrained", w_pad=0.06, h_pad=0.06, hspace=0.04, wspace=0.02)
     for position, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, position + 1)
+        # About 0.085 inch a character, and the numbers beside the axis.
+        axes.set_title(fill(printable(panel.title), int((width - 0.3) / 0.085)))
         if isinstance(panel, Map):
             _draw_map(axes, panel)
         else:
@@ -303,7 +306,6 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
             markeredgewidth=0,
             clip_on=False,
         )
-    axes.set_title(printable(panel.title))
     axes.set_ylabel(printable(panel.unit))
     if lowest:
         axes.set_xlabel(printable(panel.across))
@@ -313,7 +315,6 @@ def _draw_map(axes: "Axes", panel: Map) -> None:
     mesh = axes.pcolormesh(panel.places, panel.heights, panel.values, vmin=0, vmax=1, cmap="viridis", shading="nearest")
     axes.grid(visible=False)
     axes.set_aspect("equal")
-    axes.set_title(printable(panel.title))
     axes.set_xlabel(printable(panel.across))
     axes.set_ylabel(printable(panel.up))
     assert axes.figure is not None

@@ -83,7 +83,7 @@ def _chart(layers: Table, networks: Table, settings: StudySettings) -> Chart:
     arms = [name for name in settings.arms if layers.where(arm=name).rows]
     labels = [settings.arms[name].label for name in arms]
     curves = [layers.where(arm=name).curve(place, "layer", "cosine") for place, name in enumerate(arms)]
-    panels = [Panel("Cosine to the exact gradient by layer", "", curves, ((1.0, "exact"),), across="layer")]
+    panels = [Panel("Cosine by layer", "", curves, ((1.0, "exact"),), across="layer")]
     families = list(dict.fromkeys(settings.arms[name].family for name in arms))
     for name in _FIGURES:
         drawn = []

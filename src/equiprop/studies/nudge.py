@@ -81,7 +81,7 @@ def _chart(means: Table) -> Chart:
         return Panel(title, "", curves, across="|β|", logarithmic_across=True, **given)
 
     panels = [
-        panel("Error of the gradient to the exact response", "error to the exact response", logarithmic=True),
+        panel("Error to the exact response", "error to the exact response", logarithmic=True),
         panel("Error of a sample, median", "of a sample, median", logarithmic=True),
         panel("Cosine to the exact gradient", "cosine to the exact gradient", references=((1.0, "exact"),)),
         panel("Excluded samples", "excluded"),

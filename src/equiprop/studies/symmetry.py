@@ -75,9 +75,7 @@ def _chart(table: Table) -> Chart:
 
     panels = [
         panel("Cosine of the gradient", "cosine", references=((1.0, "exact"),)),
-        panel(
-            "Error above that of the exact gradient, points", "to the exact gradient", references=((0.0, "as good"),)
-        ),
+        panel("Points above the exact gradient", "to the exact gradient", references=((0.0, "as good"),)),
     ]
     reading = "A point is a strength and an angle, a curve a field; symmetry is ‖S‖/(‖S‖ + ‖A‖) at the end of training."
     return Chart("symmetry", "How much symmetry is enough", reading, panels, fields)
