@@ -197,7 +197,8 @@ def _settings(kinds: Mapping[str, str], base: Mapping[str, Any]) -> Iterator[tup
     from equiprop.numerics.settings import settings_of
 
     config = Config.from_mapping(overlaid(base, {f"{section}.kind": kind for section, kind in kinds.items()}))
-    doc = "digits (built in), mnist, fashion_mnist, cifar10, cifar100, imagenet32, a .npz, .csv or .parquet file, a folder of images, or file.py:function."
+    named = "digits (built in), mnist, fashion_mnist, cifar10, cifar100, imagenet32"
+    doc = f"{named}, a .npz, .csv or .parquet file, a folder of images, or file.py:function."
     yield "dataset", _Option(Setting("text", doc), config.dataset)
     for section, (family, _) in SECTIONS.items():
         chosen = getattr(config, section)

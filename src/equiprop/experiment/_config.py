@@ -215,19 +215,26 @@ def all_keys() -> list[str]:
     return keys
 
 
+def usual(section: str) -> Any:
+    """A field that holds what a section is where nothing is said."""
+    return field(
+        default_factory=lambda: defaults_of(TrainingSettings) if section == "training" else Choice.of(section, {})
+    )
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that a run depends on. Replayable: the same configuration and versions give the same weights."""
 
     dataset: str = "digits"
-    system: Choice = field(default_factory=lambda: Choice.of("system", {}))
-    solver: Choice = field(default_factory=lambda: Choice.of("solver", {}))
-    estimator: Choice = field(default_factory=lambda: Choice.of("estimator", {}))
-    reference: Choice = field(default_factory=lambda: Choice.of("reference", {}))
-    homeostasis: Choice = field(default_factory=lambda: Choice.of("homeostasis", {}))
-    optimizer: Choice = field(default_factory=lambda: Choice.of("optimizer", {}))
-    hardware: Choice = field(default_factory=lambda: Choice.of("hardware", {}))
-    training: dict[str, Any] = field(default_factory=lambda: defaults_of(TrainingSettings))
+    system: Choice = usual("system")
+    solver: Choice = usual("solver")
+    estimator: Choice = usual("estimator")
+    reference: Choice = usual("reference")
+    homeostasis: Choice = usual("homeostasis")
+    optimizer: Choice = usual("optimizer")
+    hardware: Choice = usual("hardware")
+    training: dict[str, Any] = usual("training")
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, complete: bool = False) -> "Config":
