@@ -1,5 +1,6 @@
 """How deep a chain may be."""
 
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -16,7 +17,15 @@ from equiprop.studies._trained import trained_table
 
 _LAYER, _NETWORK = "layer", "network"
 _COSINE = "cosine_to_adjoint."
-_FIGURES = ("bias of the nudge", "bias of asymmetry", "symmetry", "certificate, degrees", "granted", "contraction")
+_FIGURES = (
+    "bias of the nudge",
+    "bias of asymmetry",
+    "symmetry",
+    "certificate, degrees",
+    "granted",
+    "contraction",
+    "sweeps of all phases",
+)
 
 
 class Depth(AbstractStudy):
@@ -48,7 +57,13 @@ class Depth(AbstractStudy):
                 continue
             plain, ours = first["none"][0]["cosine"], first["homeostasis"][0]["cosine"]
             facts[str(depth)] = {"none": plain.mean, "homeostasis": ours.mean}
-            said.append(f"{depth} layers: cosine of the first {plain} without homeostasis, {ours} with it.")
+            arm = f"homeostasis-deep_{depth}"
+            found = [row["cosine"] for row in measured.where(by=_LAYER, arm=arm).rows if row["cosine"] is not None]
+            least = min(found, default=math.nan)
+            said.append(
+                f"{depth} layers: cosine of the first {plain} without homeostasis, {ours} with it; of no layer and no seed below "
+                f"{least:.4g}."
+            )
         ours = [row for row in networks.rows if row["arm"].startswith("homeostasis")]
         said.append(
             "With homeostasis, from the shallowest to the deepest: "
@@ -75,6 +90,7 @@ def _figures(run: TrainedRun, samples: int) -> dict[str, float]:
         median_of(bound.angle, bound.granted),
         float(bound.granted.mean()),
         median_of(found.contraction, free.converged),
+        run.history[-1]["relaxation_steps"],
     )
     return dict(zip(_FIGURES, figures, strict=True))
 
