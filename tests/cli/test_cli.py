@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from equiprop import __version__
 from equiprop.cli.main import COMMANDS, main
 from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
@@ -62,6 +63,11 @@ def test_map(capsys):
     code, out, _ = call(capsys)
     assert code == 2 and "usage" in out
     assert call(capsys, "--version")[1].startswith("equiprop ")
+
+
+def test_the_command_is_a_module_too():
+    told = subprocess.run([sys.executable, "-m", "equiprop", "--version"], capture_output=True, text=True, check=True)
+    assert told.stdout == f"equiprop {__version__}\n"
 
 
 @pytest.mark.slow
