@@ -35,7 +35,8 @@ AXES = {
 
 
 def step(chosen: ep.experiment.Trainer, name: str) -> Case:
-    given = chosen.job(chosen.samples), chosen.initial_train_state(), jnp.asarray(STEPS)
+    state = chosen.initial_train_state()
+    given = chosen.job(chosen.samples, state), state, jnp.asarray(STEPS)
     return Case(name, steps, given, STEPS)
 
 

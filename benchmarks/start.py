@@ -56,7 +56,8 @@ def compile_here(homeostasis: str) -> float:
 
     config = ep.experiment.Config.from_file(CONFIG).changed({"homeostasis.kind": homeostasis})
     trainer = ep.experiment.Trainer(config, images(100))
-    given = trainer.job(trainer.samples), trainer.initial_train_state(), jnp.asarray(1)
+    state = trainer.initial_train_state()
+    given = trainer.job(trainer.samples, state), state, jnp.asarray(1)
     lowered = jax.jit(steps, donate_argnums=1).lower(*given)
     began = time.perf_counter()
     lowered.compile()

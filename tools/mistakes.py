@@ -1254,9 +1254,9 @@ TRAINING = (
     Mistake(
         "order of samples that ignores the epoch",
         "training/_step.py",
-        "epoch_key = jax.random.fold_in(state.key, state.epoch)",
-        "epoch_key = jax.random.fold_in(state.key, state.step)",
-        "experiment/test_loop.py",
+        "epoch_key = jax.random.fold_in(key, epoch)",
+        "epoch_key = jax.random.fold_in(key, 0)",
+        "experiment/test_trainer.py",
     ),
     Mistake(
         "schedules that begin anew in every epoch",

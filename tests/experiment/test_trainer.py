@@ -237,6 +237,15 @@ def test_feedback_has_the_learning_rate_of_its_forward_weight_unless_it_has_one(
         assert np.allclose(moved.weights["output->hidden_1"], wanted)
 
 
+def test_every_epoch_has_an_order_of_its_own():
+    trainer = Trainer(config(), DATA)
+    first = trainer.initial_train_state()
+    second = eqx.tree_at(lambda s: s.epoch, first, first.epoch + 1)
+    orders = [np.asarray(trainer.order(trainer.samples, state)) for state in (first, second, first)]
+    assert all(np.array_equal(np.sort(order), np.arange(len(trainer.samples))) for order in orders)
+    assert np.array_equal(orders[0], orders[2]) and not np.array_equal(orders[0], orders[1])
+
+
 def test_float64_must_be_enabled():
     jax.config.update("jax_enable_x64", False)
     try:

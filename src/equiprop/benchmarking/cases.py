@@ -59,8 +59,10 @@ def _steps(trainer: Trainer, system: System, steps: int) -> Iterator[Case]:
         estimator = Choice.of("estimator", chosen.to_mapping() | points).create()
         for label, homeostasis in (("", _none()), (" + homeostasis", _homeostasis(trainer.config, system))):
             components = trainer.components.replace(estimator=estimator, homeostasis=homeostasis)
-            job = Job(trainer.spec, components, trainer.samples, trainer.transforms)
-            yield Case(f"step, {name}{label}", _advance, (job, _start(trainer, system), jnp.asarray(steps)), steps)
+            started = _start(trainer, system)
+            order = trainer.order(trainer.samples, started)
+            job = Job(trainer.spec, components, trainer.samples, trainer.transforms, order)
+            yield Case(f"step, {name}{label}", _advance, (job, started, jnp.asarray(steps)), steps)
 
 
 def _start(trainer: Trainer, system: System) -> TrainState:
@@ -68,7 +70,8 @@ def _start(trainer: Trainer, system: System) -> TrainState:
 
 
 def _epoch(trainer: Trainer, system: System) -> Iterator[Case]:
-    given = (trainer.job(trainer.samples), _start(trainer, system), jnp.asarray(trainer.steps_per_epoch))
+    state = _start(trainer, system)
+    given = (trainer.job(trainer.samples, state), state, jnp.asarray(trainer.steps_per_epoch))
     yield Case("epoch", _advance, given)
 
 

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Int
 
 from equiprop.errors import InputError
+from equiprop.training._components import Components
 from equiprop.training._samples import Samples
 from equiprop.training._step import Job, TrainState
 from equiprop.training._training import Training
@@ -45,9 +46,9 @@ class Lanes:
     ) -> list[TrainState]:
         """`steps` more steps of the current epoch in some of the lanes. The buffers of the states are used up."""
         if self._stacked and len(lanes) > 1:
-            jobs = [self._trainings[i].job(samples) for i in lanes]
-            components = _stack([job.components for job in jobs])
-            state = _advance((jobs[0], components, jnp.asarray(steps, jnp.int32)), _stack(states))
+            jobs = [self._trainings[i].job(samples, state) for i, state in zip(lanes, states, strict=True)]
+            own = _stack([(job.components, job.order) for job in jobs])
+            state = _advance((jobs[0], own, jnp.asarray(steps, jnp.int32)), _stack(states))
             return jax.block_until_ready([jax.tree.map(lambda a, n=n: a[n], state) for n in range(len(lanes))])
 
         def alone(lane: int, state: TrainState) -> TrainState:
@@ -73,9 +74,10 @@ def _stack(trees: Sequence[T]) -> T:
 
 @eqx.filter_jit(donate="all-except-first")
 def _advance(fixed: tuple[Job, Any, Int[Array, ""]], states: TrainState) -> TrainState:
-    job, components, count = fixed
+    job, own, count = fixed
 
-    def one(components: Any, state: TrainState) -> TrainState:
-        return Job(job.spec, components, job.samples, job.transforms).steps(state, count)
+    def one(own: tuple[Components, Array | None], state: TrainState) -> TrainState:
+        components, order = own
+        return Job(job.spec, components, job.samples, job.transforms, order).steps(state, count)
 
-    return eqx.filter_vmap(one)(components, states)
+    return eqx.filter_vmap(one)(own, states)

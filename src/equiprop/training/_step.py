@@ -140,12 +140,14 @@ class Job(eqx.Module):
     """What a compiled step is given besides the state that it changes.
 
     - `transforms`: what is done to every batch, in turn.
+    - `order`: that of the samples in this epoch, see `shuffled`; `None` where they come in the order in which they lie.
     """
 
     spec: StepSpec = eqx.field(static=True)
     components: Components
     samples: Samples
     transforms: tuple[Transform, ...] = ()
+    order: Int[Array, " samples"] | None = None
 
     def steps(self, state: TrainState, count: Int[Array, ""]) -> TrainState:
         """`count` more steps of the current epoch: one loop on the device, the same code for any count.
@@ -153,23 +155,21 @@ class Job(eqx.Module):
         The order of the samples and the probes follow from the run's key, the epoch and the step alone, so that stopping
         between two calls changes nothing.
         """
-        epoch_key = jax.random.fold_in(state.key, state.epoch)
-        order_key, probe_key = jax.random.split(epoch_key)
+        epoch_key, _, probe_key = _keys_of(state.key, state.epoch)
         keys = (jax.random.fold_in(epoch_key, 2), probe_key, *(jax.random.fold_in(epoch_key, i) for i in (3, 4)))
-        shuffled = jax.random.permutation(order_key, len(self.samples))
-        order = shuffled if self.samples.first is None else jnp.arange(len(self.samples))
         arrays, static = eqx.partition(state, eqx.is_array)
 
         def one(_: Array, arrays: PyTree) -> PyTree:
-            after = self._one_step(eqx.combine(arrays, static), order, keys)
+            after = self._one_step(eqx.combine(arrays, static), keys)
             return eqx.filter(after, eqx.is_array)
 
         return eqx.combine(jax.lax.fori_loop(0, count, one, arrays), static)
 
-    def _one_step(self, state: TrainState, order: Array, keys: tuple[PRNGKeyArray, ...]) -> TrainState:
+    def _one_step(self, state: TrainState, keys: tuple[PRNGKeyArray, ...]) -> TrainState:
         spec, samples, system = self.spec, self.samples, state.system
         first = 0 if samples.first is None else samples.first
-        indices = jax.lax.dynamic_slice_in_dim(order, (state.step - first) * spec.batch_size, spec.batch_size)
+        indices = (state.step - first) * spec.batch_size + jnp.arange(spec.batch_size)
+        indices = indices if self.order is None else self.order[indices]
         estimator_key, probe_key, transform_key, update_key = (jax.random.fold_in(k, state.step) for k in keys)
         x, y = samples.batch(indices)
         for place, transform in enumerate(self.transforms):
@@ -259,6 +259,19 @@ class Job(eqx.Module):
             return on_device((components, system), (x, y, start), key)
         parts = placement.each(on_device, (components, system), (x, y, start), key)
         return merge(parts, components.estimator.divide_by)
+
+
+def _keys_of(key: PRNGKeyArray, epoch: Int[Array, ""]) -> tuple[PRNGKeyArray, PRNGKeyArray, PRNGKeyArray]:
+    """The key of an epoch, that of its order, and that of its probes."""
+    epoch_key = jax.random.fold_in(key, epoch)
+    order_key, probe_key = jax.random.split(epoch_key)
+    return epoch_key, order_key, probe_key
+
+
+@eqx.filter_jit
+def shuffled(state: TrainState, samples: int) -> Int[Array, " samples"]:
+    """The order in which the current epoch takes its samples. To sort as many random numbers takes as long as some steps do."""
+    return jax.random.permutation(_keys_of(state.key, state.epoch)[1], samples)
 
 
 @eqx.filter_jit(donate="all-except-first")

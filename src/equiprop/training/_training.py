@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Int, PRNGKeyArray
 
 from equiprop.errors import InputError
 from equiprop.numerics import resolve
@@ -20,7 +20,7 @@ from equiprop.training._feed import AbstractFeed
 from equiprop.training._metrics import Metric
 from equiprop.training._processes import as_held
 from equiprop.training._samples import Samples
-from equiprop.training._step import Job, StepSpec, TrainState, Transform, advance, init_train_state
+from equiprop.training._step import Job, StepSpec, TrainState, Transform, advance, init_train_state, shuffled
 
 T = TypeVar("T")
 
@@ -59,6 +59,7 @@ class Training:
     gradient_tolerance: float = math.inf
     seed: int = 0
     warm_start: bool = False
+    _orders: dict[tuple[int, int, bytes], Array] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         x, _ = self._example.compiled_batch(jnp.arange(1))
@@ -128,8 +129,20 @@ class Training:
         """How many samples the steps of an epoch train on."""
         return self.steps_per_epoch * self.spec.batch_size
 
-    def job(self, samples: Samples) -> Job:
-        return Job(self.spec, self.components, samples, self.transforms)
+    def job(self, samples: Samples, state: TrainState) -> Job:
+        """What the steps of the epoch that `state` is in are given."""
+        return Job(self.spec, self.components, samples, self.transforms, self.order(samples, state))
+
+    def order(self, samples: Samples, state: TrainState) -> Int[Array, " samples"] | None:
+        """That of the samples in the epoch that `state` is in; `None` for that in which they lie."""
+        if samples.first is not None:
+            return None
+        # The calls of an epoch share it.
+        of = int(state.epoch), len(samples), np.asarray(jax.random.key_data(state.key)).tobytes()
+        if of not in self._orders:
+            self._orders.clear()
+            self._orders[of] = shuffled(state, len(samples))
+        return self._orders[of]
 
     def at_epoch(self, tree: T, epoch: int) -> T:
         """`tree`, such as the components, with the numbers that its schedules give after so many epochs."""
@@ -141,7 +154,7 @@ class Training:
 
     def advance(self, state: TrainState, samples: Samples, steps: int) -> TrainState:
         """`steps` more steps of the current epoch. The buffers of `state` are used up."""
-        return advance(self.job(samples), state, steps)
+        return advance(self.job(samples, state), state, steps)
 
     def initial_train_state(self) -> TrainState:
         """The state before the first step, in buffers of its own."""
