@@ -50,7 +50,9 @@ class Started:
             environment["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={devices}"
         command = [str(SCRIPT), *map(str, arguments)]
         if file_bytes is not None:
-            # What is larger fails, as on a full disk; the signal that comes with it would end the process.
+            # What is larger fails, as on a full disk; the signal that comes with it would end the process. So would that which
+            # counts the lines that are run, for its own file.
+            environment = {key: value for key, value in environment.items() if not key.startswith("COVERAGE_")}
             command = ["sh", "-c", f"trap '' XFSZ; ulimit -f {file_bytes // 512}; exec \"$@\"", "sh", *command]
         self.process = subprocess.Popen(
             command,
