@@ -51,7 +51,7 @@ def skip_and_lateral() -> Topology:
 
 
 def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
-    """`untied` (90°), `tied` (with feedback gain 0.7), `loop`, `general` or `convolutional`: small enough for dense algebra."""
+    """`untied`, `tied` (feedback gain 0.7), `loop`, `general`, `convolutional` or `pooled`: small enough for linear algebra."""
     key = jax.random.key(3) if key is None else key
     match kind:
         case "untied":
@@ -65,6 +65,9 @@ def network(kind: str, key=None, gain=1.5) -> LayeredNetwork:
         case "convolutional":
             stages = (Stage(3, pool=2), Stage(3, residual=True))
             topology = convolutional(IMAGE, stages, activation="dsilu", feedback_gain=0.8)
+            return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
+        case "pooled":
+            topology = convolutional(IMAGE, (Stage(3), Stage(3, pool=2)), activation="tanh", feedback_gain=0.8)
             return LayeredNetwork.create(topology, classes=CLASSES, key=key, gain=gain)
         case "relu":
             topology = chain((INPUTS, 7, CLASSES), activation="hard_sigmoid", feedback="untied", angle=90.0)
@@ -84,8 +87,8 @@ def nudged(system, injection, target, nudge) -> Nudged:
 class Subtracting(LayeredNetwork):
     """A network that says nothing of differences: two forces are subtracted, as for any system of a user's own."""
 
-    def force_difference(self, displacement, response, only=None):
-        del displacement, response, only
+    def force_difference(self, origin, displacement, response, only=None):
+        del origin, displacement, response, only
 
     @classmethod
     def of(cls, network):

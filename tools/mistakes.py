@@ -30,6 +30,41 @@ NUMERICS = (
         "systems/test_operations.py",
     ),
     Mistake(
+        "a difference of pooling as if shares stayed",
+        "numerics/pooling.py",
+        "p * (g * above + (1 + g) * d)",
+        "p * (1 + g) * d",
+        "systems/test_operations.py",
+    ),
+    Mistake(
+        "the growth of shares with the rounding of one",
+        "numerics/pooling.py",
+        "growth = _expm1(moved / self.temperature)",
+        "growth = _exp(moved / self.temperature) - 1",
+        "systems/test_operations.py",
+    ),
+    Mistake(
+        "differences of pooling by growth, however large",
+        "numerics/pooling.py",
+        "jnp.all(little), by_growth, by_subtraction",
+        "jnp.any(little), by_growth, by_subtraction",
+        "systems/test_operations.py",
+    ),
+    Mistake(
+        "feedback through pooling as if it came from nothing",
+        "systems/_layered.py",
+        "                    weight, here, activity[edge.source], change, response[edge.target]",
+        "                    weight, here, 0 * activity[edge.source], change, response[edge.target]",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
+        "pooling on a chip measured from that of other weights",
+        "hardware/_chip.py",
+        "return self.programmed.measured_from(activity)",
+        "return self.system.measured_from(activity)",
+        "hardware/test_chip.py",
+    ),
+    Mistake(
         "a complex exponential of the wrong sign",
         "numerics/pooling.py",
         "size * jnp.sin(z.imag)",
@@ -210,8 +245,8 @@ SYSTEMS = (
     Mistake(
         "feedback through pooling at the wrong end",
         "systems/_layered.py",
-        "carried = edge.operation.apply_transpose(weight, r, activity[edge.target])",
-        "carried = edge.operation.apply_transpose(weight, r, jnp.zeros_like(activity[edge.target]))",
+        "return edge.operation.apply_transpose(weight, r, activity[edge.target])",
+        "return edge.operation.apply_transpose(weight, r, jnp.zeros_like(activity[edge.target]))",
         "systems/test_layered.py",
     ),
     Mistake(

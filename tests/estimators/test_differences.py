@@ -14,7 +14,7 @@ from equiprop.estimators._circle import displaced
 from equiprop.estimators.corrected import corrected
 from equiprop.numerics import ACTIVATIONS, activation
 from equiprop.solvers import relax
-from equiprop.systems import Anchor, Free, cnn, mlp
+from equiprop.systems import Anchor, Free, LayeredNetwork, Stage, cnn, convolutional, mlp
 from networks import KINDS, Subtracting, batch, network
 
 
@@ -52,7 +52,7 @@ def test_a_difference_of_activities_is_precise_however_small(kind, at, exponent,
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "pooled"])
 @pytest.mark.parametrize("nudge", [0.3, 0.2j])
 def test_a_displacement_relaxes_to_where_the_nudged_state_is(kind, nudge):
     """At the zero of the displaced force the force of the system is that of the nudge, to all digits of double precision."""
@@ -114,6 +114,23 @@ def test_single_precision_reads_weak_feedback_through_many_layers(estimator):
     for name in double.error_vector:
         assert cosine(one.error_vector[name], double.error_vector[name]) > 0.999, name
     assert np.allclose(one.error_bar, double.error_bar, rtol=0.1, atol=1e-3)
+    assert min(cosine(half.error_vector[n], double.error_vector[n]) for n in double.error_vector) < 0.9
+
+
+@pytest.mark.slow
+def test_single_precision_reads_weak_feedback_through_pooling():
+    """γ = 0.02 and 4 layers, three of them pooled: the mobility of the lowest is 2e-7, and a subtraction has few digits left."""
+    stages = (Stage(3), Stage(4, pool=2), Stage(4, pool=2), Stage(5, pool=2))
+    topology = convolutional((8, 8, 2), stages, activation="tanh", feedback_gain=0.02)
+    system = LayeredNetwork.create(topology, classes=4, key=jax.random.key(0), gain=2.0)
+    x, y = jax.random.normal(jax.random.key(1), (4, 8, 8, 2)), jnp.arange(4)
+    double = ep.estimate(system, x, y, ep.Centered(0.05))
+    one, half = (
+        ep.estimate(s, x.astype(jnp.float32), y, ep.Centered(0.05))
+        for s in (single(system), Subtracting.of(single(system)))
+    )
+    for name in double.error_vector:
+        assert cosine(one.error_vector[name], double.error_vector[name]) > 0.9999, name
     assert min(cosine(half.error_vector[n], double.error_vector[n]) for n in double.error_vector) < 0.9
 
 

@@ -284,17 +284,21 @@ def test_it_is_as_holomorphic_as_its_system():
     close(circle.error_vector, exact.error_vector, rtol=1e-4)
 
 
-def test_differences_of_forces_are_those_of_forces():
-    chip = Device(mismatch=SMOOTH.mismatch, units=SMOOTH.units).instance(network("general"), 3)
-    state = jax.tree.map(lambda a: a + 0.3, chip.initial_state(X))
+@pytest.mark.parametrize(("kind", "block"), [("general", "a"), ("pooled", "hidden_1")])
+def test_differences_of_forces_are_those_of_forces(kind, block):
+    inner = network(kind)
+    chip = Device(mismatch=SMOOTH.mismatch, units=SMOOTH.units).instance(inner, 3)
+    x, _ = batch(shape=inner.topology.population("input").shape)
+    state = jax.tree.map(lambda a: a + 0.3 * jnp.sin(jnp.arange(a.size)).reshape(a.shape), chip.initial_state(x))
     moved = jax.tree.map(lambda a: 0.2 * jnp.cos(jnp.arange(a.size)).reshape(a.shape), state)
     there = trees.add(state, moved)
     response = trees.subtract(chip.activity(there), chip.activity(state))
-    injection = chip.injection(X)
+    injection = chip.injection(x)
     wanted = trees.subtract(chip.force(there, injection), chip.force(state, injection))
-    close(chip.force_difference(moved, response), wanted, rtol=1e-9)
-    close(chip.force_difference(moved, response, ("a",)), {"a": wanted["a"]}, rtol=1e-9)
-    close(chip.force(there, injection, ("a",)), {"a": chip.force(there, injection)["a"]})
+    origin = chip.measured_from(chip.activity(state))
+    close(chip.force_difference(origin, moved, response), wanted, rtol=1e-9)
+    close(chip.force_difference(origin, moved, response, (block,)), {block: wanted[block]}, rtol=1e-9)
+    close(chip.force(there, injection, (block,)), {block: chip.force(there, injection)[block]})
     arriving = trees.subtract(*(chip.recurrent_input(chip.activity(u), injection) for u in (there, state)))
     close(trees.subtract(arriving, moved), wanted, rtol=1e-9)
 

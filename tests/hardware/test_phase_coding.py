@@ -102,6 +102,15 @@ def test_two_units_are_a_complex_one(estimator):
     assert all(not jnp.iscomplexobj(leaf) for leaf in jax.tree.leaves(found.equilibrium.state))
 
 
+def test_two_units_of_a_pooled_network_are_complex_ones():
+    """What leads through pooling is a difference from where the complex activities were."""
+    x, y = batch(shape=(4, 4, 2))
+    plain = network("pooled")
+    right = estimate(plain, x, y, CIRCLE, solver=SOLVER)
+    found = estimate(coded("two_units", plain), x, y, CIRCLE, solver=SOLVER)
+    assert off(found.gradient, right.gradient) < 1e-7
+
+
 def under_nudge(system, nudge):
     """The mean activities of the system at rest under a complex nudge, as complex numbers."""
     x, y = jnp.asarray(INPUT)[None], jnp.asarray(TARGET)[None]

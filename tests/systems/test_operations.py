@@ -7,7 +7,7 @@ import pytest
 from scipy import signal, special
 
 from equiprop.errors import InputError
-from equiprop.numerics import convolution, softmax_pool
+from equiprop.numerics import PoolingOrigin, convolution, softmax_pool
 from equiprop.systems.connections import Convolution, Dense, Identity, LocallyConnected
 from tiers import quick_where
 
@@ -118,6 +118,70 @@ def test_what_leads_back_is_the_derivative_of_the_interaction_energy(name):
     for h in (1e-5, 1e-5j):
         difference = (energy(at.at[index].add(h), r) - energy(at.at[index].add(-h), r)) / (2 * h)
         assert np.isclose(back[index], difference, rtol=1e-6, atol=1e-8)
+
+
+def both_ways(operation, weight, at, r, at_change, change, subtracted):
+    """How much more arrives at the target, and at the source, with these changes of activity."""
+    if subtracted:
+        forward = operation.apply(weight, at + at_change) - operation.apply(weight, at)
+        back = operation.apply_transpose(weight, r + change, at + at_change) - operation.apply_transpose(weight, r, at)
+        return forward, back
+    origin = operation.measured_from(weight, at)
+    return (
+        operation.difference(weight, origin, at_change),
+        operation.transpose_difference(weight, origin, r, change, at_change),
+    )
+
+
+compared = jax.jit(both_ways, static_argnums=(0, 6))
+
+
+@pytest.mark.parametrize("imaginary", [0.0, 0.5])
+@pytest.mark.parametrize("name", quick_where(lambda name: name in ("dense", "pooled"), OPERATIONS))
+def test_a_difference_is_that_of_what_arrives(name, imaginary):
+    """Of a real origin, for changes that hardly count and for those that turn the winner of a window into its loser."""
+    operation, weight, at, r = given(name)
+    _, _, at_change, change = given(name, seed=1, imaginary=imaginary)
+    for size in (1e-3, 0.3, 10.0, 300.0):
+        found, wanted = (compared(operation, weight, at, r, size * at_change, size * change, s) for s in (False, True))
+        for ours, theirs in zip(found, wanted, strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-11 * float(jnp.abs(theirs).max()))
+
+
+@pytest.mark.parametrize("imaginary", [0.0, 0.5])
+@pytest.mark.parametrize("name", ["pooled", "local"])
+def test_a_difference_has_as_many_digits_as_what_changed(name, imaginary):
+    """In single precision 1e-12 of the activity, and in one window beside them 100 times of it, against double precision."""
+    operation, weight, at, r = given(name)
+    assert weight is not None
+    _, _, at_change, change = given(name, seed=1, imaginary=imaginary)
+    single = [
+        a.astype(jnp.complex64 if jnp.iscomplexobj(a) else jnp.float32) for a in (weight, at, r, at_change, change)
+    ]
+    tiny = [1e-12 * a for a in single[3:]]
+    found = compared(operation, *single[:3], *tiny, False)
+    # So small a change does what a million times as much does, over a million.
+    wide = [a.astype(complex if jnp.iscomplexobj(a) else float) for a in single]
+    wanted = compared(operation, *wide[:3], *(1e-6 * a for a in wide[3:]), True)
+    for ours, theirs in zip(found, wanted, strict=True):
+        theirs = 1e-6 * np.asarray(theirs)
+        np.testing.assert_allclose(ours, theirs, atol=1e-5 * np.abs(theirs).max())
+    # A corner that changes much has nothing to do with the opposite one.
+    loud = [tiny[0].at[:, :2, :2].set(100.0), tiny[1]]
+    beside = compared(operation, *single[:3], *loud, False)
+    np.testing.assert_allclose(beside[0][:, -1, -1], found[0][:, -1, -1], rtol=1e-5)
+    np.testing.assert_allclose(beside[1][:, -1, -1], found[1][:, -1, -1], rtol=1e-4)
+
+
+def test_a_difference_where_the_winner_changes_at_a_low_temperature():
+    """Shares of e^(−100) that become the whole: nothing overflows, nothing is lost."""
+    z = jnp.asarray([[0.0, -1.0], [-2.0, -3.0]], jnp.float32).reshape(1, 2, 2, 1)
+    moved = jnp.asarray([[0.0, 3.0], [0.0, 0.0]], jnp.float32).reshape(1, 2, 2, 1)
+    origin = PoolingOrigin.at(z, 2, 0.01)
+    assert np.allclose(origin.difference(moved), softmax_pool(z + moved, 2, 0.01) - softmax_pool(z, 2, 0.01))
+    one = jnp.ones((1, 1, 1, 1), jnp.float32)
+    turned = np.asarray(origin.transpose_difference(moved, one, 0 * one)).ravel()
+    assert np.allclose(turned, [-1, 1, 0, 0])
 
 
 @pytest.mark.parametrize("name", ["same", "dense"])

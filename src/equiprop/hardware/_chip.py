@@ -203,8 +203,13 @@ class Chip(AbstractWrapper):
             )
         return leak
 
-    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
-        told = self.programmed.force_difference(displacement, response, only)
+    def measured_from(self, activity: PyTree) -> PyTree:
+        return self.programmed.measured_from(activity)
+
+    def force_difference(
+        self, origin: PyTree, displacement: PyTree, response: PyTree, only: Block = None
+    ) -> PyTree | None:
+        told = self.programmed.force_difference(origin, displacement, response, only)
         return None if told is None else self._amplified(told, displacement, only, offset=False)
 
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:

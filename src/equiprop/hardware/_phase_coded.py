@@ -159,8 +159,16 @@ class PhaseCoded(AbstractWrapper, AbstractCoding):
     def recurrent_input(self, activity: PyTree, injection: Any) -> PyTree | None:
         return self._in_parts(lambda r: self.system.recurrent_input(r, injection), activity)
 
-    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
-        return self._in_parts(lambda u, r: self.system.force_difference(u, r, only), displacement, response)
+    def measured_from(self, activity: PyTree) -> PyTree:
+        return activity
+
+    def force_difference(
+        self, origin: PyTree, displacement: PyTree, response: PyTree, only: Block = None
+    ) -> PyTree | None:
+        def told(activity: PyTree, moved: PyTree, response: PyTree) -> PyTree | None:
+            return self.system.force_difference(self.system.measured_from(activity), moved, response, only)
+
+        return self._in_parts(told, origin, displacement, response)
 
     def _in_parts(self, function: Callable[..., PyTree | None], *held: PyTree) -> PyTree | None:
         """What a function of complex numbers gives; `None` where it says nothing of the force."""

@@ -38,6 +38,7 @@ from equiprop.numerics.krylov import rotation as rotation
 from equiprop.numerics.krylov import smallest_eigenvalue as smallest_eigenvalue
 from equiprop.numerics.krylov import solve_positive as solve_positive
 from equiprop.numerics.periodic import filtered as filtered
+from equiprop.numerics.pooling import PoolingOrigin as PoolingOrigin
 from equiprop.numerics.pooling import softmax_pool as softmax_pool
 from equiprop.numerics.schedules import AbstractSchedule as AbstractSchedule
 from equiprop.numerics.schedules import Schedule as Schedule

@@ -29,6 +29,7 @@ class Anchor(eqx.Module):
 
     - `activity`, `slope`, `curvature`: φ, φ′ and φ″ at u*.
     - `force`: F(u*).
+    - `origin`: what the system wants to know of φ(u*) to tell how its force differs.
     """
 
     state: PyTree
@@ -36,12 +37,14 @@ class Anchor(eqx.Module):
     slope: PyTree
     curvature: PyTree
     force: PyTree
+    origin: PyTree
 
     @classmethod
     def at(cls, field: AbstractField, system: System, state: PyTree) -> "Anchor":
         ones = jax.tree.map(jnp.ones_like, state)
         inclination, curvature = jax.jvp(lambda u: slope(system, u), (state,), (ones,))
-        return cls(state, system.activity(state), inclination, curvature, field.force(state))
+        activity = system.activity(state)
+        return cls(state, activity, inclination, curvature, field.force(state), system.measured_from(activity))
 
     def response(self, activity: Callable[[PyTree], PyTree], displacement: PyTree) -> PyTree:
         """φ(u* + Δ) − φ(u*), of every unit to many digits.
@@ -122,7 +125,7 @@ class Displaced(AbstractField):
 
     def force_under(self, state: PyTree, arriving: PyTree) -> PyTree:
         moved, anchor, response = self._moved(state)
-        pushed = self.system.force_difference(moved, arriving)
+        pushed = self.system.force_difference(anchor.origin, moved, arriving)
         if pushed is None:
             there = self.field.force_under(trees.add(anchor.state, moved), trees.add(anchor.activity, arriving))
             pushed = trees.subtract(there, anchor.force)
@@ -167,4 +170,9 @@ class Displaced(AbstractField):
 
 def tells_differences(system: System, state: PyTree) -> bool:
     """Whether the system says what difference a displacement makes to its force; where not, two forces are subtracted."""
-    return jax.eval_shape(lambda: system.force_difference(state, system.activity(state))) is not None
+
+    def told() -> PyTree | None:
+        activity = system.activity(state)
+        return system.force_difference(system.measured_from(activity), state, activity)
+
+    return jax.eval_shape(told) is not None

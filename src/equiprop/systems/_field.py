@@ -86,7 +86,7 @@ class Free(AbstractField):
         return self.system.force(state, self.injection, only)
 
     def difference(self, anchor: Any, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree:
-        told = self.system.force_difference(displacement, response, only)
+        told = self.system.force_difference(anchor.origin, displacement, response, only)
         return super().difference(anchor, displacement, response, only) if told is None else told
 
     @property

@@ -1,5 +1,6 @@
 """Networks of populations on any directed graph: F = H(θ, r, x) − u."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import reduce
 from math import prod
@@ -167,15 +168,22 @@ class LayeredNetwork(System):
         return reduce(jnp.minimum, distances)
 
     def _carried(self, activity: dict[str, Array], only: Block) -> dict[str, Array | None]:
+        """What arrives at each population; `None` where no edge leads."""
+
+        def along(edge: Edge) -> Array:
+            weight, r = self.weight_of(edge), activity[edge.source]
+            if edge.transposed:
+                return edge.operation.apply_transpose(weight, r, activity[edge.target])
+            return edge.operation.apply(weight, r)
+
+        return self._summed(along, only)
+
+    def _summed(self, along: Callable[[Edge], Array], only: Block) -> dict[str, Array | None]:
         """Σ over the incoming edges of each population; `None` where there is none."""
         result: dict[str, Array | None] = dict.fromkeys(only or [p.name for p in self.topology.relaxing])
         for edge in self.edges:
             if edge.target in result:
-                weight, r = self.weight_of(edge), activity[edge.source]
-                if edge.transposed:
-                    carried = edge.operation.apply_transpose(weight, r, activity[edge.target])
-                else:
-                    carried = edge.operation.apply(weight, r)
+                carried = along(edge)
                 if edge.factor != 1:
                     carried = edge.factor * carried
                 so_far = result[edge.target]
@@ -190,12 +198,36 @@ class LayeredNetwork(System):
             force[name] = (constant if carried is None else constant + carried) - state[name]
         return force
 
+    def measured_from(self, activity: dict[str, Array]) -> tuple[dict[str, Array], tuple[Any, ...]]:
+        """The activity, and of every edge what its operation measures from."""
+
+        def of(edge: Edge) -> Any:
+            return edge.operation.measured_from(
+                self.weight_of(edge), activity[edge.target if edge.transposed else edge.source]
+            )
+
+        return activity, tuple(map(of, self.edges))
+
     def force_difference(
-        self, displacement: dict[str, Array], response: dict[str, Array], only: Block = None
+        self,
+        origin: tuple[dict[str, Array], tuple[Any, ...]],
+        displacement: dict[str, Array],
+        response: dict[str, Array],
+        only: Block = None,
     ) -> dict[str, Array] | None:
-        if not all(edge.operation.is_linear for edge in self.edges):
+        if not all(edge.operation.tells_differences for edge in self.edges):
             return None
-        recurrent = self._carried(response, only)
+        activity, origins = origin[0], dict(zip(self.edges, origin[1], strict=True))
+
+        def along(edge: Edge) -> Array:
+            weight, here, change = self.weight_of(edge), origins[edge], response[edge.source]
+            if edge.transposed:
+                return edge.operation.transpose_difference(
+                    weight, here, activity[edge.source], change, response[edge.target]
+                )
+            return edge.operation.difference(weight, here, change)
+
+        recurrent = self._summed(along, only)
         return {name: (0 if c is None else c) - displacement[name] for name, c in recurrent.items()}
 
     def leak(self, state: dict[str, Array]) -> dict[str, Array]:

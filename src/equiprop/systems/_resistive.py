@@ -190,8 +190,9 @@ class ResistiveNetwork(System):
         return force | ({first: force[first] + injection} if first in force else {})
 
     def force_difference(
-        self, displacement: dict[str, Array], response: dict[str, Array], only: Block = None
+        self, origin: PyTree, displacement: dict[str, Array], response: dict[str, Array], only: Block = None
     ) -> dict[str, Array] | None:
+        del origin
         return {name: h - displacement[name] for name, h in self._carried(response, only).items()}
 
     def pseudo_power(self, voltages: dict[str, Float[Array, "batch nodes"]], x: Array) -> Float[Array, " batch"]:

@@ -69,12 +69,26 @@ class System(eqx.Module):
         del activity, injection
         return None
 
-    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
-        """F(u + Δ) − F(u) of a force that is linear in the activity and in the state, told from Δ and ρ = φ(u + Δ) − φ(u).
+    def measured_from(self, activity: PyTree) -> PyTree:
+        """What `force_difference` has to know of the activity r that it measures from, computed once; by default r.
 
-        With it a response is as precise as it is small; `None`, where it cannot be had so, has two forces subtracted.
+        Arrays with the batch on their first axis.
         """
-        del displacement, response, only
+        return activity
+
+    def force_difference(
+        self, origin: PyTree, displacement: PyTree, response: PyTree, only: Block = None
+    ) -> PyTree | None:
+        """F(u + Δ) − F(u), told from Δ and ρ = φ(u + Δ) − φ(u) without that subtraction.
+
+        With it a response is as precise as it is small; `None`, where it cannot be had so, has two forces subtracted. Of a force
+        that is linear in r and u it is F(Δ, ρ) without what does not depend on them.
+
+        **Arguments:**
+
+        - `origin`: what `measured_from` gave of φ(u).
+        """
+        del origin, displacement, response, only
         return None
 
     def injection(self, x: Any) -> Any:

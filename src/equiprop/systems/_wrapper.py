@@ -13,7 +13,7 @@ from equiprop.systems._system import Block, System
 class AbstractWrapper(System):
     """A system that is as another one says, but for what a subclass says otherwise.
 
-    What has to do with the force must be said together: `force`, `recurrent_input` and `force_difference`.
+    What has to do with the force must be said together: `force`, `recurrent_input`, `measured_from` and `force_difference`.
     """
 
     system: eqx.AbstractVar[System]
@@ -34,8 +34,13 @@ class AbstractWrapper(System):
     def leak(self, state: PyTree) -> PyTree | None:
         return self.system.leak(state)
 
-    def force_difference(self, displacement: PyTree, response: PyTree, only: Block = None) -> PyTree | None:
-        return self.system.force_difference(displacement, response, only)
+    def measured_from(self, activity: PyTree) -> PyTree:
+        return self.system.measured_from(activity)
+
+    def force_difference(
+        self, origin: PyTree, displacement: PyTree, response: PyTree, only: Block = None
+    ) -> PyTree | None:
+        return self.system.force_difference(origin, displacement, response, only)
 
     def injection(self, x: Any) -> Any:
         return self.system.injection(x)

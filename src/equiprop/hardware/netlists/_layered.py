@@ -31,6 +31,10 @@ def of_layered(
     assert isinstance(network, LayeredNetwork)
     state = system.initial_state(x)
     injection = system.injection(x)
+    if not all(edge.operation.is_linear for edge in network.edges):
+        raise InputError(
+            "a network with pooling is no circuit of controlled sources", path="system", hint="export one without"
+        )
     matrix, constant = _affine(system, state, injection)
     dynamics = Dynamics() if system.dynamics is None else system.dynamics
     tau = np.concatenate(
@@ -91,13 +95,8 @@ def of_layered(
 
 
 def _affine(system: System, state: PyTree, injection: Any) -> tuple[np.ndarray, np.ndarray]:
-    """W and b of F = W·r + b − u, as they are on the chip. Raises `InputError` for a network that is not linear in r."""
-    activity = system.activity(state)
-    if system.force_difference(state, activity) is None:
-        raise InputError(
-            "a network with pooling is no circuit of controlled sources", path="system", hint="export one without"
-        )
-    flat, unflat = ravel_pytree(activity)
+    """W and b of F = W·r + b − u, as they are on the chip."""
+    flat, unflat = ravel_pytree(system.activity(state))
 
     def arrives(r: Any) -> Any:
         found = system.recurrent_input(unflat(r), injection)

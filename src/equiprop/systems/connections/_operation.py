@@ -42,6 +42,11 @@ class AbstractOperation(abc.ABC):
         """Whether what arrives is linear in the activity that it comes from."""
         return True
 
+    @property
+    def tells_differences(self) -> bool:
+        """Whether it has `difference` and `transpose_difference`, as it has where it is linear."""
+        return self.is_linear
+
     @abc.abstractmethod
     def apply(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *target"]:
         """What arrives at the target while the source is at activity r."""
@@ -55,6 +60,40 @@ class AbstractOperation(abc.ABC):
         are symmetric whatever the operation. For an operation that is linear it does not depend on `at`.
         """
         return jax.vjp(lambda a: self.apply(weight, a), at)[1](r)[0]
+
+    def measured_from(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Any:
+        """What the differences have to know of the activity r of the source that they measure from, computed once."""
+        del weight, r
+        return None
+
+    def difference(
+        self, weight: Any, origin: Any, change: Inexact[Array, "batch *source"]
+    ) -> Inexact[Array, "batch *target"]:
+        """apply(r + change) − apply(r), to as many digits as `change` has, however small that is.
+
+        **Arguments:**
+
+        - `origin`: what `measured_from` gave of r.
+        """
+        del origin
+        return self.apply(weight, change)
+
+    def transpose_difference(
+        self,
+        weight: Any,
+        origin: Any,
+        r: Inexact[Array, "batch *target"],
+        change: Inexact[Array, "batch *target"],
+        at_change: Inexact[Array, "batch *source"],
+    ) -> Inexact[Array, "batch *source"]:
+        """apply_transpose(r + change, at + at_change) − apply_transpose(r, at), to as many digits as the changes have.
+
+        **Arguments:**
+
+        - `origin`: what `measured_from` gave of `at`.
+        """
+        del origin, r
+        return self.apply_transpose(weight, change, at_change)
 
     def initial_weight(self, key: PRNGKeyArray, dtype: Any, gain: float = 1.0) -> Array:
         """Uniform in ±gain/√(fan-in)."""

@@ -5,10 +5,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+import jax
 from jaxtyping import Array, Inexact
 
 from equiprop.errors import InputError
-from equiprop.numerics import check_padding, choice, constant, count, softmax_pool
+from equiprop.numerics import PoolingOrigin, check_padding, choice, constant, count, softmax_pool
 from equiprop.systems.connections._operation import AbstractOperation
 
 
@@ -69,6 +70,10 @@ class AbstractWindowed(AbstractOperation):
     def is_linear(self) -> bool:
         return self.pool == 1
 
+    @property
+    def tells_differences(self) -> bool:
+        return True
+
     @abc.abstractmethod
     def linear(self, weight: Any, r: Inexact[Array, "batch *source"]) -> Inexact[Array, "batch *image"]:
         """Before pooling."""
@@ -76,3 +81,18 @@ class AbstractWindowed(AbstractOperation):
     def apply(self, weight: Any, r: Array) -> Array:
         found = self.linear(weight, r)
         return found if self.pool == 1 else softmax_pool(found, self.pool, self.temperature)
+
+    def measured_from(self, weight: Any, r: Array) -> PoolingOrigin | None:
+        return None if self.pool == 1 else PoolingOrigin.at(self.linear(weight, r), self.pool, self.temperature)
+
+    def difference(self, weight: Any, origin: PoolingOrigin | None, change: Array) -> Array:
+        found = self.linear(weight, change)
+        return found if origin is None else origin.difference(found)
+
+    def transpose_difference(
+        self, weight: Any, origin: PoolingOrigin | None, r: Array, change: Array, at_change: Array
+    ) -> Array:
+        if origin is None:
+            return self.apply_transpose(weight, change, at_change)
+        moved, back = jax.vjp(lambda a: self.linear(weight, a), at_change)
+        return back(origin.transpose_difference(moved, r, change))[0]
