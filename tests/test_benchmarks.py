@@ -31,6 +31,9 @@ SMALL = {
     "benchmarks/never_worse.py": """
         m.KINDS, m.ACTIVATIONS, m.SOLVERS = {}, ['tanh'], {'default': m.ep.GaussSeidel()}
         m.main(2)""",
+    "benchmarks/rounded_products.py": """
+        m.PRESET, m.SIDE, m.TOLERANCES, m.NUDGES = 'tiny', 8, {10: 1e-3}, (0.2,)
+        m.main()""",
     "benchmarks/runs.py": "m.main(12, 1)",
     "benchmarks/scaling.py": """
         m.AXES = {'width': [({'hidden': (n, n)}, n) for n in (8, 16)]}
