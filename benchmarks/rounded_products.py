@@ -27,7 +27,8 @@ def keep(bits: int) -> None:
     """Convolutions round their factors to so many bits after the first."""
 
     def by_products(images, weight, stride, padding):
-        return WHOLE(*(jax.lax.reduce_precision(a, 8, bits) for a in (images, weight)), stride, padding)
+        images, weight = (jax.lax.reduce_precision(a, 8, bits) for a in (images, weight))
+        return WHOLE(images, weight, stride, padding)
 
     convolution.by_products = by_products
     jax.clear_caches()
@@ -53,7 +54,7 @@ def main(run: str | None = None) -> None:
         keep(bits)
         solver = ep.GaussSeidel(tolerance=tolerance, nudged_max_steps=10)
         for nudge in NUDGES:
-            estimator = ep.Centered(nudge, clip=jnp.inf, unconverged="keep", branch_switch="keep")
+            estimator = ep.Centered(nudge=nudge, clip=jnp.inf, unconverged="keep", branch_switch="keep")
             found, estimate = vectors(system, x, y, estimator, solver)
             cosines = (
                 np.mean(np.sum(a * b, 1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1))
