@@ -591,8 +591,8 @@ SOLVERS = (
     Mistake(
         "an audit of what a gradient was not read by",
         "estimators/_audit.py",
-        "    if offset is not None:",
-        "    if offset is not None and False:",
+        "m.at[0].add(o / unit)",
+        "m.at[0].add(0 * o)",
         "estimators/test_audit.py",
     ),
     Mistake(

@@ -17,7 +17,7 @@ from equiprop.solvers import AbstractSolver, Equilibrium, relax
 from equiprop.systems import System
 
 # Seconds of timing after which an estimator is not timed again.
-_PATIENCE = 3.0
+_PATIENCE = 1.0
 
 _AUDITED = 40
 
@@ -69,7 +69,7 @@ def compare(
     row that says so. `key` is for estimators that draw random numbers.
     """
     free = relax(system, x, solver)
-    exact, _ = _timed(system, x, target, Adjoint(clip=math.inf), solver, free, 1)
+    exact, _ = _timed(system, x, target, Adjoint(clip=math.inf), solver, free, 1, key)
     rows = []
     for name, estimator in estimators.items():
         if on_estimator is not None:

@@ -98,19 +98,12 @@ class Found(eqx.Module):
         )
 
 
-class Causes(eqx.Module):
-    """What an estimator says of the error of its own answer, as in `Response`.
-
-    - `parts`: by unfinished relaxation, rounding, noise and lag.
-    """
-
-    parts: Float[Array, "batch 4"]
-    surrogate: Surrogate | None
-
-
 class Grounds(eqx.Module):
     """What an estimate was made of. What tells estimators apart are arrays, so that one program audits all of them.
 
+    - `parts`: what the estimator says of the error of its own answer, as in `Response`: by unfinished relaxation, rounding,
+      noise and lag.
+    - `surrogate`: what the gradient is the gradient of, where that is not the force at the free equilibrium.
     - `follows_adjoint`: whether its error vectors tend to δ itself.
     - `nudges`: whether it nudges or clamps; if not, what keeps it from its limit is unfinished relaxation, or a linear solve.
     - `divide_by`: as of the estimator.
@@ -119,7 +112,8 @@ class Grounds(eqx.Module):
     system: System
     x: Any
     target: PyTree
-    causes: Causes
+    parts: Float[Array, "batch 4"]
+    surrogate: Surrogate | None
     follows_adjoint: Bool[Array, ""]
     nudges: Bool[Array, ""]
     divide_by: str = eqx.field(static=True)
@@ -132,7 +126,7 @@ def audit(
     error_bar: Float[Array, " batch"],
     kept: Bool[Array, " batch"],
     gradient: PyTree,
-    offset: PyTree | None,
+    offset: PyTree,
     samples: int,
 ) -> Found:
     """What the bar of a gradient is made of, from so many samples of its batch.
@@ -140,7 +134,7 @@ def audit(
     **Arguments:**
 
     - `error_vector`: as it is in the gradient, its relative error as the estimator tells it, and `kept`, whether it is there.
-    - `offset`: what of the gradient is not δᵀ∂F/∂θ at the free equilibrium, of an estimator that reads it otherwise.
+    - `offset`: what of the gradient is not δᵀ∂F/∂θ at the free equilibrium: zero but of an estimator that reads it otherwise.
     """
     system, batch = grounds.system, kept.shape[0]
     wanted = trees.norm(cost_gradient(system, system.activity(free.state), grounds.target))
@@ -154,7 +148,7 @@ def audit(
         grounds.target,
         error_vector,
         share,
-        grounds.causes.parts,
+        grounds.parts,
     )
     state, injection, x, target, found, share, known = jax.tree.map(lambda a: a[chosen], whole)
     # What was excluded may be anything.
@@ -186,8 +180,7 @@ def audit(
     as_it_is = trees.scale(inclusion * share, found)
     given = (state, nearer, x, target, jax.tree.map(lambda a: a / unit, as_it_is), inclusion * share / unit)
     mean, within = _carried(system, given, jax.tree.map(lambda a: a / unit, parts))
-    if offset is not None:
-        mean = jax.tree.map(lambda m, o: m.at[0].add(o / unit), mean, offset)
+    mean = jax.tree.map(lambda m, o: m.at[0].add(o / unit), mean, offset)
     weight = inclusion * share
     known = jnp.where(weight[:, None] > 0, (weight * trees.norm(found))[:, None] * known, 0)
     errors = weight * trees.norm(of_limit)

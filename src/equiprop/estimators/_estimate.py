@@ -11,7 +11,7 @@ from jax.core import Tracer
 from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError, warn
-from equiprop.estimators._audit import Causes, Found, GradientBar, Grounds, audit
+from equiprop.estimators._audit import GradientBar, Grounds, audit
 from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import SAFETY, Problem
@@ -80,7 +80,16 @@ class Estimate(Figures):
         if self.grounds is None or self.weight.ndim != 1:
             what = "has no grounds" if self.grounds is None else "is of several batches"
             raise InputError(f"this estimate {what} to be audited on", hint="ask that of estimate for one batch")
-        found = _audited(eqx.tree_at(lambda e: e.input_gradient, self, None, is_leaf=_is_none), samples)
+        found = _audited(
+            eqx.tree_at(lambda g: g.surrogate, self.grounds, None, is_leaf=_is_none),
+            self.equilibrium,
+            self.error_vector,
+            self.error_bar,
+            self.weight > 0,
+            self.gradient,
+            _offset(self),
+            samples,
+        )
         return found.bar(trees.paths(self.gradient))
 
     @property
@@ -163,13 +172,14 @@ def estimate(
     _check_equilibrium(equilibrium, system, x)
     estimator.check(system, x)
     key = None if key is None else as_key(key)
-    answer, causes = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
+    answer, parts, surrogate = _estimate(system, x, target, estimator, solver, equilibrium, wrt_input, key)
     _warn_of_exclusion(answer, estimator)
     grounds = Grounds(
         system,
         x,
         target,
-        causes,
+        parts,
+        surrogate,
         follows_adjoint=jnp.asarray(estimator.tends_to == "adjoint"),
         nudges=jnp.asarray(estimator.nudges),
         divide_by=estimator.divide_by,
@@ -217,7 +227,7 @@ def _estimate(
     equilibrium: Equilibrium | None,
     wrt_input: bool,
     key: PRNGKeyArray | None,
-) -> tuple[Estimate, Causes]:
+) -> tuple[Estimate, Float[Array, "batch 4"], Surrogate | None]:
     ready = system.ready
     injection = ready.injection(x)
     if equilibrium is not None:
@@ -256,44 +266,41 @@ def _estimate(
         grounds=None,
         **read.flags,
     )
-    return answer, Causes(jnp.stack(parts, axis=1), response.surrogate)
+    return answer, jnp.stack(parts, axis=1), response.surrogate
+
+
+# Estimators have one program of this in common, as what differs between them are arrays.
+_audited = eqx.filter_jit(audit)
+
+
+def _offset(answer: Estimate) -> PyTree:
+    """What of a gradient is not δᵀ∂F/∂θ at the free equilibrium."""
+    assert answer.grounds is not None
+    if answer.grounds.surrogate is None:
+        return jax.tree.map(jnp.zeros_like, answer.gradient)
+    return _departure(answer.bare, answer.grounds)
 
 
 @eqx.filter_jit
-def _audited(answer: Estimate, samples: int) -> Found:
-    grounds = answer.grounds
-    assert grounds is not None
-    offset = None
-    if grounds.causes.surrogate is not None:
-        kept, cost_kept = answer.weight > 0, answer.cost_weight > 0
-        batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, kept, cost_kept)
-        at_state = AtState(answer.equilibrium.state)
+def _departure(answer: Estimate, grounds: Grounds) -> PyTree:
+    batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, answer.weight > 0, answer.cost_weight > 0)
+    at_state = AtState(answer.equilibrium.state)
 
-        def plain(believed: bool) -> PyTree:
-            return gradient(
-                grounds.system,
-                batch,
-                answer.error_vector,
-                at_state,
-                divide_by=grounds.divide_by,
-                wrt_input=False,
-                believed=believed,
-            )[0]
+    def plain(believed: bool) -> PyTree:
+        return gradient(
+            grounds.system,
+            batch,
+            answer.error_vector,
+            at_state,
+            divide_by=grounds.divide_by,
+            wrt_input=False,
+            believed=believed,
+        )[0]
 
-        known = plain(False)
-        if grounds.system.departures:
-            known = jax.tree.map(lambda a, b: jnp.where(grounds.nudges, a, b), plain(True), known)
-        offset = jax.tree.map(jnp.subtract, answer.gradient, known)
-    return audit(
-        grounds,
-        answer.equilibrium,
-        answer.error_vector,
-        answer.error_bar,
-        answer.weight > 0,
-        answer.gradient,
-        offset,
-        samples,
-    )
+    known = plain(False)
+    if grounds.system.departures:
+        known = jax.tree.map(lambda a, b: jnp.where(grounds.nudges, a, b), plain(True), known)
+    return jax.tree.map(jnp.subtract, answer.gradient, known)
 
 
 class Reading(eqx.Module):
