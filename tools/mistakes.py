@@ -1521,6 +1521,13 @@ EXPERIMENT = (
         "experiment/test_processes.py",
     ),
     Mistake(
+        "a start from which no image is told from another",
+        "systems/recipes/_cnn.py",
+        'activation="tanh", gain=1.5, feedback_gain=0.15)',
+        'activation="tanh", gain=0.15, feedback_gain=0.15)',
+        "user/test_user_kinds.py",
+    ),
+    Mistake(
         "a signal in a compiled call not heard",
         "_interrupts.py",
         "    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)\n",

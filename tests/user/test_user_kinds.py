@@ -1,4 +1,6 @@
-"""A few steps of every kind of system but the one that the other files train, on two devices."""
+"""A few steps of every kind of system but the one that the other files train, on two devices; and convolutions that learn."""
+
+import json
 
 import pytest
 from commands import UNDIAGNOSED, equiprop
@@ -44,3 +46,10 @@ def test_every_kind_of_system_on_two_devices(tmp_path, kind):
     out = ("--training.devices", 2, "--out", tmp_path / "run")
     equiprop("train", "--system.kind", kind, *options, *few, *out, devices=2)
     assert (tmp_path / "run" / "summary.json").is_file()
+
+
+def test_the_smallest_convolutions_learn_with_nothing_else_said(tmp_path):
+    few = ("--dataset", "digits", "--epochs", 15, *UNDIAGNOSED)
+    equiprop("train", "--system.kind", "cnn", "--system.preset", "tiny", *few, "--out", tmp_path / "run")
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["test_error_percent"] < 30
