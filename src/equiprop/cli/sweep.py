@@ -19,7 +19,7 @@ _SHOWN = 10
 @dataclass(frozen=True)
 class Options(Output):
     file: tyro.conf.Positional[str | None] = None
-    """TOML file of the sweep; docs/sweeps.md has its keys."""
+    """TOML file of the sweep; the page Sweeps of the documentation has its keys."""
     out: str | None = None
     """Folder of the storage and of a run directory for each trial; by default runs/NAME of the file."""
     trials: int | None = None
@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> None:
     description = "Trains over the values of some settings. The same command goes on where it stopped."
     options = parse(Options, "sweep", arguments, description)
     if options.file is None:
-        raise InputError("sweep: name a TOML file", hint="docs/sweeps.md has one to begin with")
+        raise InputError("sweep: name a TOML file", hint="the page Sweeps of the documentation has one to begin with")
     from equiprop.experiment import Interrupted
     from equiprop.experiment.sweeps import Sweep, execute
 

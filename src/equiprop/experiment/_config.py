@@ -217,9 +217,7 @@ def all_keys() -> list[str]:
 
 def usual(section: str) -> Any:
     """A field that holds what a section is where nothing is said."""
-    return field(
-        default_factory=lambda: defaults_of(TrainingSettings) if section == "training" else Choice.of(section, {})
-    )
+    return field(default_factory=lambda: Choice.of(section, {}))
 
 
 @dataclass(frozen=True)
@@ -234,7 +232,7 @@ class Config:
     homeostasis: Choice = usual("homeostasis")
     optimizer: Choice = usual("optimizer")
     hardware: Choice = usual("hardware")
-    training: dict[str, Any] = usual("training")
+    training: dict[str, Any] = field(default_factory=lambda: defaults_of(TrainingSettings))
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, complete: bool = False) -> "Config":

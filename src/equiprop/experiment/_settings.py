@@ -28,7 +28,8 @@ class TrainingSettings(Settings):
     precision: str = text(
         "float32",
         "float32, float64, or tensorfloat32: float32 in which products round their factors to ten bits where the device can, "
-        "several times as fast there. A tolerance of 1e-4 is then out of reach; docs/benchmarks.md has what is not.",
+        "several times as fast there. A tolerance of 1e-4 is then out of reach; the documentation's page Benchmarks has what is "
+        "not.",
     )
     start: str = text(
         "", "Run directory whose system is trained further, in place of a new one; DIR#best for its best system."

@@ -1,4 +1,4 @@
-"""Every experiment of the field as one command: what is trained, measured and concluded; see `docs/studies.md`."""
+"""Every experiment of the field as one command: what is trained, measured and concluded."""
 
 from equiprop.kinds import Family
 from equiprop.reporting import Chart as Chart

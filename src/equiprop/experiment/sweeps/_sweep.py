@@ -76,7 +76,7 @@ class Sweep:
 
     @classmethod
     def from_file(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> "Sweep":
-        """From a TOML file; see `docs/sweeps.md`.
+        """From a TOML file; see the page Sweeps of the documentation.
 
         **Arguments:**
 
