@@ -1528,6 +1528,13 @@ EXPERIMENT = (
         "user/test_user_kinds.py",
     ),
     Mistake(
+        "what goes on between steps taken for standing still",
+        "_interrupts.py",
+        "            last, since, silent = part, time.monotonic(), _SILENT_SECONDS\n",
+        "            last, silent = part, _SILENT_SECONDS\n",
+        "test_interrupts.py",
+    ),
+    Mistake(
         "a signal in a compiled call not heard",
         "_interrupts.py",
         "    signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)\n",

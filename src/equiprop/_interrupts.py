@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from threading import Thread
 
 # A terminal, a scheduler and the commands in between may each pass on the same signal.
@@ -25,7 +25,6 @@ class _Part:
     what: str
     waited_for: bool
     then: Callable[[], str]
-    since: float = field(default_factory=time.monotonic)
 
 
 _doing: list[_Part] = []
@@ -83,15 +82,15 @@ def _end(heard: socket.socket, told: socket.socket) -> None:
 def _watch(heard: socket.socket) -> None:
     """Until there is a signal that asks for the end."""
     heard.settimeout(_SILENT_SECONDS / 10)
-    last, silent = None, _SILENT_SECONDS
+    last, since, silent = None, time.monotonic(), _SILENT_SECONDS
     while not _asks(heard):
         parts = list(_doing)
         part = parts[-1] if parts else None
         if part is None or part is not last:
-            last, silent = part, _SILENT_SECONDS
-        elif time.monotonic() - part.since > silent:
+            last, since, silent = part, time.monotonic(), _SILENT_SECONDS
+        elif time.monotonic() - since > silent:
             at = ", ".join(part.what for part in parts)
-            minutes = (time.monotonic() - part.since) / 60
+            minutes = (time.monotonic() - since) / 60
             _say(
                 f"still in {at}, for {minutes:.0f} minutes; to compile a large system may take as long, and Ctrl-C ends it"
             )
