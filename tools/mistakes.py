@@ -198,6 +198,13 @@ NUMERICS = (
         "estimators/test_audit.py",
     ),
     Mistake(
+        "a projection that is not skew taken for one",
+        "numerics/krylov.py",
+        " * last + unskewed, smallest)",
+        " * last, smallest)",
+        "diagnostics/test_limits.py",
+    ),
+    Mistake(
         "half of the residual of a singular value",
         "numerics/krylov.py",
         "2**0.5 * jnp.abs(k[steps, steps - 1]) * last",

@@ -114,7 +114,9 @@ def test_a_metric_that_single_precision_cannot_invert_grants_nothing():
     system = from_force(lambda w, u, x: u @ w.T + x, j, initial_state=jnp.zeros(40, jnp.float32))
     zeros = jnp.zeros((64, 40), jnp.float32)
     found = certificate(system, zeros, zeros, key=jax.random.key(0))
-    assert sigma > 40 and np.all(np.asarray(found.sigma)[found.granted] > 0.99 * sigma)
+    granted = np.asarray(found.sigma)[found.granted]
+    # The others were said to have any σ from 8 to 1e18.
+    assert sigma > 40 and len(granted) and np.all((granted > 0.99 * sigma) & (granted < 1.3 * sigma))
 
 
 @pytest.mark.parametrize("options", [{"steps": 1}, {"tolerance": 0.0}])

@@ -23,8 +23,8 @@ class Certificate(Figures):
     **Fields:**
 
     - `granted`: whether S is negative definite and σ converged.
-    - `sigma`: ‖K̃‖₂, K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ, plus its residual.
-    - `sigma_error`: that residual.
+    - `sigma`: ‖K̃‖₂, K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ, plus its error.
+    - `sigma_error`: that error: the residual, and what solves with −S have left undone.
     - `cosine`: (1 − σ²)/(1 + σ²), the guaranteed cosine.
     - `angle`: 2·arctan σ in degrees, the largest rotation.
     - `largest_eigenvalue`: of D^½SD^½, as a Krylov space sees it, from below; must be negative. NaN where no sample of the batch
@@ -62,7 +62,7 @@ class Certificate(Figures):
             flat = bool((unknown & (self.slope == 0)).any())
             why = "where a slope is 0 the balanced Jacobian is not defined" if flat else "the state or J is not finite"
             return f"J gives no number for {int(unknown.sum())} {of}: {why}"
-        return f"σ did not converge for {int(missing.sum())} {of}; raise steps"
+        return f"σ did not converge for {int(missing.sum())} {of}; raise steps, or compute in double precision"
 
 
 @eqx.filter_jit

@@ -117,7 +117,8 @@ class Rotation(eqx.Module):
     """How far an operator J = S + A with S negative definite turns vectors, in the inner product of −S.
 
     - `sigma`: ‖K̃‖₂, K̃ = L⁻¹A L⁻ᵀ with −S = L·Lᵀ, as the Krylov space sees it: from below.
-    - `sigma_error`: the residual of that singular value.
+    - `sigma_error`: the residual of that singular value, and how far the projection is from skew: that is what solves with −S
+      have left undone, if S is nearly singular for the precision, and then there may be any σ.
     - `smallest`: the smallest eigenvalue of −S as the Krylov space sees it: from above. S is negative definite where positive.
     """
 
@@ -141,10 +142,11 @@ def rotation(
     # A skew projection is tridiagonal, and as a Hermitian matrix, times i, has the eigenvalues ±σ of a real one with the same
     # entries beside a zero diagonal. The two singular vectors are the even and the odd entries of its eigenvector.
     beside = (jnp.diagonal(k, -1)[:-1] - jnp.diagonal(k[:steps], 1)) / 2
+    unskewed = jnp.linalg.norm(k[:steps] + k[:steps].T) / 2
     zero = jnp.zeros(steps, k.dtype)
     values = tridiagonal_eigenvalues(zero, beside)
     last = last_component(values, tridiagonal_eigenvalues(zero[:-1], beside[:-1]))
-    return Rotation(values[-1], 2**0.5 * jnp.abs(k[steps, steps - 1]) * last, smallest)
+    return Rotation(values[-1], 2**0.5 * jnp.abs(k[steps, steps - 1]) * last + unskewed, smallest)
 
 
 def smallest_eigenvalue(operator: Operator, start: Float[Array, " n"], steps: int) -> Float[Array, ""]:
