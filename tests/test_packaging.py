@@ -53,6 +53,7 @@ PERMISSIVE = {
         "MIT-0",
         "MIT-CMU",
         "PSF-2.0",
+        "Unlicense",
         "Zlib",
     ),
     # Of files, not of the programs that use them.
