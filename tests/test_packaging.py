@@ -61,6 +61,7 @@ PERMISSIVE = {
     # As packages say it that have no SPDX expression yet.
     *("Apache Software License", "Apache 2.0", "BSD License", "3-Clause BSD License", "MIT License", "Public Domain"),
     *("Mozilla Public License 2.0 (MPL 2.0)", "Python Software Foundation License", "ISC License (ISCL)"),
+    "Historical Permission Notice and Disclaimer (HPND)",
 }
 EXTRAS = {*PROJECT["optional-dependencies"]} - {"test", "lint", "bench"}
 
