@@ -278,11 +278,11 @@ def _offset(answer: Estimate) -> PyTree:
     assert answer.grounds is not None
     if answer.grounds.surrogate is None:
         return jax.tree.map(jnp.zeros_like, answer.gradient)
-    return _departure(answer.bare, answer.grounds)
+    return _offset_of_surrogate(answer.bare, answer.grounds)
 
 
 @eqx.filter_jit
-def _departure(answer: Estimate, grounds: Grounds) -> PyTree:
+def _offset_of_surrogate(answer: Estimate, grounds: Grounds) -> PyTree:
     batch = Batch(grounds.x, grounds.target, answer.equilibrium.state, answer.weight > 0, answer.cost_weight > 0)
     at_state = AtState(answer.equilibrium.state)
 
