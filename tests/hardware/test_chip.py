@@ -315,7 +315,7 @@ def test_noise_of_reading_is_what_the_estimate_says(points):
     off = jax.tree.map(lambda a, b: a - b, tries.error_vector, clean.error_vector)
     size = jnp.sqrt(jnp.mean(jax.vmap(trees.squared_norm)(off), axis=0)) / trees.norm(clean.error_vector)
     assert tries.grounds is not None
-    said = tries.grounds.causes.parts[:, :, 2].mean(axis=0)
+    said = tries.grounds.parts[:, :, 2].mean(axis=0)
     np.testing.assert_allclose(said, size, rtol=0.1)
     # Real and imaginary parts of N phases, of which half are conjugates of the other.
     variance = 2.0 if points == 1 else (0.5 if points == 2 else (2 * points - 2 + points % 2) / points**2)
@@ -410,7 +410,7 @@ def test_what_other_estimators_read_is_noisy_too():
     for estimator in (CoupledLearning(0.1), ContinuousTime(nudge=0.1, periods=8)):
         clean, noisy = (estimate(s, X, target, estimator, solver=SOLVER, key=KEY) for s in (system, chip))
         assert norm(trees.subtract(clean.error_vector, noisy.error_vector)) > 1e-3
-        assert noisy.grounds is not None and bool(jnp.all(noisy.grounds.causes.parts[:, 2] > 0))
+        assert noisy.grounds is not None and bool(jnp.all(noisy.grounds.parts[:, 2] > 0))
     close(*(estimate(s, X, target, ExactResponse(), solver=SOLVER).error_vector for s in (system, chip)))
 
 
