@@ -220,6 +220,11 @@ def usual(section: str) -> Any:
     return field(default_factory=lambda: Choice.of(section, {}))
 
 
+def usual_training() -> dict[str, Any]:
+    """What `[training]` holds where nothing is said."""
+    return defaults_of(TrainingSettings)
+
+
 @dataclass(frozen=True)
 class Config:
     """Everything that a run depends on. Replayable: the same configuration and versions give the same weights."""
@@ -232,7 +237,7 @@ class Config:
     homeostasis: Choice = usual("homeostasis")
     optimizer: Choice = usual("optimizer")
     hardware: Choice = usual("hardware")
-    training: dict[str, Any] = field(default_factory=lambda: defaults_of(TrainingSettings))
+    training: dict[str, Any] = field(default_factory=usual_training)
 
     @classmethod
     def from_mapping(cls, data: Mapping[str, Any], *, complete: bool = False) -> "Config":

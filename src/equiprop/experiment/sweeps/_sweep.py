@@ -38,6 +38,11 @@ _KEYS = {
 _TYPES = {str: "text", dict: "a table", int: "a whole number", bool: "true or false"}
 
 
+def on_this_machine() -> dict[str, Any]:
+    """The executor that needs nothing."""
+    return {"kind": "local"}
+
+
 @dataclass(frozen=True)
 class Sweep:
     """Trainings over the values of some keys of a configuration.
@@ -72,7 +77,7 @@ class Sweep:
     storage: str = "sqlite"
     workers: int = 1
     lanes: int = 1
-    executor: Mapping[str, Any] = field(default_factory=lambda: {"kind": "local"})
+    executor: Mapping[str, Any] = field(default_factory=on_this_machine)
 
     @classmethod
     def from_file(cls, path: str | Path, changes: Mapping[str, Any] | None = None) -> "Sweep":
