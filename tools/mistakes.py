@@ -1807,6 +1807,13 @@ OTHERS = (
         "cli/test_cli.py",
     ),
     Mistake(
+        "what a line means is written over a curve",
+        "reporting/_canvas.py",
+        "below = _crowded_above(axes, panel, value)",
+        "below = False and _crowded_above(axes, panel, value)",
+        "reporting/test_reporting_figures.py",
+    ),
+    Mistake(
         "a title that leaves its panel",
         "reporting/_canvas.py",
         "int((width - 0.3) / 0.085)",

@@ -72,6 +72,28 @@ def test_a_long_title_stays_above_its_panel() -> None:
         assert drawn.get_window_extent(renderer).x1 < axes.get_window_extent(renderer).x1
 
 
+@pytest.mark.parametrize("logarithmic", [False, True])
+@pytest.mark.parametrize("crossing", [1.05, 0.96])
+def test_what_a_line_means_stands_where_no_curve_is(crossing: float, logarithmic: bool) -> None:
+    panel = Panel(
+        "bar",
+        "relative error",
+        [Curve(0, range(30), [crossing] * 30), Curve(1, range(30), [0.5] * 10 + [math.nan] + [0.5] * 19)],
+        references=((1.0, "need not point downhill"),),
+        include=(1.5,),
+        logarithmic=logarithmic,
+    )
+    with _house_style():
+        figure = _figure([panel], ["a", "b"])
+        renderer = FigureCanvasAgg(figure).get_renderer()
+        figure.draw(renderer)
+    (axes,) = figure.axes
+    (words,) = [text for text in axes.findobj(Text) if text.get_text() == "need not point downhill"]
+    box, curve = words.get_window_extent(renderer), axes.transData.transform((29, crossing))[1]
+    assert not box.y0 < curve < box.y1
+    assert (box.y1 < curve) == (crossing > 1)
+
+
 def test_the_same_runs_give_the_same_bytes_whatever_the_user_has_set(runs: list[Run]) -> None:
     before = _named(runs, "training").svg
     with matplotlib.rc_context({"font.size": 20, "svg.fonttype": "path", "axes.grid": False}):

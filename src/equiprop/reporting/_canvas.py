@@ -236,6 +236,22 @@ def _house_style() -> Iterator[None]:
         yield
 
 
+def _crowded_above(axes: "Axes", panel: Panel, value: float) -> bool:
+    """Whether more of the right half of the curves is just above a height than just below it, where words may stand."""
+    to_axes = axes.transData + axes.transAxes.inverted()
+    points = [
+        (place, height)
+        for curve in panel.curves
+        for place, height in zip(curve.places, curve.values, strict=True)
+        if math.isfinite(height) and (height > 0 or axes.get_yscale() == "linear")
+    ]
+    if not points:
+        return False
+    (_, line), *seen = to_axes.transform([(points[0][0], value), *points]).tolist()
+    off = [height - line for across, height in seen if across > 0.5]
+    return line > 0.12 and sum(0 < each < 0.12 for each in off) > sum(-0.12 < each < 0 for each in off)
+
+
 def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
@@ -271,14 +287,15 @@ def _draw_panel(axes: "Axes", panel: Panel, *, lowest: bool) -> None:
     for value, meaning in panel.references:
         if bottom <= value <= top:
             axes.axhline(value, color=LIGHT, alpha=0.55, linewidth=0.8, dashes=(4, 3), zorder=1.5)
+            below = _crowded_above(axes, panel, value)
             axes.annotate(
                 printable(meaning),
                 (1, value),
                 xycoords=("axes fraction", "data"),
-                xytext=(0, 2),
+                xytext=(0, -2 if below else 2),
                 textcoords="offset points",
                 ha="right",
-                va="bottom",
+                va="top" if below else "bottom",
                 fontsize=7,
                 alpha=0.75,
             )
