@@ -1814,6 +1814,13 @@ OTHERS = (
         "reporting/test_reporting_figures.py",
     ),
     Mistake(
+        "rounding is told as a difference",
+        "studies/_table.py",
+        "abs(mean) <= 1e-12",
+        "abs(mean) < 0",
+        "studies/test_studies.py",
+    ),
+    Mistake(
         "a title that leaves its panel",
         "reporting/_canvas.py",
         "int((width - 0.3) / 0.085)",

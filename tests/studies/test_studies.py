@@ -292,6 +292,15 @@ def test_a_damaged_folder_of_a_study_is_refused(settings, tmp_path, monkeypatch)
         run_study(Small(), settings(), tmp_path / "out")
 
 
+def test_what_is_left_of_differences_that_cancel_is_no_difference():
+    # 4.4 − 4.2 and 4.2 − 4.4 are 0.2 and −0.2, which sum to something other than 0 once 4.1 − 4.1 is 4.1 − 0.1·41.
+    values = {"a": [4.4, 4.2, 0.1 * 41], "b": [4.2, 4.4, 4.1]}
+    assert sum(a - b for a, b in zip(values["a"], values["b"], strict=True)) != 0
+    rows = [{"arm": arm, "seed": seed, "x": x} for arm, xs in values.items() for seed, x in enumerate(xs)]
+    apart = Table("t", rows).difference("x", "a", "b")
+    assert apart.mean == apart.effect == 0 and apart.deviation == pytest.approx(0.2) and "+0 ± 0.2 " in str(apart)
+
+
 def test_what_is_no_number_is_in_no_difference():
     rows = [{"arm": arm, "seed": seed, "x": x} for arm in "ab" for seed, x in enumerate([1.0, "2", None])]
     assert Table("t", rows).difference("x", "a", "b").seeds == 1

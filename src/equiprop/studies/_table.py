@@ -97,8 +97,11 @@ class Table:
         apart = first - second
         if len(seeds) < 2:
             return Difference(float(apart.mean()) if seeds else math.nan, math.nan, len(seeds), math.nan)
-        p = float(ttest_rel(first, second).pvalue)
-        return Difference(float(apart.mean()), float(apart.std(ddof=1)), len(seeds), p)
+        p, mean = float(ttest_rel(first, second).pvalue), float(apart.mean())
+        if abs(mean) <= 1e-12 * max(np.abs(first).max(), np.abs(second).max()):
+            # What is left of differences that cancel is rounding.
+            mean = 0.0
+        return Difference(mean, float(apart.std(ddof=1)), len(seeds), p)
 
     def over_seeds(self, by: Sequence[str], of: Sequence[str]) -> "Table":
         """Means over the rows that agree in the columns `by`, of the columns `of`."""
