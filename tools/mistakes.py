@@ -181,7 +181,7 @@ NUMERICS = (
         "numerics/krylov.py",
         "new = ~(length <= 100 * eps * before)",
         "new = length > 100 * eps * before",
-        "diagnostics/test_limits.py",
+        "numerics/test_small.py",
     ),
     Mistake(
         "a bar that does not see what the free phase has left undone",

@@ -8,7 +8,7 @@ import pytest
 import scipy.linalg
 import scipy.sparse.linalg
 
-from equiprop.numerics import gmres, rotation, solve_definite
+from equiprop.numerics import arnoldi, gmres, rotation, solve_definite
 from equiprop.numerics.small import hessenberg_least_squares, last_component, tridiagonal_eigenvalues
 
 RNG = np.random.default_rng(5)
@@ -147,3 +147,16 @@ def test_the_residual_of_a_rotation_is_that_of_its_singular_vectors(steps):
     assert float(found.sigma_error) == pytest.approx(np.linalg.norm(residuals), rel=1e-5, abs=1e-7)
     exact = np.linalg.svd(skew)[1]
     assert np.min(np.abs(exact - float(found.sigma))) <= float(found.sigma_error) + 1e-9
+
+
+def test_what_is_no_number_does_not_end_a_krylov_space():
+    """A projection that ends is one of an invariant space, whose eigenvalues are those of the operator: it would be believed."""
+    diagonal = jnp.asarray([1.0, 2.0, 3.0, 4.0])
+
+    def product(v):
+        return jnp.where(jnp.abs(v - v[0]).max() < 1e-9, diagonal * v, jnp.nan)
+
+    _, h = arnoldi(lambda v: diagonal * v, jnp.ones(4), 4)
+    assert np.isfinite(h).all() and np.all(np.diagonal(h, -1)[:3] > 0.1) and h[4, 3] == 0
+    _, h = arnoldi(product, jnp.ones(4), 4)
+    assert np.isfinite(h[:, 0]).all() and np.isnan(h[2, 1])
