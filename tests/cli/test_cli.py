@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from equiprop import __version__
+from equiprop.cli.diagnose import _verdict
 from equiprop.cli.main import COMMANDS, main
 from equiprop.data import load as load_dataset
 from equiprop.estimators import ESTIMATORS
@@ -464,8 +465,15 @@ def test_diagnose(capsys, run):
     assert sum(found["analyticity"].values()) == pytest.approx(1)
     assert set(found["cosine_spread"]) == set(found["weighted_cosine"]) == {"hidden_1", "output"}
     assert found["epoch"] == 2 and call(capsys, "diagnose", run, "--system.gain", "2")[0] == 2
+    cosine, off = found["cosine_to_adjoint"], found["relative_error"]["total"]
+    assert _verdict(found) == (
+        f"their summed gradient points downhill: its cosine to the exact one is {cosine['total']:.3f}, and it is off by "
+        f"{100 * off:.2g} % of that"
+    )
+    assert "does not point downhill: " in _verdict({**found, "cosine_to_adjoint": {**cosine, "total": -0.1}})
+    assert _verdict({**found, "cosine_to_adjoint": {**cosine, "total": None}}) is None
     _, out, _ = call(capsys, "diagnose", *SMALL, "--samples", "30")
-    assert "a fresh system on digits, on 30 validation samples" in out
+    assert re.match(r"a fresh system on digits, on 30 validation samples\n *their summed gradient (points|does not)", out)
     for words in ("converged", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
         assert words in out
 
@@ -541,6 +549,7 @@ def test_data(capsys, tmp_path, monkeypatch):
 
 
 MISTAKES = [
+    (["--verison"], "command = '--verison': is not known.*did you mean '--version'"),
     (["trian"], "command = 'trian': is not known.*did you mean 'train'"),
     (["train", "--dataset", "minst"], "dataset = 'minst': is not known.*did you mean 'mnist'"),
     (["train", "--estimator.knd", "adjoint"], "there is no option --estimator.knd; did you mean '--estimator.kind'"),

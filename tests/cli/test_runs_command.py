@@ -253,11 +253,17 @@ def test_names_are_text_and_nothing_else(capsys, folder):
     assert code == 0 and "a[best]" in out and "report: " in out and not re.search(r"[\x00-\x09\x0b-\x1f]", out + err)
 
 
+def test_a_report_of_several_runs_is_where_they_are(capsys, folder):
+    assert "report: runs/a/report.html" in call(capsys, "report", "runs/a")[1]
+    assert "report: runs/report.html" in call(capsys, "report", "runs/a", folder / "b")[1]
+    assert (folder / "report.html").read_text() != (folder / "a" / "report.html").read_text()
+
+
 @pytest.mark.slow
 def test_a_damaged_run_is_named_and_the_others_are_reported(capsys, folder):
     (folder / "b" / "manifest.json").write_text("[" * 5000)
     code, out, err = call(capsys, "report", *(folder / name for name in "abc"))
-    assert code == 0 and "8.25" in out and "6.00" in out and (folder / "a" / "report.html").is_file()
+    assert code == 0 and "8.25" in out and "6.00" in out and (folder / "report.html").is_file()
     assert err.startswith(f"equiprop: warning: {folder / 'b'}: cannot be read: ") and err.count("\n") == 1
 
 

@@ -1,6 +1,7 @@
 """The bar of a gradient: the error that it tells against that found by dense linear algebra."""
 
 import math
+import re
 
 import equinox as eqx
 import jax
@@ -91,6 +92,7 @@ def test_of_a_batch_that_is_audited_as_a_whole_it_is_the_error(problem, estimato
     ):
         assert float(bar.exact_of[name]) == pytest.approx(SAFETY * error(ours, theirs), **close)
     assert set(bar.causes) == set(CAUSES)
+    assert re.search(r"\n  exact +\S+, relative: off the exact gradient\n", repr(bar))
 
 
 @pytest.mark.parametrize("estimator", [ep.Adjoint(), ep.ExactResponse(), ep.Centered(0.02)])

@@ -137,9 +137,21 @@ def test_that_many_samples_are_excluded_is_said_once_and_why():
         found = [str(each.message) for each in said if each.category is ExclusionWarning]
         assert len(found) == expected, found
         assert all(
-            "samples of epoch 1 are excluded from the gradient (unconverged " in each and "clipped" not in each
+            "samples of epoch 1 are excluded from the gradient (unconverged " in each
+            and "clipped" not in each
+            and "): shorter steps of the solver (damping) or more of them" in each
             for each in found
         )
+
+
+def test_a_training_that_no_sample_is_in_says_that_it_learns_nothing():
+    found = {"epoch": 3, "excluded_fraction": 1.0, "unconverged_fraction": 0.9, "clipped_fraction": 0.0}
+    with pytest.warns(ExclusionWarning) as said:
+        Warnings(ep.Centered()).on_epoch(found | {"branch_switch_fraction": 0.1, "inaccurate_fraction": 0.0}, SYSTEM)
+    assert str(said[0].message).startswith(
+        "none of the samples of epoch 3 is in the gradient (unconverged 90.0 %, branch_switch 10.0 %), so that nothing is "
+        "learnt from the data: shorter steps of the solver"
+    )
 
 
 def test_a_gradient_that_cannot_be_trusted_is_said_once_and_why():

@@ -52,6 +52,8 @@ _MEANING = {
 
 def _print(named: str, found: dict[str, Any]) -> None:
     say(f"{named}, on {found['samples']} validation samples")
+    if (verdict := _verdict(found)) is not None:
+        say(verdict)
     print()
     _print_tables(found)
     _print_sentences(found)
@@ -59,6 +61,18 @@ def _print(named: str, found: dict[str, Any]) -> None:
     say("advice")
     for line in found["advice"] or ["nothing stands out."]:
         say(f"  - {line}")
+
+
+def _verdict(found: dict[str, Any]) -> str | None:
+    """Whether the gradient points downhill; nothing where it cannot be told."""
+    cosine, off = found["cosine_to_adjoint"]["total"], found["relative_error"].get("total")
+    if cosine is None or off is None:
+        return None
+    points = "points" if cosine > 0 else "does not point"
+    return (
+        f"their summed gradient {points} downhill: its cosine to the exact one is {format_number(cosine)}, and it is off by "
+        f"{100 * off:.2g} % of that"
+    )
 
 
 def _print_tables(found: dict[str, Any]) -> None:
@@ -120,9 +134,10 @@ def _print_sentences(found: dict[str, Any]) -> None:
         from equiprop.training import gradient_line
 
         say(f"summed {gradient_line(found)} of the exact one")
+    split = {name: format_number(bias[name]) for name in ("total", "finite_nudge", "asymmetry")}
     say(
-        f"error of the median sample, in lengths of the exact vector: {format_number(bias['total'])} = finite nudge "
-        f"{format_number(bias['finite_nudge'])} + asymmetry {format_number(bias['asymmetry'])} (as vectors); "
+        f"error of the median sample, in lengths of the exact vector: {split['total']} = finite nudge, relaxation and noise "
+        f"{split['finite_nudge']} + asymmetry {split['asymmetry']} (as vectors); "
         f"median error bar: {format_number(found['error_bar'])}"
     )
     say(f"symmetry of the Jacobian: {format_number(found['symmetry'])}")

@@ -43,7 +43,8 @@ def usage() -> str:
             "",
             *lines,
             "",
-            "Every command has --json for machines. Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted.",
+            "equiprop --version says which this is. Every command has --json for machines.",
+            "Exit codes: 0 done, 1 failed, 2 wrong input, 130 interrupted.",
             "EQUIPROP_DATA_DIR names the folder of the datasets.",
         ]
     )
@@ -120,7 +121,7 @@ def _answer(arguments: list[str]) -> int:
         print(f"equiprop {__version__}")
         return 0
     if arguments[0] not in COMMANDS:
-        raise suggest("command", arguments[0], list(COMMANDS))
+        raise suggest("command", arguments[0], [*COMMANDS, "--help", "--version"])
     with doing(f"equiprop {arguments[0]}"):
         importlib.import_module(f"equiprop.cli.{arguments[0]}").run(arguments[1:])
     return 0

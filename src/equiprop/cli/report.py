@@ -1,5 +1,6 @@
 """`equiprop report`."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -26,7 +27,7 @@ class Options(Output):
     runs: tyro.conf.Positional[tuple[str, ...]] = ()
     """Run directories, side by side on one page, and folders of studies, with what was trained for them."""
     out: str | None = None
-    """Folder or .html file to write; by default report.html in the first run or study."""
+    """Folder or .html file to write; by default report.html in the run or study, or in the folder that holds them all."""
     figures: bool = False
     """Write every figure of the runs as an SVG file of its own, too, beside the page."""
 
@@ -62,6 +63,10 @@ def _write_figure(chart: Chart, folder: Path) -> Path:
 
 def _target(options: Options) -> Path:
     if options.out is None:
-        return Path(options.runs[0]) / REPORT
+        if len(options.runs) == 1:
+            return Path(options.runs[0]) / REPORT
+        # Not in one of them, where it would take the place of that one's own.
+        common = Path(os.path.commonpath([Path(run).resolve() for run in options.runs]))
+        return (common.relative_to(Path.cwd()) if common.is_relative_to(Path.cwd()) else common) / REPORT
     out = Path(options.out)
     return out if out.suffix == ".html" else out / REPORT

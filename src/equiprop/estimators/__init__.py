@@ -8,6 +8,7 @@ from equiprop.estimators._estimate import merge as merge
 from equiprop.estimators._estimator import COUNTS as COUNTS
 from equiprop.estimators._estimator import FLAGS as FLAGS
 from equiprop.estimators._estimator import POLICIES as POLICIES
+from equiprop.estimators._estimator import REMEDIES as REMEDIES
 from equiprop.estimators._estimator import AbstractEstimator as AbstractEstimator
 from equiprop.estimators._estimator import Response as Response
 from equiprop.estimators._gradient import gradient_from_error_vector as gradient_from_error_vector

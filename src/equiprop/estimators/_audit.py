@@ -1,6 +1,6 @@
 """How far the gradient of a batch is from the exact one, told from a few of its samples."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import equinox as eqx
@@ -71,6 +71,11 @@ class GradientBar(Figures):
     causes: dict[str, Float[Array, ""]]
     samples: Int[Array, ""]
     unsolved: Int[Array, ""]
+
+    def rows(self) -> Iterator[tuple[str, str]]:
+        against = {"exact": "off the exact gradient", "limit": "off that at a vanishing nudge"}
+        for name, text in super().rows():
+            yield name, f"{text}, relative: {against[name]}" if name in against else text
 
 
 class Found(eqx.Module):

@@ -12,7 +12,7 @@ from jaxtyping import Array, Bool, Float, Int, PRNGKeyArray, PyTree
 
 from equiprop.errors import ExclusionWarning, InputError, warn
 from equiprop.estimators._audit import GradientBar, Grounds, audit
-from equiprop.estimators._estimator import FLAGS, AbstractEstimator, Response, Surrogate
+from equiprop.estimators._estimator import FLAGS, REMEDIES, AbstractEstimator, Response, Surrogate
 from equiprop.estimators._gradient import AtState, Batch, gradient
 from equiprop.estimators._problem import SAFETY, Problem
 from equiprop.kinds import kind_of
@@ -208,11 +208,12 @@ def _warn_of_exclusion(answer: Estimate, estimator: AbstractEstimator) -> None:
     if excluded > _LARGEST_EXCLUSION:
         _warned.add(kind)
         counts = {name: int(count) for name, count in answer.counts.items()}
-        why = ", ".join(f"{counts[name]} {name}" for name in estimator.dropped if counts[name])
-        why = why or "whose cost or response is no finite number"
+        flags = [name for name in estimator.dropped if counts[name]]
+        why = ", ".join(f"{counts[name]} {name}" for name in flags) or "whose cost or response is no finite number"
+        mend = f": {REMEDIES[max(flags, key=counts.__getitem__)]}" if flags else ""
         warn(
             f"{type(estimator).__name__}: {counts['excluded']} of {counts['samples']} samples are excluded from the gradient "
-            f"({why}); this is said once",
+            f"({why}){mend}; this is said once",
             ExclusionWarning,
         )
 

@@ -19,6 +19,14 @@ FLAGS = ("unconverged", "clipped", "branch_switch", "inaccurate", "non_analytic"
 POLICIES = ("unconverged", "clipped", "branch_switch", "inaccurate")
 """The flags for which an estimator says what the gradient does with such samples: `"drop"` or `"keep"`."""
 
+REMEDIES = {
+    "unconverged": "shorter steps of the solver (damping) or more of them (max_steps) may bring them to rest",
+    "clipped": "a larger clip lets them in",
+    "branch_switch": "a smaller nudge may keep them on their branch",
+    "inaccurate": "a smaller nudge, or a larger tolerance of the estimator, lets them in",
+}
+"""What to do about the samples that have such a flag."""
+
 COUNTS = ("samples", *(s.name.lower() for s in Status), *FLAGS, "excluded")
 """The keys of `Estimate.counts`."""
 

@@ -25,7 +25,7 @@ from equiprop.systems import (
 
 SAFETY = 3.0
 """Factor on every error bar made of a residual or of a difference, with which it covers the error of 95 % of random systems and
-stays within a factor of ten of it for 80 %; `docs/estimators.md` has the calibration."""
+stays within a factor of ten of it for 80 %; the page Choosing an estimator has the calibration."""
 
 
 class Problem(eqx.Module):

@@ -39,6 +39,10 @@ def examine() -> Iterator[Finding]:
     yield _tried("two devices", _two_devices)
 
 
+_OF_DEVELOPERS = {"bench", "docs", "lint", "test"}
+"""Extras that nobody needs but who changes equiprop itself."""
+
+
 def _packages() -> Iterator[Finding]:
     """What the project asks for, and what its extras do."""
     extras: dict[str, list[str]] = {}
@@ -50,7 +54,8 @@ def _packages() -> Iterator[Finding]:
     for name in extras.pop("", []):
         version = _version(name)
         yield Finding(name, version or "", "" if version else "is not installed")
-    for extra, needed in sorted(extras.items()):
+    for extra in sorted(extras.keys() - _OF_DEVELOPERS):
+        needed = extras[extra]
         lost = [name for name in needed if _version(name) is None]
         told = f"not here: {', '.join(lost)} (pip install 'equiprop[{extra}]')" if lost else "here"
         yield Finding(f"extra {extra}", told)

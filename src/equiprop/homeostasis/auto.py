@@ -23,7 +23,7 @@ from equiprop.systems import System
 
 class AutoHomeostasis(AbstractHomeostasis):
     """`AntisymmetricHomeostasis` where untied pairs of forward and feedback weights are all that could be asymmetric, and
-    `JacobianHomeostasis` elsewhere: what `docs/closing-the-gap.md` found best. Where nothing could be asymmetric, as with tied
+    `JacobianHomeostasis` elsewhere: what trained best (the page Closing the gap). Where nothing could be asymmetric, as with tied
     weights, none, unless it is told what to do."""
 
     kind: ClassVar[str] = "auto"

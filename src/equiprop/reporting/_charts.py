@@ -79,7 +79,7 @@ def charts(runs: Sequence[Run]) -> list[Chart]:
         _panel(
             runs, "cosine to the exact gradient", _COSINES, "cosine_to_adjoint", TOTAL, references=exact, include=(1.0,)
         ),
-        _panel(runs, "symmetry", _SHARE, "symmetry", references=symmetric, include=(0.5, 1.05)),
+        _panel(runs, "symmetry", _SHARE, "symmetry", references=symmetric, include=(0.42, 1.05)),
         _panel(
             runs,
             "bar of the gradient",

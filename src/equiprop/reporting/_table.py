@@ -139,9 +139,11 @@ COLUMNS = (
     Column("test_error_percent", "test error (%)", _measured("test_error_percent", 2)),
     Column("test_loss", "test loss", _measured("test_loss", 3)),
     Column("validation_error_percent", "validation error (%)", _measured("validation_error_percent", 2)),
-    Column("cosine_total", "cosine, total", _cosine),
+    Column("cosine_total", "cosine, gradient", _cosine),
     Column(
-        "cosine_smallest", "cosine, smallest", lambda run: _extreme(latest(run, "cosine_to_adjoint"), 3, smallest=True)
+        "cosine_smallest",
+        "cosine, mean sample",
+        lambda run: _extreme(latest(run, "cosine_to_adjoint"), 3, smallest=True),
     ),
     Column("gradient_bar_percent", "gradient bar (%)", _gradient_bar),
     Column("symmetry", "symmetry", _measured("symmetry", 3)),

@@ -46,7 +46,7 @@ class Anderson(AbstractSolver):
 
     kind: ClassVar[str] = "anderson"
     label: ClassVar[str] = "Anderson"
-    remedy: ClassVar[str] = "use damped Gauss-Seidel sweeps (damping = 0.5)"
+    remedy: ClassVar[str] = "take shorter sweeps (relaxation = 0.3), or damped Gauss-Seidel ones (damping = 0.5)"
     citation: ClassVar[tuple[str, ...]] = (
         "Walker & Ni, Anderson acceleration for fixed-point iterations, SIAM J. Numer. Anal. 2011, doi:10.1137/10078356X",
     )

@@ -16,8 +16,8 @@ class GaussSeidel(AbstractPaced):
     Within a block no unit acts on another: of a chain each layer is one, from the input to the output; nudged phases begin at the
     output. With symmetric weights every such update at 0 < ω < 2 descends the energy.
 
-    With `damping = "auto"` every sample settles that settles with `damping = 0`, in fewer sweeps on average (docs/solvers.md
-    has the measurement). Steps are u ← u + ω·(G(u) − u) with G the sweep at ω = 1, and ω for every sample by itself:
+    With `damping = "auto"` every sample settles that settles with `damping = 0`, in fewer sweeps on average. Steps
+    are u ← u + ω·(G(u) − u) with G the sweep at ω = 1, and ω for every sample by itself:
 
     1. ω = 1 as long as nothing below says otherwise.
     2. Over-relaxation, one step at a time. Two displacements d′, d of successive sweeps predict the ω at which a linear sweep
@@ -38,7 +38,7 @@ class GaussSeidel(AbstractPaced):
         "Irons & Tuck, A version of the Aitken accelerator for computer iteration, Int. J. Numer. Methods Eng. 1969, "
         "doi:10.1002/nme.1620010306",
     )
-    remedy: ClassVar[str] = "damp them by damping = 0.5, or extrapolate by Anderson's method"
+    remedy: ClassVar[str] = "damp them by damping = 0.5, or take Anderson's method with short sweeps (relaxation = 0.3)"
 
     damping: Number | None = damping_setting(
         "auto", "Fraction of the old state that a sweep keeps, 1 − ω; auto: longer and shorter steps sample by sample."

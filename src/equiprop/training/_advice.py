@@ -67,10 +67,12 @@ def _excluded(found: Found, components: Components) -> str | None:
 
 
 def _diverged(found: Found, components: Components) -> str | None:
-    del components
     if not found["diverged_fraction"]:
         return None
-    return f"{_percent(found, 'diverged_fraction')} of samples diverge: lower the gain of the weights or the learning rate."
+    return (
+        f"{_percent(found, 'diverged_fraction')} of samples diverge: lower the gain of the weights or the learning "
+        f"rate, or {components.solver.remedy}."
+    )
 
 
 def _oscillating(found: Found, components: Components) -> str | None:

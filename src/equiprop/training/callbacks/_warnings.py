@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from equiprop.errors import EquipropWarning, ExclusionWarning, GradientWarning, warn
-from equiprop.estimators import AbstractEstimator
+from equiprop.estimators import REMEDIES, AbstractEstimator
 from equiprop.systems import System
 from equiprop.training._advice import MENDS
 from equiprop.training.callbacks._callback import Callback, Plan
@@ -50,9 +50,13 @@ def _of_exclusion(metrics: Mapping[str, Any], dropped: tuple[str, ...]) -> str:
     excluded = metrics.get("excluded_fraction", 0.0)
     if excluded <= _LARGEST_EXCLUSION:
         return ""
-    shares = {name: metrics[f"{name}_fraction"] for name in dropped}
-    why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items() if share)
-    return f"{100 * excluded:.1f} % of the samples of epoch {metrics['epoch']} are excluded from the gradient ({why})"
+    shares = {name: share for name in dropped if (share := metrics[f"{name}_fraction"])}
+    why = ", ".join(f"{name} {100 * share:.1f} %" for name, share in shares.items())
+    mend = f": {REMEDIES[max(shares, key=shares.__getitem__)]}" if shares else ""
+    of = f"the samples of epoch {metrics['epoch']}"
+    if excluded == 1:
+        return f"none of {of} is in the gradient ({why}), so that nothing is learnt from the data{mend}"
+    return f"{100 * excluded:.1f} % of {of} are excluded from the gradient ({why}){mend}"
 
 
 def _of_bar(metrics: Mapping[str, Any]) -> str:
