@@ -473,7 +473,9 @@ def test_diagnose(capsys, run):
     assert "does not point downhill: " in _verdict({**found, "cosine_to_adjoint": {**cosine, "total": -0.1}})
     assert _verdict({**found, "cosine_to_adjoint": {**cosine, "total": None}}) is None
     _, out, _ = call(capsys, "diagnose", *SMALL, "--samples", "30")
-    assert re.match(r"a fresh system on digits, on 30 validation samples\n *their summed gradient (points|does not)", out)
+    assert re.match(
+        r"a fresh system on digits, on 30 validation samples\n *their summed gradient (points|does not)", out
+    )
     for words in ("converged", "advice", "angle between the weights", "certificate", "spectral abscissa", "asymmetry"):
         assert words in out
 
