@@ -26,6 +26,7 @@ from equiprop.studies import (
     Table,
     run_study,
 )
+from equiprop.studies.vision import _recovered
 
 SHAPES = {"fashion_mnist": ((28, 28), 10), "cifar10": ((32, 32, 3), 10), "cifar100": ((32, 32, 3), 100)}
 
@@ -299,6 +300,10 @@ def test_what_is_left_of_differences_that_cancel_is_no_difference():
     rows = [{"arm": arm, "seed": seed, "x": x} for arm, xs in values.items() for seed, x in enumerate(xs)]
     apart = Table("t", rows).difference("x", "a", "b")
     assert apart.mean == apart.effect == 0 and apart.deviation == pytest.approx(0.2) and "+0 ± 0.2 " in str(apart)
+
+
+def test_what_is_recovered_is_a_share_or_said_in_words():
+    assert [_recovered(gain, 2.0) for gain in (-1.0, 0.5, 5.0)] == ["nothing", "25 %", "all, and more"]
 
 
 def test_what_is_no_number_is_in_no_difference():

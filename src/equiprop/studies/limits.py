@@ -59,7 +59,7 @@ class Limits(AbstractStudy):
             error = trained.where(arm=arm.name).mean(ERROR)
             about = {"hidden": "–".join(map(str, arm.values[_HIDDEN])), "strength": arm.values[_STRENGTH]}
             rows.append({**about, **{name: row[name] for name in _FIGURES}, "test error %": error})
-        table = Table("Bound and measured", rows)
+        table = Table("Bound and measured, on test samples", rows)
         below = sum(row["below the bound"] for row in measured.rows)
         said = [
             f"Of all samples with a certificate, {below:g} lie below what it guarantees."

@@ -35,11 +35,13 @@ class Vision(AbstractStudy):
         said, facts = [], {}
         none, ours, best = (trained.where(arm=arm).mean(ERROR) for arm in ("none", "homeostasis", "exact_none"))
         if trained.where(arm="none").rows and trained.where(arm="exact_none").rows:
-            share = (none.mean - ours.mean) / (none.mean - best.mean)
-            facts["recovered"] = share
+            cost, gain = none.mean - best.mean, none.mean - ours.mean
+            facts["recovered"] = gain / cost if cost > 0 else None
             said.append(
                 f"Of what asymmetry costs, {none} % for {best} % of recurrent backpropagation, homeostasis recovers "
-                f"{100 * share:.3g} %: {ours} %, {trained.difference(ERROR, 'homeostasis', 'none')} against none."
+                f"{_recovered(gain, cost)}: {ours} %, {trained.difference(ERROR, 'homeostasis', 'none')} against none."
+                if cost > 0
+                else f"Asymmetry costs nothing here: {none} % for {best} % of recurrent backpropagation."
             )
         said += of_training(trained, settings, "homeostasis", "two nudges with homeostasis")
         said += order(trained, settings, self.published)
@@ -50,3 +52,8 @@ class Vision(AbstractStudy):
         }
         chart = epochs_chart(measured, settings, panels, "Curves of the exact gradient show what the network can do.")
         return Outcome(said, [trained_table(trained, settings, self.published)], [chart], facts)
+
+
+def _recovered(gain: float, cost: float) -> str:
+    """How much of a cost a gain makes good, in words where a share would mislead."""
+    return "nothing" if gain <= 0 else f"{100 * gain / cost:.3g} %" if gain < cost else "all, and more"
