@@ -61,10 +61,10 @@ def trust(run: Run) -> str:
     size = f"{fixed(100 * bar, 1)} %"
     mostly = f", mostly by {cause[0]}" if cause and cause[1] > 0 else ""
     if bar <= _RIGHT:
-        return f"the gradient is right to within {size}{mostly}"
+        return f"the gradient of a training batch is right to within {size}{mostly}"
     if bar < 1:
-        return f"the gradient may be off by {size} of its length{mostly}, and still points downhill"
-    return f"the gradient may be off by {size} of its length{mostly}: it need not point downhill"
+        return f"the gradient of a training batch may be off by {size} of its length{mostly}, and still points downhill"
+    return f"the gradient of a training batch may be off by {size} of its length{mostly}: it need not point downhill"
 
 
 _RIGHT = 0.1
