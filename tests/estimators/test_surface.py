@@ -159,7 +159,9 @@ def warned(*estimators):
 def test_that_many_samples_are_excluded_is_said_once_for_each_kind(monkeypatch):
     monkeypatch.setattr(_estimate, "_warned", set())
     said = warned(Centered(), Centered(nudge=0.1), Centered())
-    mend = "shorter steps of the solver (damping) or more of them (max_steps) may bring them to rest"
+    mend = (
+        "shorter steps (damping, or relaxation of Anderson's solver) or more of them (max_steps) may bring them to rest"
+    )
     assert said == [
         f"Centered: 1 of 3 samples are excluded from the gradient (1 unconverged): {mend}; this is said once"
     ]

@@ -139,7 +139,7 @@ def test_that_many_samples_are_excluded_is_said_once_and_why():
         assert all(
             "samples of epoch 1 are excluded from the gradient (unconverged " in each
             and "clipped" not in each
-            and "): shorter steps of the solver (damping) or more of them" in each
+            and "): shorter steps (damping, or relaxation of Anderson's solver) or more of them" in each
             for each in found
         )
 
@@ -150,7 +150,7 @@ def test_a_training_that_no_sample_is_in_says_that_it_learns_nothing():
         Warnings(ep.Centered()).on_epoch(found | {"branch_switch_fraction": 0.1, "inaccurate_fraction": 0.0}, SYSTEM)
     assert str(said[0].message).startswith(
         "none of the samples of epoch 3 is in the gradient (unconverged 90.0 %, branch_switch 10.0 %), so that nothing is "
-        "learnt from the data: shorter steps of the solver"
+        "learnt from the data: shorter steps (damping"
     )
 
 

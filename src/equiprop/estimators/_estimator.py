@@ -20,7 +20,8 @@ POLICIES = ("unconverged", "clipped", "branch_switch", "inaccurate")
 """The flags for which an estimator says what the gradient does with such samples: `"drop"` or `"keep"`."""
 
 REMEDIES = {
-    "unconverged": "shorter steps of the solver (damping) or more of them (max_steps) may bring them to rest",
+    "unconverged": "shorter steps (damping, or relaxation of Anderson's solver) or more of them (max_steps) may bring them to "
+    "rest",
     "clipped": "a larger clip lets them in",
     "branch_switch": "a smaller nudge may keep them on their branch",
     "inaccurate": "a smaller nudge, or a larger tolerance of the estimator, lets them in",
