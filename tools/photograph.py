@@ -1,4 +1,4 @@
-"""A picture of a page for the docs: `python tools/photograph.py runs/.../report.html docs/images/report.png --height 1720`."""
+"""A picture of a page for the docs: `python tools/photograph.py runs/.../report.html docs/images/report.png --height 1760`."""
 
 import argparse
 import shutil

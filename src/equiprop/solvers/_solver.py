@@ -52,7 +52,7 @@ class AbstractSolver(Settings):
     """Whether a converged sample stops; solvers of a fixed number of steps say no."""
 
     remedy: ClassVar[str] = "damp, or use Gauss-Seidel sweeps or Anderson's method"
-    """What to try for samples that oscillate under this solver."""
+    """What to try for samples that oscillate or diverge under this solver."""
 
     @abc.abstractmethod
     def sweep(self, field: AbstractField, state: PyTree) -> tuple[PyTree, Float[Array, " batch"]]:

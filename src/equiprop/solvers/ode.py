@@ -23,7 +23,7 @@ class ODE(AbstractSolver):
 
     kind: ClassVar[str] = "ode"
     label: ClassVar[str] = "ordinary differential equation"
-    remedy: ClassVar[str] = "give them more time, or faster wires"
+    remedy: ClassVar[str] = "give them more time, shorter intervals of it, or faster wires"
     citation: ClassVar[tuple[str, ...]] = ("Kidger, On neural differential equations, thesis 2021, arXiv:2202.02435",)
 
     interval: Number = number(1.0, "The time of one sweep, in units of the largest time constant of a unit.", above=0)
