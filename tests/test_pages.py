@@ -63,7 +63,7 @@ def test_page(page, tmp_path):
         elif kind == "printed":
             printed[len(code) - 1] = text
         elif kind == "sh":
-            for line in text.splitlines():
+            for line in text.replace("\\\n", "").splitlines():
                 if not any(name in line for name in ELSEWHERE):
                     run(["bash", "-ec", line], tmp_path)
     if code:
