@@ -7,6 +7,7 @@ import numpy as np
 from jaxtyping import Array, Int
 
 import equiprop as ep
+from equiprop.training import Job, TrainState
 
 SIZES = {"small": (64, 32), "published": (256, 256), "4 x 1024": (1024, 1024, 1024, 1024)}
 """Hidden populations; the input has 784 units, the output 10."""
@@ -49,6 +50,6 @@ def trainer(
     return ep.experiment.Trainer(ep.experiment.Config.from_mapping(tables), images(samples))
 
 
-def steps(job: ep.Job, state: ep.TrainState, count: Int[Array, ""]) -> ep.TrainState:
+def steps(job: Job, state: TrainState, count: Int[Array, ""]) -> TrainState:
     """`count` training steps, as a function to compile."""
     return job.steps(state, count)

@@ -13,18 +13,20 @@ from dataclasses import replace
 import jax
 
 import equiprop as ep
+from equiprop.experiment import Trainer
+from equiprop.training import Lanes
 
 ROUNDS, STEPS = 9, 60
 
 
-def trainers(seeds: int) -> list[ep.Trainer]:
+def trainers(seeds: int) -> list[Trainer]:
     first = ep.Config()
     configs = [replace(first, training=first.training | {"seed": seed}) for seed in range(seeds)]
-    shared = ep.Trainer(configs[0])
-    return [shared, *(ep.Trainer(config, shared.dataset, beside=shared) for config in configs[1:])]
+    shared = Trainer(configs[0])
+    return [shared, *(Trainer(config, shared.dataset, beside=shared) for config in configs[1:])]
 
 
-def seconds(run, lanes: list[ep.Trainer]) -> float:
+def seconds(run, lanes: list[Trainer]) -> float:
     states = [trainer.initial_train_state() for trainer in lanes]
     began = time.perf_counter()
     jax.block_until_ready(run(states))
@@ -34,7 +36,7 @@ def seconds(run, lanes: list[ep.Trainer]) -> float:
 def ratio(count: int) -> tuple[float, float]:
     """Seconds side by side, and one after the other."""
     lanes = trainers(count)
-    samples, together = lanes[0].samples, ep.Lanes(lanes)
+    samples, together = lanes[0].samples, Lanes(lanes)
 
     def beside(states):
         return together.advance(range(count), states, samples, STEPS)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import equiprop as ep
 from equiprop.benchmarking import Case, measure
 from equiprop.numerics import trees
+from equiprop.systems import Free, Nudged
 
 SWEEPS = 200
 BATCH = 50
@@ -30,7 +31,7 @@ def product(r, weight):
 def cases():
     system = ep.mlp(784, (256, 256), 10, key=jax.random.key(0), feedback_gain=1.0)
     x, y = jax.random.normal(jax.random.key(1), (BATCH, 784)), jnp.zeros(BATCH, jnp.int32)
-    free, state = ep.Free(system, system.injection(x)), system.initial_state(x)
+    free, state = Free(system, system.injection(x)), system.initial_state(x)
     weight = system.weights["hidden_1->hidden_2"]
     for rows in (BATCH, 2 * BATCH):
         yield Case(f"product, {rows} rows", repeated(product), (jnp.ones((rows, 256)), weight), SWEEPS)
@@ -42,8 +43,8 @@ def cases():
             (trees.index_batch(state, some), free.index_batch(some)),
             SWEEPS,
         )
-    both = ep.Free(system, trees.broadcast_batch(free.injection, 2))
-    nudged = ep.Nudged(both, system, trees.broadcast_batch(y, 2), jnp.repeat(jnp.asarray([0.5, -0.5]), BATCH))
+    both = Free(system, trees.broadcast_batch(free.injection, 2))
+    nudged = Nudged(both, system, trees.broadcast_batch(y, 2), jnp.repeat(jnp.asarray([0.5, -0.5]), BATCH))
     yield Case(f"nudged sweep, {2 * BATCH} rows", repeated(sweep), (trees.broadcast_batch(state, 2), nudged), SWEEPS)
 
 

@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 import equiprop as ep
+from equiprop.systems import slope
 
 EQUIPROP = str(Path(sys.executable).parent / "equiprop")
 SEEDS = (0, 1, 2)
@@ -344,7 +345,7 @@ def switches(run: Path, samples: int = 5000) -> None:
     system = at.system
     output = system.output(system.activity(at.free.state))
     hessian = jax.vmap(jax.hessian(lambda r, y: system.cost(r[None], y[None])[0]))(output, at.labels)
-    root = jnp.sqrt(system.output(ep.slope(system, at.free.state)))
+    root = jnp.sqrt(system.output(slope(system, at.free.state)))
     curvature = np.asarray(jnp.linalg.eigvalsh(root[:, :, None] * hessian * root[:, None, :])[:, -1])
     energy = np.sum(rows(at.estimate(ep.Adjoint(clip=math.inf)).error_vector) ** 2, axis=1)
 

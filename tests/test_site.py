@@ -54,6 +54,15 @@ def test_the_reference_has_every_kind():
         assert not missing, missing
 
 
+def test_the_reference_has_what_the_library_offers_and_nothing_else():
+    documented = entries()
+    packages = {name.split(".")[1] for name in documented if name.count(".") > 1}
+    assert packages <= set(ep._PACKAGES)
+    assert {n for n in dir(ep) if n not in ep._PACKAGES and not n.startswith("__")} == {
+        name.removeprefix("equiprop.") for name in documented if name.count(".") == 1
+    }
+
+
 def test_the_reference_has_every_name_that_pages_use():
     documented = {name.rpartition(".")[2] for name in entries()} | set(ep._PACKAGES)
     for page in (*DOCS.glob("*.md"), *DOCS.glob("extending/*.md"), ROOT / "README.md"):

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 
 import equiprop as ep
 from equiprop.benchmarking import Case, measure
+from equiprop.systems import Free
 
 KINDS = {
     "float32": (jnp.float32, "highest"),
@@ -45,7 +46,7 @@ def product_rate(dtype) -> float:
 
 def sweep(system, x) -> tuple[float, float]:
     """Seconds of a sweep of the batch, and its operations."""
-    field, state = ep.Free(system, system.injection(x)), system.initial_state(x)
+    field, state = Free(system, system.injection(x)), system.initial_state(x)
     program = jax.jit(lambda f, u: ep.GaussSeidel(damping=0.0).sweep(f, u)[0]).lower(field, state)
     operations = (program.cost_analysis() or {})["flops"]
 

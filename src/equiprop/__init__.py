@@ -10,7 +10,6 @@ Everything one needs is here; the packages behind it are imported when they are 
 """
 
 import importlib
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from equiprop import numerics as numerics
     from equiprop import reporting as reporting
     from equiprop import solvers as solvers
+    from equiprop import studies as studies
     from equiprop import systems as systems
     from equiprop import training as training
     from equiprop.diagnostics import *
@@ -49,6 +49,7 @@ _PACKAGES = (
     "numerics",
     "reporting",
     "solvers",
+    "studies",
     "systems",
     "training",
 )
@@ -64,14 +65,7 @@ _FLAT = (
     "training",
     "experiment",
 )
-"""The packages whose names are also here, in the order in which they are searched."""
-
-
-def _exported(package: str) -> dict[str, Any]:
-    """What a package offers: no modules, which importing it leaves behind, and where it says `__all__` no more than that."""
-    found = vars(importlib.import_module(f"equiprop.{package}"))
-    names = found.get("__all__", [name for name in found if not name.startswith("_")])
-    return {name: found[name] for name in names if not isinstance(found[name], ModuleType)}
+"""The packages whose `__all__` is also here, in the order in which they are searched."""
 
 
 def __getattr__(name: str) -> Any:
@@ -79,11 +73,12 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"equiprop.{name}")
     if not name.startswith("_"):
         for package in _FLAT:
-            exported = _exported(package)
-            if name in exported:
-                return exported[name]
+            module = importlib.import_module(f"equiprop.{package}")
+            if name in module.__all__:
+                return getattr(module, name)
     raise AttributeError(f"module 'equiprop' has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted({"__version__", *_PACKAGES}.union(*map(_exported, _FLAT)))
+    offered = (importlib.import_module(f"equiprop.{package}").__all__ for package in _FLAT)
+    return sorted({"__version__", *_PACKAGES}.union(*offered))

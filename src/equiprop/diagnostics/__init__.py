@@ -23,3 +23,26 @@ from equiprop.diagnostics._spectrum import spectrum as spectrum
 from equiprop.diagnostics._symmetry import Symmetry as Symmetry
 from equiprop.diagnostics._symmetry import symmetry as symmetry
 from equiprop.diagnostics._symmetry import weight_angle as weight_angle
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "Agreement",
+    "Alignment",
+    "Analyticity",
+    "BiasSplit",
+    "Certificate",
+    "NudgePlane",
+    "Spectrum",
+    "Symmetry",
+    "agreement",
+    "alignment",
+    "analyticity",
+    "bias_split",
+    "certificate",
+    "compare",
+    "nudge_plane",
+    "period",
+    "spectrum",
+    "symmetry",
+    "weight_angle",
+]

@@ -33,3 +33,32 @@ from equiprop.estimators.unrolled import Unrolled as Unrolled
 from equiprop.kinds import Family
 
 ESTIMATORS = Family("estimator", __name__, f"{__name__}:AbstractEstimator")
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "ESTIMATORS",
+    "AbstractEstimator",
+    "Adjoint",
+    "Centered",
+    "ClampedResponse",
+    "ContinuousTime",
+    "ContrastiveHebbian",
+    "Corrected",
+    "CoupledLearning",
+    "Dyadic",
+    "Estimate",
+    "ExactResponse",
+    "GradientBar",
+    "HarmonicBalance",
+    "Holomorphic",
+    "Layer",
+    "Neumann",
+    "OneSided",
+    "Problem",
+    "RecurrentBackprop",
+    "Response",
+    "Unrolled",
+    "estimate",
+    "gradient_from_error_vector",
+    "merge",
+]

@@ -35,3 +35,21 @@ from equiprop.experiment._trained_run import load as load
 from equiprop.experiment._trainer import Trainer as Trainer
 from equiprop.experiment._trainer import make_system as make_system
 from equiprop.experiment.sweeps import Sweep as Sweep
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "Config",
+    "FitResult",
+    "Interrupted",
+    "ProcessSettings",
+    "Sweep",
+    "TrainedRun",
+    "TrainingSettings",
+    "check_run",
+    "examine",
+    "fit",
+    "fit_lanes",
+    "load",
+    "resume",
+    "train",
+]

@@ -19,3 +19,24 @@ from equiprop.homeostasis.weight_mirror import WeightMirror as WeightMirror
 from equiprop.kinds import Family
 
 HOMEOSTASES = Family("homeostasis", __name__, f"{__name__}:AbstractHomeostasis")
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "HOMEOSTASES",
+    "AbstractHomeostasis",
+    "AbstractJacobianHomeostasis",
+    "AntisymmetricHomeostasis",
+    "AutoHomeostasis",
+    "Batch",
+    "Controlled",
+    "JacobianHomeostasis",
+    "KolenPollack",
+    "LocalHomeostasis",
+    "NoHomeostasis",
+    "Regularised",
+    "ResponseHomeostasis",
+    "RotationHomeostasis",
+    "WeightMirror",
+    "penalty",
+    "strength_setting",
+]

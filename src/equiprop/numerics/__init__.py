@@ -60,3 +60,30 @@ from equiprop.numerics.small import solve_definite as solve_definite
 from equiprop.numerics.tables import Figures as Figures
 from equiprop.numerics.tables import named as named
 from equiprop.numerics.tables import spread as spread
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "ACTIVATIONS",
+    "COSTS",
+    "AbstractActivation",
+    "AbstractCost",
+    "AbstractSchedule",
+    "Number",
+    "Schedule",
+    "Setting",
+    "Settings",
+    "SoftmaxCrossEntropy",
+    "SoftmaxReadout",
+    "SquaredError",
+    "SumOfCosts",
+    "activation",
+    "choice",
+    "constant",
+    "count",
+    "counts",
+    "flag",
+    "number",
+    "part",
+    "real_linear",
+    "text",
+]

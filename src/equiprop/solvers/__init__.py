@@ -21,3 +21,20 @@ from equiprop.solvers.newton import NewtonGMRES as NewtonGMRES
 from equiprop.solvers.ode import ODE as ODE
 
 SOLVERS = Family("solver", __name__, f"{__name__}:AbstractSolver")
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "GMRES",
+    "ODE",
+    "SOLVERS",
+    "AbstractSolver",
+    "Anderson",
+    "Equilibrium",
+    "FixedIterations",
+    "GaussSeidel",
+    "Jacobi",
+    "NewtonGMRES",
+    "Status",
+    "Step",
+    "relax",
+]

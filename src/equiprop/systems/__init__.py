@@ -71,3 +71,43 @@ from equiprop.systems.recipes import cnn as cnn
 from equiprop.systems.recipes import loop_network as loop_network
 from equiprop.systems.recipes import mlp as mlp
 from equiprop.systems.recipes import resistive as resistive
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "CNN",
+    "CONNECTIONS",
+    "MLP",
+    "RECIPES",
+    "AbstractOperation",
+    "AbstractRecipe",
+    "AbstractWrapper",
+    "Connection",
+    "FunctionSystem",
+    "LayeredNetwork",
+    "Loop",
+    "Network",
+    "Population",
+    "Resistive",
+    "ResistiveNetwork",
+    "Stage",
+    "System",
+    "Topology",
+    "balanced_jacobian",
+    "chain",
+    "cnn",
+    "convolutional",
+    "cost_gradient",
+    "from_energy",
+    "from_force",
+    "innermost",
+    "is_holomorphic",
+    "jacobian",
+    "loop",
+    "loop_network",
+    "membrane_jacobian",
+    "mlp",
+    "read_topology",
+    "resistive",
+    "topology_from_mapping",
+    "verify",
+]

@@ -76,3 +76,34 @@ from equiprop.training.transforms import Flip as Flip
 from equiprop.training.transforms import LabelSmoothing as LabelSmoothing
 from equiprop.training.transforms import Mixup as Mixup
 from equiprop.training.transforms import Normalize as Normalize
+
+# What the reference documents, and `equiprop` itself offers; the rest is for other packages.
+__all__ = [
+    "OPTIMIZERS",
+    "SGD",
+    "AbstractOptimizer",
+    "AbstractTransform",
+    "AdamW",
+    "Callback",
+    "Crop",
+    "Cutout",
+    "EarlyStopping",
+    "Flip",
+    "LabelSmoothing",
+    "MLflow",
+    "Mixup",
+    "ModelCheckpoint",
+    "NonFinite",
+    "Normalize",
+    "Plan",
+    "ProcessLost",
+    "TensorBoard",
+    "Tracker",
+    "Trackio",
+    "WandB",
+    "diagnose",
+    "evaluate",
+    "named_parameters",
+    "with_parameters",
+    "write_parameters",
+]
