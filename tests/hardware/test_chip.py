@@ -32,6 +32,7 @@ from equiprop.hardware import (
     Quantisation,
     Readout,
     Stuck,
+    Timing,
     Units,
     Update,
     WeightRange,
@@ -175,6 +176,32 @@ def test_units_that_differ_are_those_of_numpy():
         assert np.ptp(np.asarray(gains[name]), axis=0).max() < 1e-9
     everyone = np.concatenate([np.asarray(gains[name])[0] - 1 for name in state])
     assert 0.03 < everyone.std() < 0.2
+
+
+def test_what_is_wrong_with_one_part_says_nothing_of_another():
+    """A unit of large gain has no larger offset for that, and is no slower; a cell of small gain is not stuck for that."""
+    system, x = mlp(30, (400,), 10, key=0), jnp.ones((1, 30))
+
+    def made(**parts):
+        return Device(**parts).instance(system, 3)
+
+    def at_rest(chip):
+        force = chip.force(chip.initial_state(x), chip.injection(x))
+        return np.concatenate([np.ravel(force[name]) for name in sorted(force)])
+
+    dynamics = made(timing=Timing(spread=0.1)).dynamics
+    assert dynamics is not None
+    units = (
+        at_rest(made(units=Units(gain=0.1))) / at_rest(system) - 1,
+        at_rest(made(units=Units(offset=0.1))) - at_rest(system),
+        np.concatenate([np.log(np.ravel(constant)) for _, constant in sorted(dynamics.time_constants.items())]),
+    )
+    stuck = np.concatenate([np.ravel(w) == 0 for w in made(stuck=Stuck(at_zero=0.3)).programmed.weights.values()])
+    gains = [
+        np.ravel(made(mismatch=Mismatch(gain=0.1)).programmed.weights[name] / w) for name, w in system.weights.items()
+    ]
+    for together in np.corrcoef(units), np.corrcoef(stuck, np.concatenate(gains)):
+        np.testing.assert_allclose(together, np.eye(len(together)), atol=0.2)
 
 
 def test_a_system_that_does_not_say_its_leak_has_no_gains():
