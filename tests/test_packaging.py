@@ -28,6 +28,9 @@ def test_what_is_offered_is_there_and_is_ours():
     assert {"mlp", "estimate", "InputError", "hardware", "__version__"} <= set(offered)
     assert not {"Mapping", "inspect", "importlib", "Any", "printable"} & set(offered)
     assert all(getattr(ep, name) is not None for name in offered)
+    everything = {}
+    exec("from equiprop import *", everything)
+    assert set(offered) == set(everything) - {"__builtins__"}
     with pytest.raises(AttributeError, match="has no attribute 'printable'"):
         ep.printable  # noqa: B018
 

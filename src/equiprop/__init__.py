@@ -69,6 +69,8 @@ _FLAT = (
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__all__":
+        return __dir__()
     if name in _PACKAGES:
         return importlib.import_module(f"equiprop.{name}")
     if not name.startswith("_"):
