@@ -98,7 +98,7 @@ def test_means_and_differences_are_those_of_scipy():
     rows = [{"arm": "a", "seed": i, "x": v} for i, v in enumerate(a.tolist())]
     rows += [{"arm": "b", "seed": i, "x": v} for i, v in enumerate(b.tolist())]
     # What has no partner counts for nothing in a difference, what is no number for nothing in a mean.
-    table = Table("t", [*rows, {"arm": "a", "seed": 9, "x": 100.0}, {"arm": "b", "seed": 10, "x": None}])
+    table = Table("t", [{"arm": "a", "seed": 9, "x": 100.0}, *rows, {"arm": "b", "seed": 10, "x": None}])
     mean = table.where(arm="b").mean("x")
     assert (mean.mean, mean.deviation, mean.seeds) == pytest.approx((b.mean(), b.std(ddof=1), 5))
     assert str(Table("t", [{"x": 5.645} for _ in range(3)]).mean("x")) == "5.645 ± 0"
