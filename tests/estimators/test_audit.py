@@ -279,6 +279,19 @@ def test_what_is_kept_without_an_equilibrium_is_unsolved(problem):
     assert without / 2 < int(bar.unsolved) <= without and float(bar.exact) > 0.5
 
 
+def test_equations_that_are_not_solved_are_said():
+    """At rest and in doubt all the same: the solution with a cyclic shift is in no Krylov space but the whole."""
+    n = 32
+    shift = jnp.roll(jnp.eye(n), 1, axis=1)
+    system = ep.from_force(
+        lambda p, u, x: u @ p["w"] - x, {"w": shift}, initial_state=jnp.zeros(n), output=output, leak=None
+    )
+    rest, y = jax.random.normal(jax.random.key(0), (5, n)), jnp.arange(5) % 3
+    free = ep.relax(system, rest @ shift, SOLVER, state=rest)
+    answer = ep.estimate(system, rest @ shift, y, ep.ExactResponse(unconverged="keep"), equilibrium=free)
+    assert free.converged.all() and int(jnp.sum(answer.weight)) == int(answer.audit(5).unsolved) == 5
+
+
 @pytest.mark.slow
 def test_one_sample_may_hold_the_gradient():
     """Of forty, one has an error a thousand times that of the others: eight are enough, each over its probability."""

@@ -17,7 +17,7 @@ from toy import config, dataset
 
 DATA = dataset()
 STEPS = 3
-# Some samples of a batch are excluded, so that its pieces do not count alike.
+# Some samples of a batch are excluded, so that its pieces do not count alike where the sum is divided by what is kept.
 OPTIONS = {"training": {"batch_size": 16, "precision": "float64"}, "estimator": {"clip": 0.7, "clipped": "drop"}}
 
 RUN = """
@@ -39,9 +39,10 @@ except InputError as error:
 """
 
 
-def trained(**training):
+def trained(divide_by="kept", **training):
     """The weights after a few steps."""
-    options = OPTIONS | {"training": OPTIONS["training"] | training}
+    estimator = OPTIONS["estimator"] | {"divide_by": divide_by}
+    options = {"training": OPTIONS["training"] | training, "estimator": estimator}
     trainer = Trainer(config(**options), DATA)
     state = trainer.advance(trainer.initial_train_state(), trainer.samples, STEPS)
     assert 0 < int(state.totals.counts["excluded"]) < STEPS * trainer.settings.batch_size
@@ -60,6 +61,8 @@ def same(ours, theirs):
 @pytest.mark.slow
 def test_in_pieces(alone):
     assert same(trained(micro_batches=4), alone)
+    by_batch = trained("batch")
+    assert same(trained("batch", micro_batches=4), by_batch) and not same(by_batch, alone)
 
 
 @pytest.mark.slow
